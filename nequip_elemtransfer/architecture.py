@@ -1,0 +1,178 @@
+"""The plain configuration of a NequIP model builder: checked, built, and rewritten for other types.
+
+An architecture is what a checkpoint stores: ``{_target_: nequip.model.NequIPGNNModel, type_names: [Si], ...}``.
+"""
+
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Any
+
+import numpy as np
+import torch
+from nequip.model import NequIPGNNModel, override_model_compile_mode
+from nequip.nn import GraphModel
+from nequip.utils.global_state import global_state_initialized, set_global_state
+from nequip.utils.logger import RankedLogger
+
+from nequip_elemtransfer.element_map import ElementMap
+
+Architecture = dict[str, Any]
+
+logger = RankedLogger(__name__, rank_zero_only=True)
+
+
+def check(architecture: Architecture) -> None:
+    """Refuse an architecture that names anything but model builders and modules of NequIP and its extensions.
+
+    A checkpoint is a file from anywhere, and Hydra calls whatever ``_target_`` names.
+
+    Raises:
+        ValueError: with the offending name
+    """
+    builder = locate(architecture.get("_target_"))
+    # every function decorated with NequIP's `model_builder` shares the decorator's code object
+    if getattr(builder, "__code__", None) is not NequIPGNNModel.__code__:
+        raise ValueError(
+            f"{architecture.get('_target_')!r} is not a NequIP model builder: "
+            "known are nequip.model.NequIPGNNModel and the builders of the installed NequIP extensions."
+        )
+    for name in _nested_targets({k: v for k, v in architecture.items() if k != "_target_"}):
+        part = locate(name)
+        is_module = inspect.isclass(part) and issubclass(part, torch.nn.Module)
+        is_factory = inspect.isfunction(part) and "type_names" in inspect.signature(part).parameters
+        if not (is_module or is_factory):
+            raise ValueError(f"the model's configuration asks for {name!r}, which is not a part of a model.")
+
+
+def build(architecture: Architecture) -> GraphModel:
+    """The eager model of an architecture, with the random weights of its seed.
+
+    Raises:
+        ValueError: if :func:`check` refuses it
+    """
+    with override_model_compile_mode("eager"):
+        return build_as_configured(architecture)
+
+
+def build_as_configured(architecture: Architecture) -> GraphModel:
+    """Like :func:`build`, in the architecture's own ``compile_mode`` or the one NequIP imposes."""
+    check(architecture)
+    initialize_nequip()
+    options = dict(architecture)
+    return locate(options.pop("_target_"))(**options)
+
+
+def initialize_nequip() -> None:
+    """Set NequIP's global state (float64 data, no TF32) unless the process has set it already."""
+    if not global_state_initialized():
+        set_global_state()
+
+
+def locate(name: Any) -> Any:
+    """The object behind a dotted name in NequIP or an installed NequIP extension; nothing else is imported.
+
+    Raises:
+        ValueError: if the name lies elsewhere or does not exist
+    """
+    trusted = {"nequip", *(ep.value.split(".")[0] for ep in entry_points(group="nequip.extension"))}
+    if not isinstance(name, str) or name.split(".")[0] not in trusted:
+        raise ValueError(
+            f"{name!r} is not part of NequIP or an installed NequIP extension "
+            f"(installed: {', '.join(sorted(trusted))}); nothing else is called."
+        )
+    module, _, attribute = name.rpartition(".")
+    try:
+        return getattr(import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"{name!r} does not exist in the installed version: {error}.") from error
+
+
+def retype(architecture: Architecture, element_map: ElementMap, species: Sequence[str]) -> Architecture:
+    """The architecture for the target types, every option that carries types mapped along.
+
+    Options that are numbers stay; tables over types become ``Σ_s m[t,s] v[s]``, tables over pairs
+    ``Σ_sv m[t,s] m[u,v] v[s,v]``.
+
+    Args:
+        architecture: the source's
+        element_map: target types over the source's types
+        species: chemical symbol of each target type, used by pair potentials of atomic numbers
+    """
+    options = {name: _map_table(value, element_map) for name, value in architecture.items()}
+    options["type_names"] = list(element_map.target_types)
+    if architecture.get("per_edge_type_cutoff") is not None:
+        options["per_edge_type_cutoff"] = pair_table(
+            element_map.target_types, element_map.per_pair(pair_cutoffs(architecture))
+        )
+    if architecture.get("pair_potential") is not None:
+        options["pair_potential"] = _map_pair_potential(architecture["pair_potential"], element_map, species)
+    return options
+
+
+def pair_cutoffs(architecture: Architecture) -> np.ndarray:
+    """Cutoff of each pair of types in Å, center by neighbor, shape (n_types, n_types)."""
+    r_max, types = float(architecture["r_max"]), architecture["type_names"]
+    table = architecture.get("per_edge_type_cutoff") or {}
+
+    def cutoff(center: str, neighbor: str) -> float:
+        row = table.get(center, r_max)
+        return float(row.get(neighbor, r_max)) if isinstance(row, Mapping) else float(row)
+
+    return np.array([[cutoff(t, u) for u in types] for t in types])
+
+
+def pair_table(types: Sequence[str], values: np.ndarray) -> dict[str, dict[str, float]]:
+    """A matrix over types as the nested dict NequIP's options take."""
+    return {t: {u: float(values[i, j]) for j, u in enumerate(types)} for i, t in enumerate(types)}
+
+
+def per_type_option(architecture: Architecture, name: str) -> np.ndarray | None:
+    """A per-type option such as ``per_type_energy_scales`` as an array of shape (n_types,), or None."""
+    value = architecture.get(name)
+    if value is None:
+        return None
+    types = architecture["type_names"]
+    return np.array([float(value[t] if isinstance(value, Mapping) else value) for t in types])
+
+
+@contextmanager
+def evaluation_mode(model: GraphModel) -> Iterator[GraphModel]:
+    """The model in evaluation mode, as it was afterwards."""
+    training = model.training
+    try:
+        yield model.eval()
+    finally:
+        model.train(training)
+
+
+def _nested_targets(value: Any) -> Iterator[Any]:
+    if isinstance(value, Mapping):
+        if "_target_" in value:
+            yield value["_target_"]
+        value = list(value.values())
+    if isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _nested_targets(item)
+
+
+def _map_table(value: Any, element_map: ElementMap) -> Any:
+    if not (isinstance(value, Mapping) and set(value) == set(element_map.source_types)):
+        return value
+    if not all(isinstance(v, (int, float)) for v in value.values()):
+        return value
+    mapped = element_map.per_type(np.array([float(value[s]) for s in element_map.source_types]))
+    return dict(zip(element_map.target_types, mapped.tolist()))
+
+
+def _map_pair_potential(options: Mapping, element_map: ElementMap, species: Sequence[str]) -> dict:
+    mapped = dict(options)
+    if "chemical_species" in mapped:
+        mapped["chemical_species"] = list(species)
+    for name, value in mapped.items():
+        # Lennard-Jones parameters: symmetric (n_types, n_types)
+        if name.startswith("lj_") and isinstance(value, (list, tuple)):
+            mapped[name] = element_map.per_pair(np.array(value, dtype=float)).tolist()
+    return mapped

@@ -1,0 +1,206 @@
+"""The ``element_transfer:`` key of a NequIP config, parsed and validated."""
+
+import difflib
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from numbers import Real
+from typing import Any
+
+COMPILE_MODES = ("eager", "compile")
+
+_ELEMENTS_EXAMPLE = "e.g. `elements: {Ge: Si}` (target type: the source type it starts from)"
+
+# A setting that is one of some words, one number for every type, or a number per target type.
+Setting = str | float | dict[str, float]
+
+# What a target type starts from: a source type, or source types with convex weights.
+Start = str | dict[str, float]
+
+
+@dataclass(frozen=True)
+class TransferConfig:
+    """What the user asked for under ``element_transfer:``.
+
+    .. code-block:: yaml
+
+        element_transfer:
+          source: ../si/best.ckpt
+          elements: {Ge: Si}
+          length_scale: covalent_radii
+          energy_scale: fit
+          energy_shifts: fit
+
+    Args:
+        source: path of the trained model, a checkpoint of ``nequip-train``
+        elements: target type -> the source type it starts from, or a blend ``{source type: weight}``
+        length_scale: ``covalent_radii``, ``fit``, ``none``, or λ (dimensionless) as a number or per target type
+        energy_scale: ``fit``, ``none``, or α (dimensionless) as a number or per target type
+        energy_shifts: ``fit``, ``source``, or the energy shift of each target type in eV
+        sha256: hexadecimal SHA-256 the source file must have
+        compile_mode: ``eager`` or ``compile``; the source's own mode if left out
+    """
+
+    source: str
+    elements: dict[str, Start]
+    length_scale: Setting = "covalent_radii"
+    energy_scale: Setting = "fit"
+    energy_shifts: Setting = "fit"
+    sha256: str | None = None
+    compile_mode: str | None = None
+
+    # the words each setting accepts, and whether one number for all types makes sense
+    _WORDS = {
+        "length_scale": (("covalent_radii", "fit", "none"), True),
+        "energy_scale": (("fit", "none"), True),
+        "energy_shifts": (("fit", "source"), False),
+    }
+
+    @classmethod
+    def from_mapping(cls, key: Any) -> "TransferConfig":
+        """Parse the plain value of the key.
+
+        Raises:
+            ValueError: with the offending value, what is allowed and how to mend it
+        """
+        if not isinstance(key, Mapping):
+            raise ValueError(
+                f"`element_transfer` must be a mapping with at least `source` and `elements`, found {key!r}."
+            )
+        names = [f.name for f in fields(cls)]
+        for name in key:
+            if name not in names:
+                raise ValueError(f"`element_transfer` has no key {name!r}{suggest(name, names)}.")
+        for name in ("source", "elements"):
+            if key.get(name) is None:
+                raise ValueError(
+                    f"`element_transfer.{name}` is missing: "
+                    "give e.g. `source: ../si/best.ckpt` and `elements: {Ge: Si}`."
+                )
+        elements = _elements(key["elements"])
+        settings = {
+            name: _setting(name, key[name], words, number, tuple(elements))
+            for name, (words, number) in cls._WORDS.items()
+            if key.get(name) is not None
+        }
+        return cls(
+            source=_text("source", key["source"]),
+            elements=elements,
+            sha256=_sha256(key.get("sha256")),
+            compile_mode=_compile_mode(key.get("compile_mode")),
+            **settings,
+        )
+
+    @property
+    def type_names(self) -> list[str]:
+        """The target model's types, in the order of ``elements``."""
+        return list(self.elements)
+
+
+def suggest(value: Any, choices: Iterable[Any]) -> str:
+    """``"; did you mean 'x'? Choices: ..."`` for the end of an error message."""
+    choices = [str(choice) for choice in choices]
+    near = difflib.get_close_matches(str(value), choices, n=1)
+    question = f"; did you mean {near[0]!r}?" if near else "."
+    return f"{question} Choices: {', '.join(choices)}"
+
+
+def _text(name: str, value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"`element_transfer.{name}` must be a path, found {value!r}.")
+    return value
+
+
+def _elements(value: Any) -> dict[str, Start]:
+    if not isinstance(value, Mapping) or not value:
+        raise ValueError(f"`element_transfer.elements` must map target types, found {value!r}: {_ELEMENTS_EXAMPLE}.")
+    return {_type_name(target, target=True): _start(target, start) for target, start in value.items()}
+
+
+def _start(target: str, value: Any) -> Start:
+    if not isinstance(value, Mapping):
+        return _type_name(value)
+    weights = {_type_name(name): weight for name, weight in value.items()}
+    where = f"the blend for {target!r} in `element_transfer.elements`"
+    for name, weight in weights.items():
+        if not _is_number(weight) or not 0 <= weight <= 1:
+            raise ValueError(f"{where} gives {name!r} the weight {weight!r}: weights are numbers from 0 to 1.")
+    if not math.isclose(sum(weights.values()), 1.0, abs_tol=1e-6):
+        raise ValueError(
+            f"the weights of {where} sum to {sum(weights.values()):g}: weights must sum to 1, "
+            "as in {Si: 0.5, Sn: 0.5}."
+        )
+    return weights
+
+
+def _type_name(value: Any, target: bool = False) -> str:
+    # YAML reads the bare word No (nobelium) as false
+    if not isinstance(value, str):
+        raise ValueError(
+            f"`element_transfer.elements` holds {value!r} where a type name is expected: "
+            f"{_ELEMENTS_EXAMPLE}; put names that YAML reads otherwise in quotes, as in 'No'."
+        )
+    if target and not value.isalnum():
+        raise ValueError(
+            f"target type {value!r} in `element_transfer.elements` is refused: NequIP's type names "
+            "hold only letters and digits."
+        )
+    return value
+
+
+def _setting(name: str, value: Any, words: tuple, number: bool, types: tuple) -> Setting:
+    kinds = [*words, *(["a number"] if number else []), f"a number per type such as {{{types[0]}: ...}}"]
+    if isinstance(value, str):
+        if value not in words:
+            raise ValueError(f"`element_transfer.{name}` is {value!r}{suggest(value, kinds)}.")
+        return value
+    if isinstance(value, Mapping):
+        return {t: _number(name, value[t]) for t in _complete(name, value, types)}
+    if number and _is_number(value):
+        return _number(name, value)
+    raise ValueError(f"`element_transfer.{name}` is {value!r}; choices: {', '.join(kinds)}.")
+
+
+def _complete(name: str, value: Mapping, types: tuple) -> tuple:
+    for t in value:
+        if t not in types:
+            raise ValueError(
+                f"`element_transfer.{name}` names the type {t!r}, which is not in `elements`{suggest(t, types)}."
+            )
+    missing = [t for t in types if t not in value]
+    if missing:
+        raise ValueError(
+            f"`element_transfer.{name}` gives no number for {', '.join(missing)}: name every type of `elements`."
+        )
+    return types
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def _number(name: str, value: Any) -> float:
+    if not _is_number(value) or not math.isfinite(value):
+        raise ValueError(f"`element_transfer.{name}` needs finite numbers, found {value!r}.")
+    if name != "energy_shifts" and value <= 0:
+        raise ValueError(f"`element_transfer.{name}` must be positive, found {value!r}.")
+    return float(value)
+
+
+def _sha256(value: Any) -> str | None:
+    if value is None:
+        return None
+    # an unquoted all-digit hash is a number to YAML
+    text = str(value).lower()
+    if not re.fullmatch(r"[0-9a-f]{64}", text):
+        raise ValueError(
+            f"`element_transfer.sha256` must be the 64 hexadecimal digits that `sha256sum` prints, found {value!r}."
+        )
+    return text
+
+
+def _compile_mode(value: Any) -> str | None:
+    if value is not None and value not in COMPILE_MODES:
+        raise ValueError(f"`element_transfer.compile_mode` is {value!r}{suggest(value, COMPILE_MODES)}.")
+    return value

@@ -1,0 +1,165 @@
+"""Labelled structures of a NequIP config: its own training frames, and a model's predictions on them."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from hydra.utils import instantiate
+from nequip.data import AtomicDataDict, compute_neighborlist_, get_field_type
+from nequip.data.datamodule import NequIPDataModule
+from nequip.nn import GraphModel, with_edge_vectors_
+from nequip.utils.logger import RankedLogger
+from tqdm.auto import tqdm
+
+from nequip_elemtransfer.architecture import evaluation_mode
+
+# More frames than this say nothing new about one number per type, and would be paid for at every start.
+MAX_FRAMES = 200
+
+logger = RankedLogger(__name__, rank_zero_only=True)
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Reference values, or predictions, on a list of frames.
+
+    Args:
+        energies: total energy of each frame in eV, shape (n_frames,), or None
+        forces: of all atoms in eV/Å, shape (n_atoms, 3), or None
+    """
+
+    energies: np.ndarray | None
+    forces: np.ndarray | None
+
+
+def training_frames(data: dict, type_names: Sequence[str]) -> list[AtomicDataDict.Type]:
+    """The training frames of a NequIP ``data:`` section, evenly spaced if there are more than ``MAX_FRAMES``.
+
+    Args:
+        data: the section with all interpolations resolved
+        type_names: of the target model
+
+    Raises:
+        ValueError: if there are none, a species is not mapped, or a label is not finite
+    """
+    datamodule = instantiate(data, _recursive_=False)
+    if not isinstance(datamodule, NequIPDataModule):
+        raise ValueError(f"`data._target_` is {data.get('_target_')!r}, which is no NequIP datamodule.")
+    datamodule.prepare_data()
+    datamodule.setup(stage="fit")
+    try:
+        dataset = datamodule.train_dataset[0]
+        indices = np.linspace(0, len(dataset) - 1, min(len(dataset), MAX_FRAMES)).round().astype(int)
+        frames = [_frame(dataset, int(i), type_names) for i in indices]
+    finally:
+        datamodule.teardown(stage="fit")
+    if not frames:
+        raise ValueError("the training set of `data` is empty: the start of a transfer is fitted to its structures.")
+    if len(dataset) > MAX_FRAMES:
+        logger.info(f"The start is fitted on {MAX_FRAMES} of {len(dataset)} training frames, evenly spaced.")
+    return frames
+
+
+def labels_of(frames: Sequence[AtomicDataDict.Type]) -> Labels:
+    """The reference energies and forces of frames; None where any frame lacks them."""
+    energies = [f.get(AtomicDataDict.TOTAL_ENERGY_KEY) for f in frames]
+    forces = [f.get(AtomicDataDict.FORCE_KEY) for f in frames]
+    return Labels(
+        energies=None if any(e is None for e in energies) else np.array([float(e) for e in energies]),
+        forces=None if any(f is None for f in forces) else torch.cat(forces).double().numpy(),
+    )
+
+
+def compositions(frames: Sequence[AtomicDataDict.Type], n_types: int) -> np.ndarray:
+    """Number of atoms of each type in each frame, shape (n_frames, n_types)."""
+    return np.array([np.bincount(_types(f), minlength=n_types) for f in frames])
+
+
+def atom_types(frames: Sequence[AtomicDataDict.Type]) -> np.ndarray:
+    """Type index of each atom of all frames, shape (n_atoms,)."""
+    return np.concatenate([_types(f) for f in frames])
+
+
+def require_edges(frames: Sequence[AtomicDataDict.Type], cutoffs: np.ndarray) -> None:
+    """Check that the neighbour lists in the data reach as far as the model.
+
+    Args:
+        frames: as the datamodule makes them
+        cutoffs: of each pair of types in Å, shape (n_types, n_types)
+
+    Raises:
+        ValueError: with both radii
+    """
+    for frame in frames:
+        found, needed = _edge_lengths(frame, cutoffs), _edge_lengths(with_neighbors(frame, cutoffs.max()), cutoffs)
+        if len(found) < len(needed):
+            reach = f"none beyond {found.max():.3f} Å" if len(found) else "none at all"
+            raise ValueError(
+                f"the data's neighbour lists lack {len(needed) - len(found)} edges that a model with "
+                f"r_max = {cutoffs.max():.3f} Å needs ({reach}): "
+                "set `r_max: ${element_transfer:r_max}` in the NeighborListTransform of `data`."
+            )
+
+
+def with_neighbors(frame: AtomicDataDict.Type, r_max: float) -> AtomicDataDict.Type:
+    """The frame with a neighbour list of cutoff ``r_max`` in Å in place of its own."""
+    bare = {
+        name: value
+        for name, value in frame.items()
+        if name not in (AtomicDataDict.EDGE_INDEX_KEY, AtomicDataDict.EDGE_TRANSPOSE_PERM_KEY)
+        and get_field_type(name, error_on_unregistered=False) != "edge"
+    }
+    return compute_neighborlist_(bare, float(r_max))
+
+
+def predict(model: GraphModel, frames: Iterable[AtomicDataDict.Type], task: str = "") -> Labels:
+    """A model's energies and forces on frames that carry neighbour lists.
+
+    Args:
+        task: what a progress bar calls it; no bar if empty
+    """
+    energies, forces = [], []
+    with evaluation_mode(model):
+        for frame in tqdm(frames, desc=task, unit="frame", disable=not task, leave=False):
+            out = model(frame.copy())
+            energies.append(out[AtomicDataDict.TOTAL_ENERGY_KEY].item())
+            if AtomicDataDict.FORCE_KEY in out:
+                forces.append(out[AtomicDataDict.FORCE_KEY].detach().double())
+    return Labels(np.array(energies), torch.cat(forces).numpy() if forces else None)
+
+
+def _types(frame: AtomicDataDict.Type) -> np.ndarray:
+    return frame[AtomicDataDict.ATOM_TYPE_KEY].reshape(-1).numpy()
+
+
+def _frame(dataset: torch.utils.data.Dataset, index: int, type_names: Sequence[str]) -> AtomicDataDict.Type:
+    try:
+        frame = dataset[index]
+    except KeyError as error:
+        # NequIP's species mapper says neither which structure nor which element
+        raise ValueError(
+            f"training structure {index} holds an element outside `elements` ({', '.join(type_names)}), or one the "
+            f"data's ChemicalSpeciesToAtomTypeMapper does not map: add it to `elements` or leave the structure out. "
+            f"({error.args[0]})"
+        ) from error
+    if AtomicDataDict.ATOM_TYPE_KEY not in frame or _types(frame).max() >= len(type_names):
+        raise ValueError(
+            f"training structure {index} has atom types outside the {len(type_names)} of `elements`: add a "
+            "ChemicalSpeciesToAtomTypeMapper with `model_type_names: ${element_transfer:type_names}` to `data`."
+        )
+    for name in (AtomicDataDict.TOTAL_ENERGY_KEY, AtomicDataDict.FORCE_KEY):
+        if name in frame and not torch.isfinite(frame[name]).all():
+            raise ValueError(f"training structure {index} has labels in {name!r} that are not finite: mend or drop it.")
+    return frame
+
+
+def _edge_lengths(frame: AtomicDataDict.Type, cutoffs: np.ndarray) -> np.ndarray:
+    """Lengths in Å of the edges inside their pair's cutoff."""
+    if AtomicDataDict.EDGE_INDEX_KEY not in frame:
+        return np.array([])
+    edges = with_edge_vectors_(frame.copy(), with_lengths=True)
+    lengths = edges[AtomicDataDict.EDGE_LENGTH_KEY].reshape(-1).numpy()
+    center, neighbor = _types(frame)[frame[AtomicDataDict.EDGE_INDEX_KEY].numpy()]
+    # an edge at the cutoff counts for nothing, so rounding there must not count either
+    return lengths[lengths < cutoffs[center, neighbor] * (1 - 1e-6)]

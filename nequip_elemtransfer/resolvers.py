@@ -1,0 +1,109 @@
+"""The look-ups ``${element_transfer:type_names}``, ``${element_transfer:r_max}`` and ``${element_transfer:model}``."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import Any
+
+from lightning.pytorch.utilities.seed import isolate_rng
+from nequip.utils.logger import RankedLogger
+from omegaconf import DictConfig, OmegaConf
+
+from nequip_elemtransfer.config import TransferConfig, suggest
+from nequip_elemtransfer.frames import training_frames
+from nequip_elemtransfer.model import hand_over
+from nequip_elemtransfer.receipt import receipt
+from nequip_elemtransfer.source import TRANSFERRED_MODEL, load_source, model_configuration, read_checkpoint
+from nequip_elemtransfer.transfer import Transfer
+
+LOOK_UPS = ("type_names", "r_max", "model")
+
+logger = RankedLogger(__name__, rank_zero_only=True)
+
+# The neighbour lists must be made before `length_scale: fit` knows the cutoff: while the frames for that fit are
+# loaded, `r_max` is the longest it may become.
+_provisional_r_max: ContextVar[float | None] = ContextVar("_provisional_r_max", default=None)
+
+# What a config looked up, or the error it met; NequIP asks several times.
+_results: dict[str, Any] = {}
+
+
+def look_up(name: str, root: DictConfig) -> Any:
+    """Resolve one look-up against the whole config.
+
+    On a restart (``ckpt_path`` is set) all answers come from that checkpoint, since the source may be gone.
+
+    Args:
+        name: ``type_names``, ``r_max`` or ``model``
+        root: of the config
+
+    Raises:
+        ValueError: if there is no such look-up or no valid key
+    """
+    if name not in LOOK_UPS:
+        raise ValueError(f"there is no `${{element_transfer:{name}}}`{suggest(name, LOOK_UPS)}.")
+    if root.get("ckpt_path") is not None:
+        return _once(root, name, lambda: _of_checkpoint(str(root.ckpt_path))[name])
+    if "element_transfer" not in root:
+        raise ValueError("the config looks up `element_transfer` but has no such key at the top level.")
+    if name == "type_names":
+        return _config(root).type_names
+    if name == "r_max":
+        return _provisional_r_max.get() or _once(root, name, lambda: _transfer(root).r_max)
+    return _once(root, name, lambda: _model(root))
+
+
+def _once(root: DictConfig, name: str, compute: Callable[[], Any]) -> Any:
+    key = name + hashlib.sha256(json.dumps(OmegaConf.to_container(root), default=str).encode()).hexdigest()
+    if key not in _results:
+        try:
+            _results[key] = compute()
+        except Exception as error:
+            # Hydra resolves once more than it reports; a failed transfer is not computed again
+            _results[key] = error
+    if isinstance(_results[key], Exception):
+        raise _results[key]
+    return _results[key]
+
+
+def _config(root: DictConfig) -> TransferConfig:
+    return TransferConfig.from_mapping(OmegaConf.to_container(root.element_transfer, resolve=True))
+
+
+def _transfer(root: DictConfig) -> Transfer:
+    return _once(root, "transfer", lambda: _new_transfer(root))
+
+
+def _new_transfer(root: DictConfig) -> Transfer:
+    config = _config(root)
+    logger.info(f"Starting {', '.join(config.type_names)} from {config.source} ...")
+
+    def load_frames(r_max: float) -> list:
+        token = _provisional_r_max.set(r_max)
+        try:
+            return training_frames(OmegaConf.to_container(root.data, resolve=True), config.type_names)
+        finally:
+            _provisional_r_max.reset(token)
+
+    with isolate_rng():
+        return Transfer(config, load_source(config.source, config.sha256), load_frames)
+
+
+def _model(root: DictConfig) -> dict[str, Any]:
+    transfer = _transfer(root)
+    with isolate_rng():
+        result = transfer.run()
+    hand_over(result.provenance["weights"], result.state)
+    logger.info(receipt(result.provenance))
+    return {"_target_": TRANSFERRED_MODEL, "architecture": result.architecture, "provenance": result.provenance}
+
+
+def _of_checkpoint(path: str) -> dict[str, Any]:
+    checkpoint = read_checkpoint(path)
+    architecture, _ = model_configuration(checkpoint, path)
+    return {
+        "type_names": list(architecture["type_names"]),
+        "r_max": float(architecture["r_max"]),
+        "model": checkpoint["hyper_parameters"]["model"],
+    }

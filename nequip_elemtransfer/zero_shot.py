@@ -1,0 +1,113 @@
+"""What a target model predicts before any training, taken apart so that scales and shifts act without re-running it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from nequip.data import AtomicDataDict
+from nequip.nn import GraphModel
+from nequip.nn.atomwise import PerTypeScaleShift
+
+from nequip_elemtransfer.fit import composition_residual
+from nequip_elemtransfer.frames import Labels, compositions, predict
+
+
+@dataclass(frozen=True)
+class NetworkParts:
+    """Predictions on frames by the type of the atom that holds the energy, at energy scales σ and zero shifts.
+
+    Args:
+        energies: of the network, eV, shape (n_types, n_frames)
+        forces: of the network, eV/Å, shape (n_types, n_atoms, 3)
+        fixed_energies: what no energy scale multiplies, such as a pair potential, eV, shape (n_frames,)
+        fixed_forces: shape (n_atoms, 3)
+        counts: atoms of each type in each frame, shape (n_frames, n_types)
+    """
+
+    energies: np.ndarray
+    forces: np.ndarray
+    fixed_energies: np.ndarray
+    fixed_forces: np.ndarray
+    counts: np.ndarray
+
+    def predicted(self, alpha: np.ndarray, shifts: np.ndarray) -> Labels:
+        """Energies and forces with σ times ``alpha`` and with ``shifts`` in eV, both of shape (n_types,)."""
+        return Labels(
+            energies=alpha @ self.energies + self.fixed_energies + self.counts @ shifts,
+            forces=np.tensordot(alpha, self.forces, axes=1) + self.fixed_forces,
+        )
+
+
+@dataclass(frozen=True)
+class ZeroShot:
+    """Errors on the training frames after one step of the initialisation, before any training.
+
+    Args:
+        step: what was done last
+        force_mae: over force components, eV/Å, None without force labels
+        force_rmse: likewise
+        energy_mae: over energies per atom, eV/atom, None without energy labels
+        energy_mae_refitted: the same with the energy shifts refitted, which makes the steps comparable
+    """
+
+    step: str
+    force_mae: float | None
+    force_rmse: float | None
+    energy_mae: float | None
+    energy_mae_refitted: float | None
+
+
+def network_parts(
+    model: GraphModel, frames: Sequence[AtomicDataDict.Type], scales: np.ndarray, task: str = ""
+) -> NetworkParts:
+    """Run a model on frames once for each type they hold, and once more if it has parts that do not scale.
+
+    Args:
+        model: its scales and shifts are set here and left at those values
+        frames: with neighbour lists
+        scales: σ of each type, shape (n_types,)
+        task: name for a progress bar
+    """
+    n_types = len(scales)
+    zero, counts = np.zeros(n_types), compositions(frames, n_types)
+    energies = np.zeros((n_types, len(frames)))
+    forces = np.zeros((n_types, counts.sum(), 3))
+    fixed = Labels(np.zeros(len(frames)), np.zeros(forces.shape[1:]))
+    if any(name.endswith("pair_potential") for name, _ in model.named_modules()):
+        set_energies(model, zero, zero)
+        fixed = predict(model, frames, task)
+    for t in np.flatnonzero(counts.any(axis=0)):
+        set_energies(model, np.where(np.arange(n_types) == t, scales, 0.0), zero)
+        found = predict(model, frames, task)
+        energies[t] = found.energies - fixed.energies
+        forces[t] = found.forces - fixed.forces
+    set_energies(model, scales, zero)
+    return NetworkParts(energies, forces, fixed.energies, fixed.forces, counts)
+
+
+def set_energies(model: GraphModel, scales: np.ndarray, shifts: np.ndarray) -> None:
+    """Set the energy scales and shifts of a built model, which must have both for each type, shape (n_types,)."""
+    for module in model.modules():
+        if isinstance(module, PerTypeScaleShift):
+            with torch.no_grad():
+                for tensor, values in ((module.scales, scales), (module.shifts, shifts)):
+                    tensor.copy_(torch.as_tensor(values).reshape(tensor.shape))
+
+
+def zero_shot(step: str, predicted: Labels, labels: Labels, counts: np.ndarray) -> ZeroShot:
+    """Errors of predictions against labels.
+
+    Args:
+        step: what was done last
+        counts: atoms of each type in each frame, shape (n_frames, n_types)
+    """
+    force_mae = force_rmse = energy_mae = refitted = None
+    if labels.forces is not None:
+        error = predicted.forces - labels.forces
+        force_mae, force_rmse = float(np.abs(error).mean()), float(np.sqrt((error**2).mean()))
+    if labels.energies is not None:
+        n_atoms, error = counts.sum(axis=1), predicted.energies - labels.energies
+        energy_mae = float(np.abs(error / n_atoms).mean())
+        refitted = float(np.abs(composition_residual(error, counts)).mean())
+    return ZeroShot(step, force_mae, force_rmse, energy_mae, refitted)
