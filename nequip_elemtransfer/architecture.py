@@ -39,12 +39,12 @@ def check(architecture: Architecture) -> None:
             f"{architecture.get('_target_')!r} is not a NequIP model builder: "
             "known are nequip.model.NequIPGNNModel and the builders of the installed NequIP extensions."
         )
-    for name in _nested_targets({k: v for k, v in architecture.items() if k != "_target_"}):
-        part = locate(name)
-        is_module = inspect.isclass(part) and issubclass(part, torch.nn.Module)
-        is_factory = inspect.isfunction(part) and "type_names" in inspect.signature(part).parameters
-        if not (is_module or is_factory):
-            raise ValueError(f"the model's configuration asks for {name!r}, which is not a part of a model.")
+    for value in _nested({k: v for k, v in architecture.items() if k != "_target_"}):
+        # Hydra resolves these before it builds a part, and `${oc.create:...}` can make a `_target_`
+        if isinstance(value, str) and "${" in value:
+            raise ValueError(f"the model's configuration holds {value!r}: only plain values are used.")
+        if isinstance(value, Mapping) and "_target_" in value:
+            _check_part(value["_target_"])
 
 
 def build(architecture: Architecture) -> GraphModel:
@@ -104,9 +104,9 @@ def retype(architecture: Architecture, element_map: ElementMap, species: Sequenc
     options = {name: _map_table(value, element_map) for name, value in architecture.items()}
     options["type_names"] = list(element_map.target_types)
     if architecture.get("per_edge_type_cutoff") is not None:
-        options["per_edge_type_cutoff"] = pair_table(
-            element_map.target_types, element_map.per_pair(pair_cutoffs(architecture))
-        )
+        # a blend of cutoffs may round to just above r_max, which NequIP refuses
+        cutoffs = np.minimum(element_map.per_pair(pair_cutoffs(architecture)), float(architecture["r_max"]))
+        options["per_edge_type_cutoff"] = pair_table(element_map.target_types, cutoffs)
     if architecture.get("pair_potential") is not None:
         options["pair_potential"] = _map_pair_potential(architecture["pair_potential"], element_map, species)
     return options
@@ -148,14 +148,20 @@ def evaluation_mode(model: GraphModel) -> Iterator[GraphModel]:
         model.train(training)
 
 
-def _nested_targets(value: Any) -> Iterator[Any]:
-    if isinstance(value, Mapping):
-        if "_target_" in value:
-            yield value["_target_"]
-        value = list(value.values())
-    if isinstance(value, (list, tuple)):
-        for item in value:
-            yield from _nested_targets(item)
+def _check_part(name: Any) -> None:
+    part = locate(name)
+    is_module = inspect.isclass(part) and issubclass(part, torch.nn.Module)
+    is_factory = inspect.isfunction(part) and "type_names" in inspect.signature(part).parameters
+    if not (is_module or is_factory):
+        raise ValueError(f"the model's configuration asks for {name!r}, which is not a part of a model.")
+
+
+def _nested(value: Any) -> Iterator[Any]:
+    """The value and every value inside it."""
+    yield value
+    inside = value.values() if isinstance(value, Mapping) else value if isinstance(value, (list, tuple)) else ()
+    for item in inside:
+        yield from _nested(item)
 
 
 def _map_table(value: Any, element_map: ElementMap) -> Any:
@@ -174,5 +180,6 @@ def _map_pair_potential(options: Mapping, element_map: ElementMap, species: Sequ
     for name, value in mapped.items():
         # Lennard-Jones parameters: symmetric (n_types, n_types)
         if name.startswith("lj_") and isinstance(value, (list, tuple)):
-            mapped[name] = element_map.per_pair(np.array(value, dtype=float)).tolist()
+            pairs = element_map.per_pair(np.array(value, dtype=float))
+            mapped[name] = ((pairs + pairs.T) / 2).tolist()  # NequIP wants them symmetric to the last bit
     return mapped

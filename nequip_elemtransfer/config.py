@@ -100,10 +100,10 @@ class TransferConfig:
 
 def suggest(value: Any, choices: Iterable[Any]) -> str:
     """``"; did you mean 'x'? Choices: ..."`` for the end of an error message."""
-    choices = [str(choice) for choice in choices]
-    near = difflib.get_close_matches(str(value), choices, n=1)
-    question = f"; did you mean {near[0]!r}?" if near else "."
-    return f"{question} Choices: {', '.join(choices)}"
+    named = {str(choice).lower(): str(choice) for choice in choices}
+    near = difflib.get_close_matches(str(value).lower(), named, n=1)
+    question = f"; did you mean {named[near[0]]!r}?" if near else "."
+    return f"{question} Choices: {', '.join(named.values())}"
 
 
 def _text(name: str, value: Any) -> str:

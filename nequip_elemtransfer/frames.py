@@ -5,9 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from ase.data import chemical_symbols
 from hydra.utils import instantiate
 from nequip.data import AtomicDataDict, compute_neighborlist_, get_field_type
 from nequip.data.datamodule import NequIPDataModule
+from nequip.data.dataset import AtomicDataset
 from nequip.nn import GraphModel, with_edge_vectors_
 from nequip.utils.logger import RankedLogger
 from tqdm.auto import tqdm
@@ -139,9 +141,9 @@ def _frame(dataset: torch.utils.data.Dataset, index: int, type_names: Sequence[s
     except KeyError as error:
         # NequIP's species mapper says neither which structure nor which element
         raise ValueError(
-            f"training structure {index} holds an element outside `elements` ({', '.join(type_names)}), or one the "
-            f"data's ChemicalSpeciesToAtomTypeMapper does not map: add it to `elements` or leave the structure out. "
-            f"({error.args[0]})"
+            f"training structure {index} holds {_species(dataset, index)}, not all of them in `elements` "
+            f"({', '.join(type_names)}) and known to the data's ChemicalSpeciesToAtomTypeMapper: add the missing to "
+            f"`elements` or leave the structure out. ({error.args[0]})"
         ) from error
     if AtomicDataDict.ATOM_TYPE_KEY not in frame or _types(frame).max() >= len(type_names):
         raise ValueError(
@@ -152,6 +154,16 @@ def _frame(dataset: torch.utils.data.Dataset, index: int, type_names: Sequence[s
         if name in frame and not torch.isfinite(frame[name]).all():
             raise ValueError(f"training structure {index} has labels in {name!r} that are not finite: mend or drop it.")
     return frame
+
+
+def _species(dataset: torch.utils.data.Dataset, index: int) -> str:
+    """Chemical symbols in a structure as it is before the data's transforms."""
+    while isinstance(dataset, torch.utils.data.Subset):
+        dataset, index = dataset.dataset, int(dataset.indices[index])
+    if not isinstance(dataset, AtomicDataset):
+        return "several elements"
+    raw = dataset._get_data_list([index])[0]
+    return ", ".join(chemical_symbols[z] for z in sorted(set(raw[AtomicDataDict.ATOMIC_NUMBERS_KEY].tolist())))
 
 
 def _edge_lengths(frame: AtomicDataDict.Type, cutoffs: np.ndarray) -> np.ndarray:

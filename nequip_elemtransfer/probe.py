@@ -55,7 +55,8 @@ def largest_difference(
     """
     data_b = data_a if data_b is None else data_b
     a_values, b_values = _scale_free(a, data_a), _scale_free(b, data_b)
-    return max(float(((x - y).abs() / (1 + y.abs())).max()) for x, y in zip(a_values, b_values))
+    # unlike Python's, NumPy's maximum of anything and NaN is NaN
+    return float(np.max([((x - y).abs() / (1 + y.abs())).max() for x, y in zip(a_values, b_values)]))
 
 
 def _scale_free(model: GraphModel, data: AtomicDataDict.Type) -> list[torch.Tensor]:

@@ -4,7 +4,8 @@ Radial encodings depend only on ``x = r / r_cut(pair)`` and the angular part onl
 cutoff ``λ_tu R`` the target network computes the source's function of ``r / λ_tu`` without any training.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -135,7 +136,7 @@ def set_lengths(model: GraphModel, architecture: Architecture, scales: np.ndarra
 def prove_similarity(
     before: GraphModel, after: GraphModel, before_architecture: Architecture, after_architecture: Architecture
 ) -> None:
-    """Check ``E'(λx) = E(x)`` and ``λF'(λx) = F(x)`` on a small structure.
+    """Check ``E'(λx) = E(x)`` and ``λF'(λx) = F(x)`` on a small structure, pair potentials left out.
 
     Args:
         before: the target's types at the source's lengths, in evaluation mode
@@ -144,9 +145,10 @@ def prove_similarity(
     Raises:
         ValueError: if the model's radial encoding does not follow its cutoffs
     """
-    difference = largest_difference(
-        before, after, probe_cluster(before_architecture), probe_cluster(after_architecture)
-    )
+    with _network_alone(before), _network_alone(after):
+        difference = largest_difference(
+            before, after, probe_cluster(before_architecture), probe_cluster(after_architecture)
+        )
     # rounding of r / (λR) enters twice, once in each model
     tolerance = 10 * floating_point_tolerance(before_architecture["model_dtype"])
     if not difference <= tolerance:
@@ -157,8 +159,21 @@ def prove_similarity(
     logger.info(f"Similarity E'(λx) = E(x) holds to {difference:.1e} (tolerance {tolerance:.0e}).")
 
 
+@contextmanager
+def _network_alone(model: GraphModel) -> Iterator[None]:
+    """The model without its pair potential, which is a function of r itself and not of r / λ."""
+    potentials = [(module, module.pair_potential) for module in model.modules() if hasattr(module, "pair_potential")]
+    try:
+        for module, _ in potentials:
+            module.pair_potential = torch.nn.Identity()
+        yield
+    finally:
+        for module, potential in potentials:
+            module.pair_potential = potential
+
+
 def _radius(symbol: str) -> float:
-    if symbol not in atomic_numbers:
+    if not atomic_numbers.get(symbol):  # ASE's X, number 0, is no element
         raise ValueError(
             f"type {symbol!r} is not a chemical element, so `length_scale: covalent_radii` has no radius for it: "
             "give a number, `fit` or `none`."

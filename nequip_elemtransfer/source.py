@@ -95,13 +95,7 @@ def read_checkpoint(path: str) -> dict[str, Any]:
         FileNotFoundError: if there is no such file
         ValueError: if it is not a checkpoint of ``nequip-train``
     """
-    file = Path(path)
-    if not file.is_file():
-        raise FileNotFoundError(
-            f"source {str(path)!r} does not exist: give the path of a .ckpt file written by `nequip-train` "
-            f"(relative paths start from {Path.cwd()})."
-        )
-    advice = "give a .ckpt file written by `nequip-train`"
+    file, advice = existing_file(path), "give a .ckpt file written by `nequip-train`"
     if file.stat().st_size == 0:
         raise ValueError(f"source {str(path)!r} is empty: {advice}.")
     try:
@@ -111,7 +105,7 @@ def read_checkpoint(path: str) -> dict[str, Any]:
             f"source {str(path)!r} cannot be read as plain tensors and numbers, and nothing else is unpickled: "
             f"{advice}. ({_first_line(error)})"
         ) from error
-    except (RuntimeError, EOFError, KeyError, ValueError) as error:
+    except (RuntimeError, EOFError, KeyError, ValueError, OSError) as error:
         raise ValueError(
             f"source {str(path)!r} is truncated or not a checkpoint: {advice}. ({_first_line(error)})"
         ) from error
@@ -141,7 +135,22 @@ def model_configuration(checkpoint: Mapping, path: str) -> tuple[Architecture, d
     return dict(model), provenance
 
 
-def sha256_of(path: str) -> str:
+def existing_file(path: str) -> Path:
+    """The path of a file.
+
+    Raises:
+        FileNotFoundError: if there is none
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise FileNotFoundError(
+            f"source {str(path)!r} does not exist: give the path of a .ckpt file written by `nequip-train` "
+            f"(relative paths start from {Path.cwd()})."
+        )
+    return file
+
+
+def sha256_of(path: str | Path) -> str:
     """Hexadecimal SHA-256 of a file."""
     digest = hashlib.sha256()
     with open(path, "rb") as file:
@@ -151,9 +160,7 @@ def sha256_of(path: str) -> str:
 
 
 def _checked_digest(path: str, expected: str | None) -> str:
-    if not Path(path).is_file():
-        read_checkpoint(path)  # raises what is wrong
-    found = sha256_of(path)
+    found = sha256_of(existing_file(path))
     if expected is not None and found != expected:
         raise ValueError(
             f"source {str(path)!r} has the SHA-256 {found}, but `element_transfer.sha256` says {expected}: "
@@ -190,6 +197,12 @@ def _training_module(checkpoint: Mapping) -> tuple[type[NequIPLightningModule], 
         optimizer = hyper["optimizer"]
         if not str(optimizer["_target_"]).startswith("schedulefree."):
             raise ValueError(f"the optimizer {optimizer['_target_']!r} is not one of the schedulefree package.")
+        # NequIP would have Hydra call the `_target_` in them
+        if optimizer.get("param_groups") is not None:
+            raise ValueError(
+                "a source trained with ScheduleFree is read only if its optimizer has no `param_groups`, found "
+                f"{optimizer['param_groups']!r}."
+            )
         return ScheduleFreeLightningModule, {"optimizer": optimizer}
     return NequIPLightningModule, {}
 

@@ -1,0 +1,324 @@
+"""Germanium from a silicon model, from data to molecular dynamics, with the real commands.
+
+    python demo/demo.py [--data sw | mlearn] [--mlearn DIR] [--out runs/demo] [--seeds 0 1 2]
+
+Makes the data, trains silicon, starts germanium from it and from scratch on 10 structures, tests both on held-out
+germanium, exports the transferred model to TorchScript and runs it in ASE. Writes summary.json and
+learning_curve.png. With several seeds each has its own 10 structures and training, with one silicon model for all.
+"""
+
+import argparse
+import csv
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tqdm import tqdm
+
+CONFIGS = Path(__file__).resolve().parent.parent / "example_configs"
+N_TRAIN = 10
+MD_STEPS, MD_TEMPERATURE, TIME_STEP = 500, 300.0, 2.0  # temperature in K, time step in fs
+
+
+@dataclass(frozen=True)
+class Demo:
+    """Where one demo keeps its files and which data set it runs on."""
+
+    out: Path
+    data: str
+    mlearn: Path | None
+    silicon_steps: int | None
+    germanium_steps: int | None
+
+    def folder(self, seed: int) -> Path:
+        """Germanium data and runs of one seed."""
+        return self.out / f"seed{seed}"
+
+    @property
+    def silicon(self) -> Path:
+        return self.out / "si"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", choices=("sw", "mlearn"), default="sw", help="classical or DFT data (default: sw)")
+    parser.add_argument("--mlearn", type=Path, help="folder with the mlearn files, instead of a download")
+    parser.add_argument("--out", type=Path, default=Path("runs/demo"), help="default: runs/demo")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="default: 0")
+    parser.add_argument("--silicon-steps", type=int, help="instead of the example config's")
+    parser.add_argument("--germanium-steps", type=int, help="instead of the example configs'")
+    args = parser.parse_args()
+    started = time.monotonic()
+    demo = Demo(args.out.resolve(), args.data, args.mlearn, args.silicon_steps, args.germanium_steps)
+    set_aside(demo.out)
+    for seed in args.seeds:
+        make_data(demo, seed)
+    train_silicon(demo, args.seeds[0])
+    seeds = [germanium(demo, seed) for seed in args.seeds]
+    deployed = deploy_and_run(demo, args.seeds[0])
+    summary = {
+        "data": demo.data,
+        "source": {"element": "Si", "steps": last_step(demo.silicon), **test_errors(demo.silicon)},
+        **seeds[0],
+        "seeds": dict(zip(map(str, args.seeds), seeds)),
+        "deployed": deployed,
+        "wall_seconds": round(time.monotonic() - started, 1),
+    }
+    (demo.out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+    plot(demo, args.seeds, demo.out / "learning_curve.png")
+    print(report(summary))
+    print(f"\n{demo.out}/summary.json, {demo.out}/learning_curve.png")
+
+
+def set_aside(out: Path) -> None:
+    """Move an earlier demo out of the way: nothing is written over."""
+    if out.exists():
+        number = next(n for n in range(1, 10_000) if not out.with_name(f"{out.name}-{n}").exists())
+        out.rename(out.with_name(f"{out.name}-{number}"))
+        print(f"earlier results are kept in {out.name}-{number}")
+    (out / "logs").mkdir(parents=True)
+
+
+def make_data(demo: Demo, seed: int) -> None:
+    command = ["nequip-elemtransfer", "data", demo.data, "--elements", "Si", "Ge", "--out", demo.folder(seed) / "data"]
+    command += ["--subset-seed", seed]
+    if demo.data == "mlearn" and demo.mlearn:
+        command += ["--from", demo.mlearn.resolve()]
+    with stage(f"{demo.data} data, seed {seed}"):
+        wait(start(demo, f"data_{seed}", command))
+
+
+def train_silicon(demo: Demo, seed: int) -> None:
+    overrides = [] if demo.silicon_steps is None else [f"max_steps={demo.silicon_steps}"]
+    run = nequip_train(demo, f"{demo.data}_si", demo.silicon, demo.folder(seed) / "data", *overrides)
+    with stage("silicon, the source"):
+        follow({"Si": run}, {"Si": demo.silicon})
+
+
+def germanium(demo: Demo, seed: int) -> dict:
+    """Train both starts of one seed side by side, and test the untrained starts."""
+    folder = demo.folder(seed)
+    common = [f"seed={seed}", f"n_train={N_TRAIN}"]
+    steps = [] if demo.germanium_steps is None else [f"max_steps={demo.germanium_steps}"]
+    source = [f"element_transfer.source={demo.silicon / 'best.ckpt'}"]
+    untrained = [*common, *source, "run=[val,test]"]
+    map_only = ["element_transfer.length_scale=none", "element_transfer.energy_scale=none"]
+    transfer, scratch = f"{demo.data}_ge_transfer", f"{demo.data}_ge_scratch"
+    data = folder / "data"
+    with stage(f"germanium before training, seed {seed}"):
+        runs = [
+            nequip_train(demo, transfer, folder / "zero_shot", data, *untrained),
+            nequip_train(demo, transfer, folder / "element_map_only", data, *untrained, *map_only),
+        ]
+        for run in runs:
+            wait(run)
+    with stage(f"germanium, {N_TRAIN} structures, seed {seed}"):
+        follow(
+            {
+                "transfer": nequip_train(demo, transfer, folder / "transfer", data, *common, *steps, *source),
+                "scratch": nequip_train(demo, scratch, folder / "scratch", data, *common, *steps),
+            },
+            {name: folder / name for name in ("transfer", "scratch")},
+        )
+    starts = ("zero_shot", "element_map_only", "transfer", "scratch")
+    return {
+        "target": {"element": "Ge", "n_train": N_TRAIN, **{name: test_errors(folder / name) for name in starts}},
+        "steps": last_step(folder / "scratch"),
+        "steps_to_scratch_accuracy": steps_to_scratch_accuracy(folder),
+    }
+
+
+def steps_to_scratch_accuracy(folder: Path) -> int | None:
+    """First step at which transfer's validation force error is at most the best that scratch ever reaches."""
+    goal = min(error for _, error in validation_curve(folder / "scratch"))
+    curve = validation_curve(folder / "zero_shot") + validation_curve(folder / "transfer")
+    return next((step for step, error in curve if error <= goal), None)
+
+
+def deploy_and_run(demo: Demo, seed: int) -> dict:
+    """Export the transferred model, compare it with the eager one, and run NVT molecular dynamics."""
+    import ase.io
+    import numpy as np
+    from ase import units
+    from ase.build import bulk
+    from ase.md.langevin import Langevin
+    from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
+    from nequip.integrations.ase import NequIPCalculator
+
+    checkpoint, path = demo.folder(seed) / "transfer" / "best.ckpt", demo.out / "ge.nequip.pth"
+    with stage("TorchScript export"):
+        wait(start(demo, "deploy", ["nequip-deploy", "build", "--model", checkpoint, path]))
+    with stage(f"molecular dynamics, {MD_STEPS} steps"):
+        eager = NequIPCalculator._from_saved_model(checkpoint, chemical_species_to_atom_type_map=True)
+        deployed = NequIPCalculator.from_compiled_model(path, chemical_species_to_atom_type_map=True)
+        frames = ase.io.read(demo.folder(seed) / "data" / "Ge_test.xyz", ":5")
+        difference = max(
+            np.abs(eager.get_property("forces", a) - deployed.get_property("forces", a)).max() for a in frames
+        )
+        atoms = bulk("Ge", "diamond", a=5.66, cubic=True) * (2, 2, 2)
+        atoms.calc = deployed
+        rng = np.random.default_rng(seed)
+        MaxwellBoltzmannDistribution(atoms, temperature_K=MD_TEMPERATURE, rng=rng)
+        dynamics = Langevin(
+            atoms, TIME_STEP * units.fs, temperature_K=MD_TEMPERATURE, friction=0.02 / units.fs, rng=rng
+        )
+        temperatures: list[float] = []
+        dynamics.attach(lambda: temperatures.append(float(atoms.get_temperature())))
+        with tqdm(total=MD_STEPS, unit="step", leave=False) as bar:
+            dynamics.attach(bar.update)
+            dynamics.run(MD_STEPS)
+    return {
+        "path": str(path.relative_to(demo.out)),
+        "max_force_difference_eV_per_A": float(difference),
+        "md_steps": MD_STEPS,
+        "md_temperature_K": round(statistics.mean(temperatures[MD_STEPS // 2 :]), 1),
+    }
+
+
+@contextmanager
+def stage(name: str) -> Iterator[None]:
+    started = time.monotonic()
+    print(f"{name} ...", flush=True)
+    yield
+    print(f"{name}: {time.monotonic() - started:.0f} s", flush=True)
+
+
+def nequip_train(demo: Demo, config: str, out: Path, data: Path, *overrides: str) -> subprocess.Popen:
+    command = ["nequip-train", "-cp", CONFIGS, "-cn", config, f"hydra.run.dir={out}", f"data_dir={data}", *overrides]
+    command.append("++trainer.enable_progress_bar=false")
+    return start(demo, f"{out.parent.name}_{out.name}", command)
+
+
+def start(demo: Demo, log: str, command: list) -> subprocess.Popen:
+    """Start a command of this environment; its output goes to a log file."""
+    program = shutil.which(str(command[0]), path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    if program is None:
+        raise SystemExit(f"{command[0]} is not installed: run `make env`, then use .venv/bin/python.")
+    path = demo.out / "logs" / f"{log}.log"
+    with open(path, "w") as file:
+        process = subprocess.Popen([program, *map(str, command[1:])], stdout=file, stderr=subprocess.STDOUT)
+    process.log = path
+    return process
+
+
+def wait(process: subprocess.Popen) -> None:
+    if process.wait():
+        lines = process.log.read_text().strip().splitlines()
+        raise SystemExit("\n".join([f"{process.log} ends with:", *lines[-15:]]))
+
+
+def follow(runs: dict[str, subprocess.Popen], folders: dict[str, Path]) -> None:
+    """Show the steps of running trainings until all have ended."""
+    bars = {name: tqdm(desc=name, unit="step", leave=False, position=i) for i, name in enumerate(runs)}
+    while any(run.poll() is None for run in runs.values()):
+        time.sleep(1.0)
+        for name, bar in bars.items():
+            bar.update(last_step(folders[name]) - bar.n)
+    for bar in bars.values():
+        bar.close()
+    for run in runs.values():
+        wait(run)
+
+
+def metrics(folder: Path) -> list[dict[str, str]]:
+    """Rows of the CSV log of a run."""
+    path = folder / "metrics" / "metrics.csv"
+    if not path.exists():
+        return []
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def last_step(folder: Path) -> int:
+    return max((int(row["step"]) for row in metrics(folder) if row.get("step")), default=0)
+
+
+def validation_curve(folder: Path) -> list[tuple[int, float]]:
+    """Step and force MAE in eV/Å of each validation."""
+    rows = metrics(folder)
+    return [(int(row["step"]), float(row["val0_epoch/forces_mae"])) for row in rows if row.get("val0_epoch/forces_mae")]
+
+
+def test_errors(folder: Path) -> dict[str, float]:
+    row = next(row for row in reversed(metrics(folder)) if row.get("test0_epoch/forces_mae"))
+    return {
+        "force_mae_eV_per_A": float(row["test0_epoch/forces_mae"]),
+        "energy_mae_eV_per_atom": float(row["test0_epoch/per_atom_energy_mae"]),
+    }
+
+
+def plot(demo: Demo, seeds: list[int], path: Path) -> None:
+    """Validation force error against step for both starts."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(6.4, 4.0), layout="constrained")
+    styles = {"scratch": ("from scratch", "#b35900"), "transfer": ("from the Si model", "#00699e")}
+    for i, seed in enumerate(seeds):
+        folder = demo.folder(seed)
+        before = {name: validation_curve(folder / name)[0][1] for name in ("zero_shot", "element_map_only")}
+        for name, (label, color) in styles.items():
+            curve = validation_curve(folder / name)
+            if name == "transfer":
+                curve = [(0, before["zero_shot"]), *curve]
+            steps, errors = zip(*curve)
+            axes.plot(steps, [1000 * e for e in errors], color=color, lw=1.6, label=label if i == 0 else None)
+        axes.plot(0, 1000 * before["zero_shot"], "o", color="#00699e", label="before training" if i == 0 else None)
+        axes.plot(
+            0,
+            1000 * before["element_map_only"],
+            "x",
+            color="#555555",
+            label="before training, element map alone" if i == 0 else None,
+        )
+    axes.set(yscale="log", xlabel="training step", ylabel="force MAE on validation Ge (meV/Å)")
+    axes.yaxis.set_major_formatter(matplotlib.ticker.ScalarFormatter())
+    axes.yaxis.set_minor_formatter(matplotlib.ticker.ScalarFormatter())
+    name = {"sw": "Stillinger-Weber", "mlearn": "DFT (mlearn)"}[demo.data]
+    axes.set_title(f"Ge from {N_TRAIN} structures, {name}", fontsize=11)
+    axes.grid(alpha=0.25, which="both")
+    axes.legend(frameon=False)
+    figure.savefig(path, dpi=160)
+
+
+def report(summary: dict) -> str:
+    """The summary as a table for the terminal."""
+    lines = [f"{'held-out errors':<38}{'force MAE':>12}{'energy MAE':>14}", f"{'':<38}{'meV/Å':>12}{'meV/atom':>14}"]
+
+    def line(name: str, errors: dict) -> str:
+        force, energy = errors["force_mae_eV_per_A"], errors["energy_mae_eV_per_atom"]
+        return f"{name:<38}{1000 * force:>12.1f}{1000 * energy:>14.1f}"
+
+    lines.append(line("Si, the source", summary["source"]))
+    for seed, result in summary["seeds"].items():
+        label = f" (seed {seed})" if len(summary["seeds"]) > 1 else ""
+        target = result["target"]
+        lines += [
+            line(f"Ge untrained, element map alone{label}", target["element_map_only"]),
+            line(f"Ge untrained{label}", target["zero_shot"]),
+            line(f"Ge from scratch{label}", target["scratch"]),
+            line(f"Ge by transfer{label}", target["transfer"]),
+            f"  transfer reaches scratch's best validation error at step {result['steps_to_scratch_accuracy']}"
+            f" of {result['steps']}",
+        ]
+    deployed = summary["deployed"]
+    lines.append(
+        f"TorchScript differs from eager by {deployed['max_force_difference_eV_per_A']:.1e} eV/Å; "
+        f"{deployed['md_steps']} MD steps at {deployed['md_temperature_K']:.0f} K; "
+        f"{summary['wall_seconds']:.0f} s in all"
+    )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,108 @@
+"""The files of a data set: their names, what is in them, and how they are written.
+
+``{El}_train.xyz``, ``{El}_val.xyz`` and ``{El}_test.xyz`` are disjoint. ``{El}_train_{n}.xyz``
+holds the first n structures of ``{El}_train.xyz``, so the small sets are nested.
+"""
+
+import os
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from pathlib import Path
+
+import ase.io
+from ase import Atoms
+
+from . import DEFAULT_SIZES
+from .split import Stratum, representative_order, split
+
+
+def part_names(element: str, sizes: Sequence[int] = DEFAULT_SIZES) -> list[str]:
+    """Names of the files that :func:`divide` makes for ``element``."""
+    return [f"{element}_{part}.xyz" for part in ("train", "val", "test")] + [
+        f"{element}_train_{n}.xyz" for n in sizes
+    ]
+
+
+def divide(
+    element: str,
+    frames: Sequence[Atoms],
+    strata: Sequence[Stratum],
+    families: Sequence[Hashable] | None = None,
+    *,
+    sizes: Sequence[int] = DEFAULT_SIZES,
+    seed: int = 0,
+    subset_seed: int | None = None,
+) -> dict[str, list[Atoms]]:
+    """Split ``frames`` and name the parts, ``{"Ge_train.xyz": [...], ...}``.
+
+    Args:
+        element: chemical symbol, starts the file names.
+        frames: n labelled structures.
+        strata, families: one each per frame, see :mod:`.split`.
+        sizes: numbers of structures in the small training sets.
+        seed: fixes which frames are train, val and test.
+        subset_seed: orders the training frames, and so chooses the small sets; ``seed`` if None.
+            Several subset seeds share one hold-out.
+
+    Raises:
+        ValueError: see :func:`check_parts`.
+    """
+    parts = split(strata, families, seed=seed)
+    check_parts(element, parts, sizes)
+    seeds = {"train": seed if subset_seed is None else subset_seed, "val": seed, "test": seed}
+    files = {}
+    for part, indices in parts.items():
+        order = representative_order(indices, strata, families, seed=seeds[part])
+        files[f"{element}_{part}.xyz"] = [frames[i] for i in order]
+    for n in sizes:
+        files[f"{element}_train_{n}.xyz"] = files[f"{element}_train.xyz"][:n]
+    return files
+
+
+def check_parts(element: str, parts: Mapping[str, Sequence[int]], sizes: Sequence[int]) -> None:
+    """Raise ValueError if a part is empty or a small set larger than the training part."""
+    for part, indices in parts.items():
+        if not indices:
+            raise ValueError(f"too few {element} structures to leave any for the {part} part")
+    n_train = len(parts["train"])
+    for n in sizes:
+        if not 1 <= n <= n_train:
+            raise ValueError(
+                f"sizes: {n} {element} structures were asked of {n_train} for training; "
+                f"choose sizes from 1 to {n_train}"
+            )
+
+
+def check_output(out: Path, names: Iterable[str], *, force: bool = False) -> None:
+    """Refuse to write ``names`` into the folder ``out`` before any work is done for it.
+
+    Raises:
+        NotADirectoryError: ``out`` is a file.
+        FileExistsError: one of the files exists and ``force`` is False.
+    """
+    if out.exists() and not out.is_dir():
+        raise NotADirectoryError(f"{out} is a file, not a folder")
+    for name in names:
+        if not force and (out / name).exists():
+            raise FileExistsError(f"{out / name} exists already; force (--force) replaces it")
+
+
+def write_files(out: Path, files: Mapping[str, Sequence[Atoms]], *, force: bool = False) -> None:
+    """Write each list of frames as extxyz into ``out``, all of them or none.
+
+    Every file is written under a temporary name first and moved into place when all are
+    complete, so an interrupted run leaves no half file behind.
+
+    Raises:
+        NotADirectoryError, FileExistsError: see :func:`check_output`; nothing is written.
+    """
+    check_output(out, files, force=force)
+    out.mkdir(parents=True, exist_ok=True)
+    partial = {name: out / f".{name}.{os.getpid()}.part" for name in files}
+    try:
+        for name, frames in files.items():
+            ase.io.write(partial[name], frames, format="extxyz")
+        for name in files:
+            os.replace(partial[name], out / name)
+    finally:
+        for path in partial.values():
+            path.unlink(missing_ok=True)

@@ -1,0 +1,82 @@
+"""The command line: what it writes, and that bad input gets one sentence and status 2."""
+
+import inspect
+
+import ase.io
+import pytest
+
+from nequip_elemtransfer.cli import main
+from nequip_elemtransfer.data import mlearn, stillinger_weber
+
+SMALL_SW = "--supercell 1 --frames 12 --temperatures 0.03 --liquid-temperatures 0.14 --sizes 2"
+
+
+def run(command: str) -> int:
+    return main(command.split())
+
+
+def fails_with(command: str, sentence: str, capsys) -> None:
+    assert run(command) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("nequip-elemtransfer: ")
+    assert err.count("\n") == 1
+    assert sentence in err
+
+
+def test_sw_writes_the_same_files_for_the_same_seed(tmp_path, capsys):
+    for name in ("first", "again"):
+        assert run(f"data sw --elements Ge --out {tmp_path / name} {SMALL_SW}") == 0
+    out, err = capsys.readouterr()
+    assert "Ge structures: 100%" in err
+    assert f"{tmp_path / 'first' / 'Ge_train.xyz'}: 4 structures" in out
+    first, again = (
+        {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()}
+        for name in ("first", "again")
+    )
+    assert first == again
+    assert sorted(first) == ["Ge_test.xyz", "Ge_train.xyz", "Ge_train_2.xyz", "Ge_val.xyz"]
+    frames = ase.io.read(tmp_path / "first" / "Ge_train.xyz", ":")
+    assert {atoms.info["group"] for atoms in frames} == {"diamond", "strained", "vacancy", "liquid"}
+    for atoms in frames:
+        assert set(atoms.calc.results) == {"energy", "energies", "forces", "stress"}
+
+
+def test_bad_input(tmp_path, capsys):
+    out = tmp_path / "out"
+    fails_with(f"data sw --out {out} --elements Pb", "'Pb'; choose from Si, Ge", capsys)
+    fails_with(f"data sw --out {out} --frames 0", "frames must be at least 1", capsys)
+    fails_with(f"data sw --out {out} --sizes 0", "sizes: 0 Si structures", capsys)
+    fails_with(f"data mlearn --out {out} --elements Cu", "'Cu' here; choose from Si, Ge", capsys)
+    fails_with(f"data mlearn --out {out} --from {tmp_path}", "does not exist", capsys)
+    assert not out.exists()
+    out.write_text("a file")
+    fails_with(f"data sw --out {out}", "is a file, not a folder", capsys)
+
+
+def test_no_network(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("no_proxy", "*")
+    monkeypatch.setattr(mlearn, "BASE_URL", "http://127.0.0.1:9")
+    fails_with(f"data mlearn --out {tmp_path / 'out'}", "could not be downloaded", capsys)
+
+
+@pytest.mark.parametrize("command", ["", "data", "data silicon", "data sw", "data sw --frames x"])
+def test_usage_errors_exit_with_2(command, capsys):
+    with pytest.raises(SystemExit) as stop:
+        run(command)
+    assert stop.value.code == 2
+    assert "usage: nequip-elemtransfer" in capsys.readouterr().err
+
+
+def test_defaults_of_the_command_are_those_of_the_function(monkeypatch, tmp_path):
+    for name, module in [("sw", stillinger_weber), ("mlearn", mlearn)]:
+        defaults = {
+            key: parameter.default
+            for key, parameter in inspect.signature(module.prepare).parameters.items()
+            if key != "out"
+        }
+        called = {}
+        monkeypatch.setattr(module, "prepare", lambda out, c=called, **kw: c.update(kw) or {})
+        assert run(f"data {name} --out {tmp_path}") == 0
+        as_tuples = {k: tuple(v) if isinstance(v, list) else v for k, v in called.items()}
+        assert as_tuples == defaults

@@ -1,0 +1,120 @@
+"""Real ``nequip-train`` runs on tiny data: 8-atom diamond cells labelled with matscipy's Stillinger-Weber."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+from ase.build import bulk
+from ase.calculators.singlepoint import SinglePointCalculator
+
+from nequip_elemtransfer.data.stillinger_weber import stillinger_weber_calculator
+
+LATTICE = {"Si": 5.431, "Ge": 5.654}  # Å
+
+MODEL = {
+    "_target_": "nequip.model.NequIPGNNModel",
+    "seed": 1,
+    "model_dtype": "float32",
+    "type_names": ["Si"],
+    "r_max": 4.0,
+    "num_layers": 2,
+    "l_max": 1,
+    "num_features": 4,
+    "radial_mlp_width": 8,
+    "avg_num_neighbors": 16.0,
+    "per_type_energy_scales": 1.5,
+    "per_type_energy_shifts": -4.3,
+}
+
+
+def structures(element, n, seed=0):
+    """Rattled, strained conventional cells with energies (eV) and forces (eV/Å)."""
+    frames = []
+    for i in range(n):
+        atoms = bulk(element, "diamond", a=LATTICE[element] * (1 + 0.01 * (i % 3 - 1)), cubic=True)
+        atoms.rattle(0.12, seed=seed * 1000 + i)
+        atoms.calc = stillinger_weber_calculator(element)
+        atoms.calc = SinglePointCalculator(atoms, energy=atoms.get_potential_energy(), forces=atoms.get_forces())
+        frames.append(atoms)
+    return frames
+
+
+def training_config(data, element, model, types=None, r_max=4.0):
+    """A complete NequIP config; ``types`` and ``r_max`` may be look-ups."""
+    return {
+        "run": ["train"],
+        "data": {
+            "_target_": "nequip.data.datamodule.ASEDataModule",
+            "seed": 1,
+            "train_file_path": str(data / f"{element}_train.xyz"),
+            "val_file_path": str(data / f"{element}_val.xyz"),
+            "test_file_path": str(data / f"{element}_val.xyz"),
+            "transforms": [
+                {
+                    "_target_": "nequip.data.transforms.ChemicalSpeciesToAtomTypeMapper",
+                    "model_type_names": types or [element],
+                },
+                {"_target_": "nequip.data.transforms.NeighborListTransform", "r_max": r_max},
+            ],
+            "train_dataloader": {"_target_": "torch.utils.data.DataLoader", "batch_size": 3, "shuffle": True},
+        },
+        "trainer": {
+            "_target_": "lightning.Trainer",
+            "accelerator": "cpu",
+            "max_epochs": 2,
+            "log_every_n_steps": 1,
+            "enable_progress_bar": False,
+            "logger": False,
+            "callbacks": [
+                {
+                    "_target_": "lightning.pytorch.callbacks.ModelCheckpoint",
+                    "dirpath": "${hydra:runtime.output_dir}",
+                    "filename": "best",
+                    "save_last": True,
+                }
+            ],
+        },
+        "training_module": {
+            "_target_": "nequip.train.EMALightningModule",
+            "loss": {"_target_": "nequip.train.EnergyForceLoss", "coeffs": {"total_energy": 1.0, "forces": 1.0}},
+            "val_metrics": {
+                "_target_": "nequip.train.EnergyForceMetrics",
+                "coeffs": {"per_atom_energy_mae": 1.0, "forces_mae": 1.0},
+            },
+            "test_metrics": "${training_module.val_metrics}",
+            "optimizer": {"_target_": "torch.optim.Adam", "lr": 0.01},
+            "model": model,
+        },
+    }
+
+
+def transfer_config(data, source, **key):
+    """A config that starts Ge from a Si source."""
+    config = training_config(
+        data, "Ge", "${element_transfer:model}", "${element_transfer:type_names}", "${element_transfer:r_max}"
+    )
+    return {"element_transfer": {"source": str(source), "elements": {"Ge": "Si"}, **key}, **config}
+
+
+def train(folder: Path, config: dict, *overrides: str, check: bool = True) -> subprocess.CompletedProcess:
+    """Run ``nequip-train`` in ``folder``; outputs go to ``folder/out``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+    command = [script("nequip-train"), "-cp", str(folder), "-cn", "config", f"hydra.run.dir={folder}/out", *overrides]
+    return run(command, folder, check)
+
+
+def run(command: list, cwd: Path, check: bool = True) -> subprocess.CompletedProcess:
+    done = subprocess.run(
+        [str(c) for c in command], cwd=cwd, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
+    if check and done.returncode:
+        raise AssertionError(f"{command} failed:\n{done.stdout}\n{done.stderr}")
+    return done
+
+
+def script(name: str) -> str:
+    return shutil.which(name, path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")

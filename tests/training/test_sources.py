@@ -1,0 +1,155 @@
+"""Sources as users have them: EMA or plain, both precisions, compiled, saved on a GPU, from every builder."""
+
+import numpy as np
+import pytest
+import torch
+from nequip.integrations.ase import NequIPCalculator
+from omegaconf import OmegaConf
+from real_runs import MODEL, structures, train, training_config, transfer_config
+
+from nequip_elemtransfer.resolvers import look_up
+from nequip_elemtransfer.source import load_source
+
+FULL = {
+    **{k: v for k, v in MODEL.items() if k not in ("num_layers", "l_max", "num_features", "radial_mlp_width")},
+    "_target_": "nequip.model.FullNequIPGNNModel",
+    "irreps_edge_sh": "1x0e+1x1o",
+    "type_embed_num_features": 6,
+    "radial_mlp_depth": [1, 2],
+    "radial_mlp_width": [8, 8],
+    "feature_irreps_hidden": ["4x0e+4x1o", "4x0e"],
+    "readout_mlp_hidden_layers_depth": 1,
+    "readout_mlp_hidden_layers_width": 8,
+}
+PRESET = {**MODEL, "_target_": "nequip.model.PresetNequIPGNNModel", "preset": "S", "num_features": [4, 4]}
+TRAINABLE = FULL | {"per_type_energy_scales_trainable": True}
+PLAIN = "nequip.train.NequIPLightningModule"
+EMA = "nequip.train.EMALightningModule"
+
+
+@pytest.mark.parametrize(
+    ("module", "model"),
+    [
+        pytest.param(PLAIN, MODEL | {"model_dtype": "float64"}, id="plain-float64"),
+        pytest.param(EMA, MODEL | {"compile_mode": "compile"}, id="ema-float32-compiled"),
+        pytest.param(EMA, PRESET | {"model_dtype": "float64"}, id="ema-float64-preset"),
+        pytest.param(PLAIN, TRAINABLE, id="plain-float32-full-trainable-scales"),
+    ],
+)
+def test_source_predicts_as_nequip_does(data, tmp_path, module, model):
+    """Invariant 1 and 2 from a real checkpoint: relabelled, without scales, it is the model NequIP loads."""
+    config = training_config(data, "Si", model)
+    config["training_module"]["_target_"] = module
+    train(tmp_path, config)
+    checkpoint = tmp_path / "out" / "best.ckpt"
+
+    si, ge = structures("Si", 1, seed=3)[0], structures("Si", 1, seed=3)[0]
+    si.calc = NequIPCalculator._from_saved_model(checkpoint, chemical_species_to_atom_type_map=True)
+    ge.symbols[:] = "Ge"
+    key = {"length_scale": "none", "energy_scale": "none", "energy_shifts": "source"}
+    ge.calc = _calculator(data, checkpoint, **key)
+    assert ge.get_potential_energy() == si.get_potential_energy()
+    np.testing.assert_array_equal(ge.get_forces(), si.get_forces())
+
+
+def test_ema_weights_are_taken_not_the_raw_ones(source):
+    saved = torch.load(source, weights_only=True)["state_dict"]
+    loaded = load_source(str(source))
+    parameters = [name for name, _ in loaded.build().named_parameters()]
+    for i, name in enumerate(parameters):
+        assert torch.equal(loaded.state[name], saved[f"ema.ema_weight_{i}"])
+    assert not torch.equal(loaded.state[parameters[0]], saved[f"model.sole_model.{parameters[0]}"])
+
+
+def test_checkpoint_saved_on_cuda_loads_on_the_cpu(source, tmp_path, monkeypatch):
+    """The file says where its tensors lived; here it says cuda:0 for all."""
+    checkpoint = torch.load(source, weights_only=True)
+    monkeypatch.setattr(torch.serialization, "location_tag", lambda storage: "cuda:0")
+    torch.save(checkpoint, tmp_path / "cuda.ckpt")
+    monkeypatch.undo()
+    assert b"cuda:0" in (tmp_path / "cuda.ckpt").read_bytes()
+    loaded, original = load_source(str(tmp_path / "cuda.ckpt")), load_source(str(source))
+    assert all(tensor.device.type == "cpu" for tensor in loaded.state.values())
+    assert all(torch.equal(loaded.state[name], tensor) for name, tensor in original.state.items())
+
+
+def test_target_compile_mode_is_selectable(data, source, tmp_path):
+    config = transfer_config(data, source, compile_mode="compile")
+    train(tmp_path, config, "trainer.max_epochs=1")
+    saved = torch.load(tmp_path / "out" / "last.ckpt", weights_only=True)
+    assert saved["hyper_parameters"]["model"]["architecture"]["compile_mode"] == "compile"
+    assert all(torch.isfinite(v).all() for v in saved["state_dict"].values() if isinstance(v, torch.Tensor))
+
+
+def test_a_transferred_model_is_a_source_again(data, source, tmp_path):
+    """Si -> Ge -> Si by inverse scales gives the first model back."""
+    config = transfer_config(data, source, energy_scale=0.8, energy_shifts={"Ge": -3.9})
+    train(tmp_path, config, "trainer.max_epochs=1", "training_module.optimizer.lr=0.0")
+    ge = load_source(str(tmp_path / "out" / "last.ckpt"))
+    assert ge.provenance["elements"] == {"Ge": "Si"}
+    first = load_source(str(source))
+    back = OmegaConf.create(
+        transfer_config(data, tmp_path / "out" / "last.ckpt", energy_scale=1.25, energy_shifts={"Si": -4.3})
+    )
+    back.element_transfer.elements = {"Si": "Ge"}
+    back.data.train_file_path = back.data.val_file_path = str(data / "Si_train.xyz")
+    result = look_up("model", back)
+    assert result["architecture"]["r_max"] == pytest.approx(first.r_max)
+    assert result["architecture"]["per_type_energy_scales"]["Si"] == pytest.approx(1.5)
+
+
+class _Payload:
+    def __init__(self, marker):
+        self.marker = marker
+
+    def __reduce__(self):
+        return (open, (str(self.marker), "w"))
+
+
+def test_malicious_pickle_runs_nothing(source, tmp_path):
+    checkpoint = torch.load(source, weights_only=True)
+    marker = tmp_path / "ran"
+    checkpoint["callbacks"] = _Payload(marker)
+    torch.save(checkpoint, tmp_path / "evil.ckpt")
+    with pytest.raises(ValueError, match="nothing else is unpickled"):
+        load_source(str(tmp_path / "evil.ckpt"))
+    assert not marker.exists()
+    # unpickled in full the payload does run, so the test would notice
+    torch.load(tmp_path / "evil.ckpt", weights_only=False)
+    assert marker.exists()
+
+
+@pytest.mark.parametrize("where", ["model", "pair_potential", "training_module", "optimizer"])
+def test_malicious_target_runs_nothing(source, tmp_path, where):
+    marker = tmp_path / "ran"
+    call = {"_target_": "os.mkdir", "path": str(marker)}
+    checkpoint = torch.load(source, weights_only=True)
+    hyper = checkpoint["hyper_parameters"]
+    if where == "model":
+        hyper["model"] = call
+    elif where == "pair_potential":
+        hyper["model"]["pair_potential"] = call
+    elif where == "training_module":
+        hyper["info_dict"]["training_module"]["_target_"] = "os.mkdir"
+    else:
+        hyper["optimizer"] = call  # never instantiated: loads as if it were not there
+    torch.save(checkpoint, tmp_path / "evil.ckpt")
+    if where == "optimizer":
+        load_source(str(tmp_path / "evil.ckpt"))
+    else:
+        with pytest.raises(ValueError, match="os.mkdir"):
+            load_source(str(tmp_path / "evil.ckpt"))
+    assert not marker.exists()
+
+
+def _calculator(data, checkpoint, **key):
+    from nequip.integrations.utils import basic_transforms
+
+    from nequip_elemtransfer.model import TransferredModel
+
+    config = look_up("model", OmegaConf.create(transfer_config(data, checkpoint, **key)))
+    config.pop("_target_")
+    config["architecture"]["compile_mode"] = "eager"
+    model = TransferredModel(**config).eval()
+    transforms = basic_transforms(model.metadata, float(model.metadata["r_max"]), ["Ge"], {"Ge": "Ge"})
+    return NequIPCalculator(model, "cpu", transforms=transforms)
