@@ -1,6 +1,6 @@
 """Germanium from a silicon model, from data to molecular dynamics, with the real commands.
 
-    python demo/demo.py [--data sw | mlearn] [--mlearn DIR] [--out runs/demo] [--seeds 0 1 2]
+    python demo/demo.py [--data sw | mlearn] [--mlearn DIR] [--out runs/demo] [--seeds 0 1 2] [--silicon DIR]
 
 Makes the data, trains silicon, starts germanium from it and from scratch on 10 structures, tests both on held-out
 germanium, exports the transferred model to TorchScript and runs it in ASE. Writes summary.json and
@@ -35,16 +35,11 @@ class Demo:
     out: Path
     data: str
     mlearn: Path | None
-    silicon_steps: int | None
-    germanium_steps: int | None
+    silicon: Path
 
     def folder(self, seed: int) -> Path:
         """Germanium data and runs of one seed."""
         return self.out / f"seed{seed}"
-
-    @property
-    def silicon(self) -> Path:
-        return self.out / "si"
 
 
 def main() -> None:
@@ -53,27 +48,24 @@ def main() -> None:
     parser.add_argument("--mlearn", type=Path, help="folder with the mlearn files, instead of a download")
     parser.add_argument("--out", type=Path, default=Path("runs/demo"), help="default: runs/demo")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="default: 0")
-    parser.add_argument("--silicon-steps", type=int, help="instead of the example config's")
-    parser.add_argument("--germanium-steps", type=int, help="instead of the example configs'")
+    parser.add_argument("--silicon", type=Path, help="folder of an earlier silicon run, instead of a new one")
     args = parser.parse_args()
     started = time.monotonic()
-    demo = Demo(args.out.resolve(), args.data, args.mlearn, args.silicon_steps, args.germanium_steps)
+    out = args.out.resolve()
+    demo = Demo(out, args.data, args.mlearn, args.silicon.resolve() if args.silicon else out / "si")
     set_aside(demo.out)
     for seed in args.seeds:
         make_data(demo, seed)
-    train_silicon(demo, args.seeds[0])
-    seeds = [germanium(demo, seed) for seed in args.seeds]
-    deployed = deploy_and_run(demo, args.seeds[0])
-    summary = {
-        "data": demo.data,
-        "source": {"element": "Si", "steps": last_step(demo.silicon), **test_errors(demo.silicon)},
-        **seeds[0],
-        "seeds": dict(zip(map(str, args.seeds), seeds)),
-        "deployed": deployed,
-        "wall_seconds": round(time.monotonic() - started, 1),
-    }
-    (demo.out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+    if args.silicon is None:
+        train_silicon(demo, args.seeds[0])
+    summary = {"data": demo.data, "source": {"element": "Si", "steps": last_step(demo.silicon)}}
+    summary["source"] |= test_errors(demo.silicon)
+    seeds = {str(seed): germanium(demo, seed) for seed in args.seeds}
+    summary |= {**seeds[str(args.seeds[0])], "seeds": seeds}
     plot(demo, args.seeds, demo.out / "learning_curve.png")
+    summary["deployed"] = deploy_and_run(demo, args.seeds[0])
+    summary["wall_seconds"] = round(time.monotonic() - started, 1)
+    (demo.out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
     print(report(summary))
     print(f"\n{demo.out}/summary.json, {demo.out}/learning_curve.png")
 
@@ -97,8 +89,7 @@ def make_data(demo: Demo, seed: int) -> None:
 
 
 def train_silicon(demo: Demo, seed: int) -> None:
-    overrides = [] if demo.silicon_steps is None else [f"max_steps={demo.silicon_steps}"]
-    run = nequip_train(demo, f"{demo.data}_si", demo.silicon, demo.folder(seed) / "data", *overrides)
+    run = nequip_train(demo, f"{demo.data}_si", demo.silicon, demo.folder(seed) / "data")
     with stage("silicon, the source"):
         follow({"Si": run}, {"Si": demo.silicon})
 
@@ -107,7 +98,6 @@ def germanium(demo: Demo, seed: int) -> dict:
     """Train both starts of one seed side by side, and test the untrained starts."""
     folder = demo.folder(seed)
     common = [f"seed={seed}", f"n_train={N_TRAIN}"]
-    steps = [] if demo.germanium_steps is None else [f"max_steps={demo.germanium_steps}"]
     source = [f"element_transfer.source={demo.silicon / 'best.ckpt'}"]
     untrained = [*common, *source, "run=[val,test]"]
     map_only = ["element_transfer.length_scale=none", "element_transfer.energy_scale=none"]
@@ -123,8 +113,8 @@ def germanium(demo: Demo, seed: int) -> dict:
     with stage(f"germanium, {N_TRAIN} structures, seed {seed}"):
         follow(
             {
-                "transfer": nequip_train(demo, transfer, folder / "transfer", data, *common, *steps, *source),
-                "scratch": nequip_train(demo, scratch, folder / "scratch", data, *common, *steps),
+                "transfer": nequip_train(demo, transfer, folder / "transfer", data, *common, *source),
+                "scratch": nequip_train(demo, scratch, folder / "scratch", data, *common),
             },
             {name: folder / name for name in ("transfer", "scratch")},
         )

@@ -90,7 +90,7 @@ def locate(name: Any) -> Any:
         raise ValueError(f"{name!r} does not exist in the installed version: {error}.") from error
 
 
-def retype(architecture: Architecture, element_map: ElementMap, species: Sequence[str]) -> Architecture:
+def retype(architecture: Architecture, element_map: ElementMap) -> Architecture:
     """The architecture for the target types, every option that carries types mapped along.
 
     Options that are numbers stay; tables over types become ``Σ_s m[t,s] v[s]``, tables over pairs
@@ -99,7 +99,6 @@ def retype(architecture: Architecture, element_map: ElementMap, species: Sequenc
     Args:
         architecture: the source's
         element_map: target types over the source's types
-        species: chemical symbol of each target type, used by pair potentials of atomic numbers
     """
     options = {name: _map_table(value, element_map) for name, value in architecture.items()}
     options["type_names"] = list(element_map.target_types)
@@ -108,7 +107,7 @@ def retype(architecture: Architecture, element_map: ElementMap, species: Sequenc
         cutoffs = np.minimum(element_map.per_pair(pair_cutoffs(architecture)), float(architecture["r_max"]))
         options["per_edge_type_cutoff"] = pair_table(element_map.target_types, cutoffs)
     if architecture.get("pair_potential") is not None:
-        options["pair_potential"] = _map_pair_potential(architecture["pair_potential"], element_map, species)
+        options["pair_potential"] = _map_pair_potential(architecture["pair_potential"], element_map)
     return options
 
 
@@ -173,10 +172,10 @@ def _map_table(value: Any, element_map: ElementMap) -> Any:
     return dict(zip(element_map.target_types, mapped.tolist()))
 
 
-def _map_pair_potential(options: Mapping, element_map: ElementMap, species: Sequence[str]) -> dict:
+def _map_pair_potential(options: Mapping, element_map: ElementMap) -> dict:
     mapped = dict(options)
     if "chemical_species" in mapped:
-        mapped["chemical_species"] = list(species)
+        mapped["chemical_species"] = list(element_map.target_species)
     for name, value in mapped.items():
         # Lennard-Jones parameters: symmetric (n_types, n_types)
         if name.startswith("lj_") and isinstance(value, (list, tuple)):

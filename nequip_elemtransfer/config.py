@@ -4,9 +4,11 @@ import difflib
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from numbers import Real
 from typing import Any
+
+from ase.data import atomic_numbers
 
 COMPILE_MODES = ("eager", "compile")
 
@@ -15,7 +17,7 @@ _ELEMENTS_EXAMPLE = "e.g. `elements: {Ge: Si}` (target type: the source type it 
 # A setting that is one of some words, one number for every type, or a number per target type.
 Setting = str | float | dict[str, float]
 
-# What a target type starts from: a source type, or source types with convex weights.
+# What a target type starts from: a source type, `auto`, `random`, or source types with convex weights.
 Start = str | dict[str, float]
 
 
@@ -34,12 +36,14 @@ class TransferConfig:
 
     Args:
         source: path of the trained model, a checkpoint of ``nequip-train``
-        elements: target type -> the source type it starts from, or a blend ``{source type: weight}``
+        elements: target type -> the source type it starts from, a blend ``{source type: weight}``, ``auto`` (its
+            neighbours in the periodic table) or ``random`` (a baseline)
         length_scale: ``covalent_radii``, ``fit``, ``none``, or λ (dimensionless) as a number or per target type
         energy_scale: ``fit``, ``none``, or α (dimensionless) as a number or per target type
         energy_shifts: ``fit``, ``source``, or the energy shift of each target type in eV
         sha256: hexadecimal SHA-256 the source file must have
         compile_mode: ``eager`` or ``compile``; the source's own mode if left out
+        chemical_species: chemical symbol of types, of target or source, that are not named after their element
     """
 
     source: str
@@ -49,6 +53,7 @@ class TransferConfig:
     energy_shifts: Setting = "fit"
     sha256: str | None = None
     compile_mode: str | None = None
+    chemical_species: dict[str, str] = field(default_factory=dict)
 
     # the words each setting accepts, and whether one number for all types makes sense
     _WORDS = {
@@ -89,6 +94,7 @@ class TransferConfig:
             elements=elements,
             sha256=_sha256(key.get("sha256")),
             compile_mode=_compile_mode(key.get("compile_mode")),
+            chemical_species=_species(key.get("chemical_species")),
             **settings,
         )
 
@@ -96,6 +102,10 @@ class TransferConfig:
     def type_names(self) -> list[str]:
         """The target model's types, in the order of ``elements``."""
         return list(self.elements)
+
+    def species(self, types: Iterable[str]) -> list[str]:
+        """Chemical symbol of each type: what ``chemical_species`` says, else the type's own name."""
+        return [self.chemical_species.get(name, name) for name in types]
 
 
 def suggest(value: Any, choices: Iterable[Any]) -> str:
@@ -186,6 +196,22 @@ def _number(name: str, value: Any) -> float:
     if name != "energy_shifts" and value <= 0:
         raise ValueError(f"`element_transfer.{name}` must be positive, found {value!r}.")
     return float(value)
+
+
+def _species(value: Any) -> dict[str, str]:
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise ValueError(
+            f"`element_transfer.chemical_species` must map types to elements as in {{GeBulk: Ge}}, found {value!r}."
+        )
+    for name, symbol in value.items():
+        if symbol not in atomic_numbers or symbol == "X":
+            raise ValueError(
+                f"`element_transfer.chemical_species` gives {name!r} the element {symbol!r}, which does not exist"
+                f"{suggest(symbol, atomic_numbers) if isinstance(symbol, str) else '.'}"
+            )
+    return dict(value)
 
 
 def _sha256(value: Any) -> str | None:

@@ -1,11 +1,15 @@
 """Which source types each target type starts from, as a matrix of convex weights. Pure: no torch, no files."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
+from ase.data import atomic_numbers
 
 from nequip_elemtransfer.config import Start, suggest
+from nequip_elemtransfer.periodic_table import interpolate
+
+AUTO, RANDOM = "auto", "random"
 
 
 @dataclass(frozen=True)
@@ -16,47 +20,76 @@ class ElementMap:
         target_types: names of the target types, in the order of the target model
         source_types: names of the source types, in the order of the source model
         weights: convex weights m, rows sum to one, shape (n_target, n_source)
+        random: target types whose learned tensors stay random, shape (n_target,); their weights, equal over all
+            source types, serve only options such as energy scales
+        target_species: chemical symbol of each target type
+        source_species: chemical symbol of each source type
     """
 
     target_types: tuple[str, ...]
     source_types: tuple[str, ...]
     weights: np.ndarray
+    random: np.ndarray
+    target_species: tuple[str, ...]
+    source_species: tuple[str, ...]
 
     @classmethod
-    def from_elements(cls, elements: Mapping[str, Start], source_types: Sequence[str]) -> "ElementMap":
+    def from_elements(
+        cls,
+        elements: Mapping[str, Start],
+        source_types: Sequence[str],
+        species: Callable[[Iterable[str]], list[str]] = list,
+    ) -> "ElementMap":
         """Resolve the key's ``elements`` against the types a source has.
 
+        Args:
+            species: chemical symbols of types, their names by default
+
         Raises:
-            ValueError: if a source type is unknown; the message lists what the source has
+            ValueError: if a source type is unknown (the message lists what the source has), or ``auto`` finds none
         """
         index = {name: i for i, name in enumerate(source_types)}
+        target_species, source_species = tuple(species(elements)), tuple(species(source_types))
         weights = np.zeros((len(elements), len(source_types)))  # (n_target, n_source)
+        random = np.zeros(len(elements), dtype=bool)
         for row, (target, start) in enumerate(elements.items()):
+            # a source may have types of these names
+            if start == RANDOM and RANDOM not in index:
+                random[row], weights[row] = True, 1 / len(source_types)
+                continue
+            if start == AUTO and AUTO not in index:
+                start = _neighbours(target, target_species[row], dict(zip(source_types, source_species)))
             for name, weight in ({start: 1.0} if isinstance(start, str) else start).items():
                 if name not in index:
                     raise ValueError(
                         f"`elements` starts {target!r} from {name!r}, which is not a type of the source"
-                        f"{suggest(name, source_types)}."
+                        f"{suggest(name, [*source_types, AUTO, RANDOM])}."
                     )
                 weights[row, index[name]] = weight
-        return cls(tuple(elements), tuple(source_types), weights)
+        return cls(tuple(elements), tuple(source_types), weights, random, target_species, source_species)
 
     @classmethod
-    def identity(cls, types: Sequence[str]) -> "ElementMap":
+    def identity(cls, types: Sequence[str], species: Sequence[str] | None = None) -> "ElementMap":
         """Every type from itself."""
-        return cls(tuple(types), tuple(types), np.eye(len(types)))
+        types, n = tuple(types), len(types)
+        symbols = types if species is None else tuple(species)
+        return cls(types, types, np.eye(n), np.zeros(n, dtype=bool), symbols, symbols)
 
     def extended(self, name: str) -> "ElementMap":
         """The same map with one more target type ``name`` that starts as the first target type does."""
-        return ElementMap(
-            (*self.target_types, name), self.source_types, np.vstack([self.weights, self.weights[:1]])
+        return replace(
+            self,
+            target_types=(*self.target_types, name),
+            weights=np.vstack([self.weights, self.weights[:1]]),
+            random=np.append(self.random, self.random[:1]),
+            target_species=(*self.target_species, self.target_species[0]),
         )
 
     @property
     def kept(self) -> np.ndarray:
         """True for the target types that start from the source type of the same name alone, shape (n_target,)."""
         same = np.array([[t == s for s in self.source_types] for t in self.target_types])
-        return (same & (self.weights == 1.0)).any(axis=1)
+        return (same & (self.weights == 1.0)).any(axis=1) & ~self.random
 
     def per_type(self, values: np.ndarray) -> np.ndarray:
         """``v'[t] = Σ_s m[t,s] v[s]`` along the first axis: (n_source, ...) -> (n_target, ...)."""
@@ -69,7 +102,21 @@ class ElementMap:
     def describe(self) -> dict[str, Start]:
         """The map as plain data: a name for a single start, else the weights above zero."""
         described = {}
-        for target, row in zip(self.target_types, self.weights):
+        for target, row, is_random in zip(self.target_types, self.weights, self.random):
+            if is_random:
+                described[target] = RANDOM
+                continue
             used = {self.source_types[i]: float(row[i]) for i in np.flatnonzero(row)}
             described[target] = next(iter(used)) if len(used) == 1 else used
         return described
+
+
+def _neighbours(target: str, symbol: str, sources: Mapping[str, str]) -> dict[str, float]:
+    """Weights over source types from the periodic table; types that are no elements do not count."""
+    types = {element: name for name, element in sources.items() if element in atomic_numbers}
+    if symbol not in atomic_numbers or not types:
+        raise ValueError(
+            f"`elements: {{{target}: auto}}` needs chemical elements: the target is {symbol!r} and the source's types "
+            f"are {', '.join(sources)}. Name a source type, or give `chemical_species`."
+        )
+    return {types[element]: weight for element, weight in interpolate(symbol, list(types)).items()}

@@ -23,6 +23,8 @@ _MAX_RELATIVE_ERROR = 0.1
 LENGTH_RANGE = (0.8, 1.25)
 _LENGTH_TOLERANCE = 2e-3
 
+_RANK_TOLERANCE = 1e-8
+
 # Value of the length objective where not even the sign of the forces agrees: nothing is explained.
 NO_RESEMBLANCE = 2.0
 
@@ -47,12 +49,14 @@ class EnergyShiftFit:
     Args:
         shifts: μ of each type in eV, shape (n_types,)
         rank: of the composition matrix of the fitted types
-        fitted: how many types were to be fitted
+        fitted: types that were to be fitted
+        undetermined: those of them that some direction the data do not determine touches
     """
 
     shifts: np.ndarray
     rank: int
-    fitted: int
+    fitted: tuple[int, ...]
+    undetermined: tuple[int, ...]
 
 
 def fit_energy_scales(forces: np.ndarray, parts: np.ndarray, fixed: np.ndarray) -> EnergyScaleFit:
@@ -96,10 +100,13 @@ def fit_energy_shifts(
     free = np.flatnonzero(~fixed)
     shifts = start.astype(float).copy()
     if len(free) == 0:
-        return EnergyShiftFit(shifts, 0, 0)
-    change, _, rank, _ = np.linalg.lstsq(fractions[:, free], residual, rcond=1e-8)
+        return EnergyShiftFit(shifts, 0, (), ())
+    change, _, rank, _ = np.linalg.lstsq(fractions[:, free], residual, rcond=_RANK_TOLERANCE)
     shifts[free] += change
-    return EnergyShiftFit(shifts, int(rank), len(free))
+    # directions no energy depends on are the right singular vectors beyond the rank
+    unseen = np.linalg.svd(fractions[:, free], full_matrices=True)[2][rank:]
+    undetermined = free[(np.abs(unseen) > _RANK_TOLERANCE).any(axis=0)]
+    return EnergyShiftFit(shifts, int(rank), tuple(free.tolist()), tuple(undetermined.tolist()))
 
 
 def length_objective(labels: Labels, predicted: Labels, counts: np.ndarray) -> float:

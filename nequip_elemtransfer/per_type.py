@@ -19,19 +19,19 @@ TypeAxes = tuple[tuple[int, int], ...]
 _PROBE_TYPE = "Probe"
 
 
-def type_axes(model: GraphModel, architecture: Architecture, species: list[str]) -> dict[str, TypeAxes]:
+def type_axes(model: GraphModel, architecture: Architecture) -> dict[str, TypeAxes]:
     """The type axes of each parameter and buffer of a model that has any.
 
     Args:
         model: built from ``architecture``
         architecture: with n types
-        species: chemical symbol of each of its types
 
     Raises:
         ValueError: naming the tensors that depend on the number of types in a way no rule covers
     """
     types = architecture["type_names"]
-    grown = build(retype(architecture, ElementMap.identity(types).extended(_PROBE_TYPE), [*species, species[0]]))
+    species = (architecture.get("pair_potential") or {}).get("chemical_species")
+    grown = build(retype(architecture, ElementMap.identity(types, species).extended(_PROBE_TYPE)))
     small, large = dict(named_tensors(model)), dict(named_tensors(grown))
     axes, unknown = {}, sorted(set(small) ^ set(large))
     for name in set(small) & set(large):

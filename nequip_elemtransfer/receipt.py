@@ -22,7 +22,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], numeric: Sequenc
 
 
 def _headline(provenance: Mapping) -> str:
-    starts = ", ".join(f"{t} from {_start(s)}" for t, s in provenance["elements"].items())
+    starts = "; ".join(f"{t} from {_start(s)}" for t, s in provenance["elements"].items())
     return f"Element transfer: {starts}\nsource {provenance['source']} (sha256 {provenance['sha256'][:12]}...)"
 
 
@@ -46,8 +46,15 @@ def _scales(provenance: Mapping) -> str:
     settings = ["", *(f"({_setting(s['setting'])})" for s in (length, energy, shift))]
     radii = length["r_max"]
     header = ["type", "length scale λ", "energy scale α", "energy shift μ (eV)"]
-    cutoffs = f"cutoff radius {radii['source']:.4f} Å -> {radii['target']:.4f} Å"
-    return table(header, [settings, *rows], [False] + [True] * 3) + "\n" + cutoffs
+    notes = [f"cutoff radius {radii['source']:.4f} Å -> {radii['target']:.4f} Å"]
+    if len(energy["common_to"]) > 1:
+        notes.append(f"one α for {', '.join(energy['common_to'])}: the forces do not tell theirs apart")
+    if shift["undetermined_types"]:
+        notes.append(
+            f"the compositions (rank {shift['rank']} of {len(shift['fitted_types'])}) do not determine the shifts of "
+            f"{', '.join(shift['undetermined_types'])} one by one: theirs change as little as fits"
+        )
+    return "\n".join([table(header, [settings, *rows], [False] + [True] * 3), *notes])
 
 
 def _setting(setting: Any) -> str:

@@ -7,9 +7,10 @@ from typing import Literal
 import numpy as np
 import torch
 
+from nequip_elemtransfer.element_map import ElementMap
 from nequip_elemtransfer.per_type import TypeAxes
 
-Action = Literal["copied", "remapped", "rescaled", "from config"]
+Action = Literal["copied", "remapped", "remapped, random rows", "rescaled", "from config"]
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ def remap_state(
     target: torch.nn.Module,
     source: Mapping[str, torch.Tensor],
     axes: Mapping[str, TypeAxes],
-    weights: np.ndarray,
+    element_map: ElementMap,
     factors: Mapping[str, float],
     configured: frozenset[str],
 ) -> tuple[dict[str, torch.Tensor], list[TensorReport]]:
@@ -62,7 +63,7 @@ def remap_state(
         target: the target model as built from its configuration
         source: the source's state by the same names
         axes: type axes of the tensors that have any
-        weights: convex weights m, shape (n_target, n_source)
+        element_map: target types over source types
         factors: factor of each parameter that a length scale multiplies
         configured: parameters whose values are options of the target's configuration
 
@@ -73,7 +74,9 @@ def remap_state(
     for name, parameter in target.named_parameters():
         action: Action = "from config"
         if name not in configured:
-            state[name], action = _transferred(name, source, axes.get(name), weights, factors.get(name))
+            state[name], action = _transferred(
+                name, parameter.detach(), source, axes.get(name), element_map, factors.get(name)
+            )
             if state[name].shape != parameter.shape:
                 raise ValueError(
                     f"parameter {name} has shape {tuple(state[name].shape)} in the source and "
@@ -87,16 +90,31 @@ def remap_state(
 
 def _transferred(
     name: str,
+    initial: torch.Tensor,
     source: Mapping[str, torch.Tensor],
     axes: TypeAxes | None,
-    weights: np.ndarray,
+    element_map: ElementMap,
     factor: float | None,
 ) -> tuple[torch.Tensor, Action]:
     if name not in source:
         raise ValueError(f"parameter {name} of the target does not exist in the source.")
     tensor, action = source[name].detach().clone(), "copied"
     if axes:
-        tensor, action = remap_tensor(tensor, axes, weights), "remapped"
+        tensor, action = remap_tensor(tensor, axes, element_map.weights), "remapped"
+        if element_map.random.any() and tensor.shape == initial.shape:
+            tensor = torch.where(_random_entries(tensor, axes, element_map.random), initial, tensor)
+            action = "remapped, random rows"
     if factor is not None and factor != 1.0:
         tensor, action = tensor * factor, "rescaled"
     return tensor, action
+
+
+def _random_entries(tensor: torch.Tensor, axes: TypeAxes, random: np.ndarray) -> torch.Tensor:
+    """True where an entry belongs to a random type or to a pair with one, in a shape that broadcasts to the tensor."""
+    mask = torch.zeros((1,) * tensor.ndim, dtype=torch.bool)
+    for axis, power in axes:
+        along = torch.as_tensor(random if power == 1 else np.logical_or.outer(random, random).reshape(-1))
+        shape = [1] * tensor.ndim
+        shape[axis] = len(along)
+        mask = mask | along.reshape(shape)
+    return mask

@@ -14,7 +14,7 @@ from nequip_elemtransfer.config import TransferConfig, suggest
 from nequip_elemtransfer.frames import training_frames
 from nequip_elemtransfer.model import hand_over
 from nequip_elemtransfer.receipt import receipt
-from nequip_elemtransfer.source import TRANSFERRED_MODEL, load_source, model_configuration, read_checkpoint
+from nequip_elemtransfer.source import TRANSFERRED_MODEL, load_source, read_checkpoint, read_configuration
 from nequip_elemtransfer.transfer import Transfer
 
 LOOK_UPS = ("type_names", "r_max", "model")
@@ -100,10 +100,17 @@ def _model(root: DictConfig) -> dict[str, Any]:
 
 
 def _of_checkpoint(path: str) -> dict[str, Any]:
-    checkpoint = read_checkpoint(path)
-    architecture, _ = model_configuration(checkpoint, path)
+    model = read_checkpoint(path)["hyper_parameters"].get("model")
+    architecture = read_configuration(model, path).architecture
     return {
         "type_names": list(architecture["type_names"]),
         "r_max": float(architecture["r_max"]),
-        "model": checkpoint["hyper_parameters"]["model"],
+        "model": _transferred_model(model),
     }
+
+
+def _transferred_model(model: dict[str, Any]) -> dict[str, Any]:
+    """The part of a ``model:`` section that this plugin made; modifiers may be around it."""
+    while model["_target_"] != TRANSFERRED_MODEL and isinstance(model.get("model"), dict):
+        model = model["model"]
+    return model

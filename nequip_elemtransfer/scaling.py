@@ -4,7 +4,7 @@ Radial encodings depend only on ``x = r / r_cut(pair)`` and the angular part onl
 cutoff ``λ_tu R`` the target network computes the source's function of ``r / λ_tu`` without any training.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import numpy as np
@@ -24,12 +24,8 @@ from nequip_elemtransfer.probe import largest_difference, probe_cluster
 logger = RankedLogger(__name__, rank_zero_only=True)
 
 
-def covalent_scales(element_map: ElementMap, species: Sequence[str]) -> np.ndarray:
+def covalent_scales(element_map: ElementMap) -> np.ndarray:
     """``λ_t = ρ_t / Σ_s m[t,s] ρ_s`` from ASE's covalent radii (Cordero et al., Dalton Trans. 2008, 2832).
-
-    Args:
-        element_map: target types over source types
-        species: chemical symbol of each target type
 
     Returns:
         shape (n_target,)
@@ -37,7 +33,7 @@ def covalent_scales(element_map: ElementMap, species: Sequence[str]) -> np.ndarr
     Raises:
         ValueError: naming a type that is no element, or an element without a radius
     """
-    return np.array([_radius(s) for s in species]) / source_radii(element_map)
+    return np.array([_radius(s) for s in element_map.target_species]) / source_radii(element_map)
 
 
 def source_radii(element_map: ElementMap) -> np.ndarray:
@@ -47,16 +43,16 @@ def source_radii(element_map: ElementMap) -> np.ndarray:
         ValueError: naming a type that is no element, or an element without a radius
     """
     used = element_map.weights.any(axis=0)
-    return element_map.per_type(np.array([_radius(s) if u else 0.0 for s, u in zip(element_map.source_types, used)]))
+    return element_map.per_type(np.array([_radius(s) if u else 0.0 for s, u in zip(element_map.source_species, used)]))
 
 
-def per_type_scales(setting: Setting, element_map: ElementMap, species: Sequence[str]) -> np.ndarray:
+def per_type_scales(setting: Setting, element_map: ElementMap) -> np.ndarray:
     """λ of each target type for any setting but ``fit``, shape (n_target,).
 
     One number holds for every type that does not keep its name; kept types stay at one.
     """
     if setting == "covalent_radii":
-        return covalent_scales(element_map, species)
+        return covalent_scales(element_map)
     if isinstance(setting, Mapping):
         return np.array([setting[t] for t in element_map.target_types])
     return np.where(element_map.kept, 1.0, 1.0 if setting == "none" else float(setting))
@@ -176,7 +172,7 @@ def _radius(symbol: str) -> float:
     if not atomic_numbers.get(symbol):  # ASE's X, number 0, is no element
         raise ValueError(
             f"type {symbol!r} is not a chemical element, so `length_scale: covalent_radii` has no radius for it: "
-            "give a number, `fit` or `none`."
+            "give a number, `fit` or `none`, or name its element in `chemical_species`."
         )
     radius = float(covalent_radii[atomic_numbers[symbol]])
     if radius == missing:

@@ -3,26 +3,54 @@
 import hashlib
 import pickle
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
+from nequip.model import ModelFromPackage
+from nequip.model.modify_utils import only_apply_persistent_modifiers
+from nequip.model.saved_models.load_utils import _get_model_file_path
 from nequip.nn import GraphModel
-from nequip.nn.atomwise import PerTypeScaleShift
+from nequip.scripts.package import _CURRENT_NEQUIP_PACKAGE_VERSION
 from nequip.train import EMALightningModule, NequIPLightningModule, ScheduleFreeLightningModule
 from nequip.train.lightning import _SOLE_MODEL_KEY
 from nequip.utils.dtype import floating_point_tolerance
 from nequip.utils.logger import RankedLogger
+from omegaconf import OmegaConf
 
 from nequip_elemtransfer import architecture as arch
 from nequip_elemtransfer.architecture import Architecture
 from nequip_elemtransfer.probe import largest_difference, probe_cluster
+from nequip_elemtransfer.trained_options import with_trained_options
 
 # what this plugin's builder is called in a checkpoint
 TRANSFERRED_MODEL = "nequip_elemtransfer.model.TransferredModel"
 
 logger = RankedLogger(__name__, rank_zero_only=True)
+
+
+# NequIP's builders that name a file instead of an architecture, and the option that does
+_LOADERS = {
+    "nequip.model.ModelFromCheckpoint": "checkpoint_path",
+    "nequip.model.ModelFromPackage": "package_path",
+}
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """A stored ``model:`` section, unwrapped.
+
+    Args:
+        architecture: the builder's configuration
+        modifiers: lists given to ``nequip.model.modify``, innermost first
+        provenance: of the transfer that made the model, if one did
+    """
+
+    architecture: Architecture
+    modifiers: tuple[list, ...]
+    provenance: dict[str, Any] | None
 
 
 @dataclass(frozen=True)
@@ -32,7 +60,7 @@ class SourceModel:
     Args:
         path: where it was read
         sha256: of that file
-        architecture: the builder's configuration, energy scales and shifts as trained
+        architecture: the builder's configuration, with the options that training changed as they are now
         state: parameters and buffers by name, the weights NequIP evaluates with (EMA where there are any), on the CPU
         provenance: of the transfer that made this model, if one did
     """
@@ -60,35 +88,36 @@ class SourceModel:
 
 
 def load_source(path: str, sha256: str | None = None) -> SourceModel:
-    """Read a checkpoint of ``nequip-train``.
+    """Read a checkpoint of ``nequip-train``, a package of ``nequip-package``, or a model of nequip.net.
 
-    The file is never unpickled in full, and nothing it names is called but model builders of NequIP and its
-    installed extensions. The model is rebuilt from what was read and compared with NequIP's own loading.
+    A checkpoint is never unpickled in full, and nothing it names is called but model builders of NequIP and its
+    installed extensions. Loading a package runs the code in it, as everywhere in NequIP. The model is rebuilt from
+    what was read and compared with NequIP's own loading.
 
     Args:
-        path: of the ``.ckpt`` file
+        path: of a ``.ckpt`` or ``.nequip.zip`` file, or ``nequip.net:group/model:version``
         sha256: hexadecimal digest the file must have
 
     Raises:
         FileNotFoundError: if there is no such file
-        ValueError: if it is not a checkpoint, differs from ``sha256``, or cannot be rebuilt
+        ValueError: if it holds no model, differs from ``sha256``, or cannot be rebuilt
     """
-    digest = _checked_digest(path, sha256)
-    checkpoint = read_checkpoint(path)
-    architecture, provenance = model_configuration(checkpoint, path)
-    reference = _evaluation_model(checkpoint, architecture, path)
+    with _get_model_file_path(path) as file:
+        digest = _checked_digest(path, file, sha256)
+        arch.initialize_nequip()
+        configuration, reference = _package(file) if _is_package(file) else _checkpoint(file)
     source = SourceModel(
         path=str(path),
         sha256=digest,
-        architecture=architecture | _trained_energies(reference),
+        architecture=with_trained_options(configuration.architecture, reference),
         state={name: tensor.detach().clone() for name, tensor in reference.state_dict().items()},
-        provenance=provenance,
+        provenance=configuration.provenance,
     )
     _prove_round_trip(source, reference)
     return source
 
 
-def read_checkpoint(path: str) -> dict[str, Any]:
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """The contents of a NequIP checkpoint, tensors on the CPU, with ``weights_only`` unpickling.
 
     Raises:
@@ -114,28 +143,35 @@ def read_checkpoint(path: str) -> dict[str, Any]:
     return checkpoint
 
 
-def model_configuration(checkpoint: Mapping, path: str) -> tuple[Architecture, dict | None]:
-    """The architecture in a checkpoint, and the provenance if this plugin's builder made the model.
+def read_configuration(model: Any, path: str | Path) -> Configuration:
+    """What a stored ``model:`` section says once wrappers around the architecture are taken off.
+
+    A model made by ``nequip.model.modify`` or by this plugin holds its architecture; one made by
+    ``ModelFromCheckpoint`` or ``ModelFromPackage`` names a file, which is followed while it exists.
+
+    Args:
+        model: the section
+        path: of the file it was read from, for messages
 
     Raises:
-        ValueError: if the model was not built from an architecture
+        ValueError: if there is no architecture in it, or one that is not accepted
     """
-    model = checkpoint["hyper_parameters"].get("model")
-    if not isinstance(model, dict) or "_target_" not in model:
+    if not isinstance(model, Mapping) or "_target_" not in model:
         raise ValueError(
             f"source {str(path)!r} does not say how its model was built: it is no checkpoint of `nequip-train`."
         )
-    provenance = None
-    if model["_target_"] == TRANSFERRED_MODEL:
-        model, provenance = model["architecture"], model["provenance"]
-    try:
-        arch.check(model)
-    except ValueError as error:
-        raise ValueError(f"source {str(path)!r} cannot be used: {error}") from error
-    return dict(model), provenance
+    target = model["_target_"]
+    if target == TRANSFERRED_MODEL:
+        return Configuration(_accepted(model["architecture"], path), (), model["provenance"])
+    if target == "nequip.model.modify":
+        inner = read_configuration(model["model"], path)
+        return replace(inner, modifiers=(*inner.modifiers, model["modifiers"]))
+    if target in _LOADERS:
+        return _followed(str(model[_LOADERS[target]]), target, path)
+    return Configuration(_accepted(model, path), (), None)
 
 
-def existing_file(path: str) -> Path:
+def existing_file(path: str | Path) -> Path:
     """The path of a file.
 
     Raises:
@@ -144,8 +180,8 @@ def existing_file(path: str) -> Path:
     file = Path(path)
     if not file.is_file():
         raise FileNotFoundError(
-            f"source {str(path)!r} does not exist: give the path of a .ckpt file written by `nequip-train` "
-            f"(relative paths start from {Path.cwd()})."
+            f"source {str(path)!r} does not exist: give the path of a .ckpt file written by `nequip-train`, of a "
+            f".nequip.zip package, or a nequip.net id (relative paths start from {Path.cwd()})."
         )
     return file
 
@@ -159,8 +195,8 @@ def sha256_of(path: str | Path) -> str:
     return digest.hexdigest()
 
 
-def _checked_digest(path: str, expected: str | None) -> str:
-    found = sha256_of(existing_file(path))
+def _checked_digest(path: str, file: Path, expected: str | None) -> str:
+    found = sha256_of(existing_file(file))
     if expected is not None and found != expected:
         raise ValueError(
             f"source {str(path)!r} has the SHA-256 {found}, but `element_transfer.sha256` says {expected}: "
@@ -169,15 +205,71 @@ def _checked_digest(path: str, expected: str | None) -> str:
     return found
 
 
-def _evaluation_model(checkpoint: Mapping, architecture: Architecture, path: str) -> GraphModel:
+def _is_package(file: str | Path) -> bool:
+    return str(file).endswith(".nequip.zip")
+
+
+def _checkpoint(file: Path) -> tuple[Configuration, GraphModel]:
+    checkpoint = read_checkpoint(file)
+    configuration = read_configuration(checkpoint["hyper_parameters"].get("model"), file)
+    return configuration, _evaluation_model(checkpoint, configuration, file)
+
+
+def _package(file: Path) -> tuple[Configuration, GraphModel]:
+    configuration = read_configuration(_package_model_section(file), file)
+    model = ModelFromPackage(str(file))[_SOLE_MODEL_KEY]
+    return configuration, model.eval()
+
+
+def _package_model_section(file: Path) -> Any:
+    try:
+        importer = torch.package.PackageImporter(str(existing_file(file)))
+        metadata = yaml.safe_load(importer.load_text("model", "package_metadata.txt"))
+        config = OmegaConf.create(importer.load_text("model", "config.yaml"))
+    except (RuntimeError, KeyError, OSError, yaml.YAMLError) as error:
+        raise ValueError(
+            f"source {str(file)!r} is truncated or not a package of `nequip-package`. ({_first_line(error)})"
+        ) from error
+    version = int(metadata["package_version_id"])
+    if version > _CURRENT_NEQUIP_PACKAGE_VERSION:
+        raise ValueError(
+            f"source {str(file)!r} is a package of version {version}, written by NequIP "
+            f"{metadata['versions'].get('nequip')}; the installed NequIP reads up to version "
+            f"{_CURRENT_NEQUIP_PACKAGE_VERSION}: update NequIP."
+        )
+    return OmegaConf.to_container(config.training_module.model)
+
+
+def _accepted(architecture: Mapping, path: str | Path) -> Architecture:
+    try:
+        arch.check(dict(architecture))
+    except ValueError as error:
+        raise ValueError(f"source {str(path)!r} cannot be used: {error}") from error
+    return dict(architecture)
+
+
+def _followed(inner: str, target: str, path: str | Path) -> Configuration:
+    if not Path(inner).is_file():
+        raise ValueError(
+            f"source {str(path)!r} names no architecture: its model was made by {target} from {inner!r}, which is not "
+            "there (any more). Put that file back at that path, or run from where it was trained."
+        )
+    if _is_package(inner):
+        return read_configuration(_package_model_section(Path(inner)), inner)
+    return read_configuration(read_checkpoint(inner)["hyper_parameters"].get("model"), inner)
+
+
+def _evaluation_model(checkpoint: Mapping, configuration: Configuration, path: str | Path) -> GraphModel:
     """The model NequIP would evaluate: its own training modules know what EMA and the like mean for the weights."""
     state = {k: v for k, v in checkpoint["state_dict"].items() if k.startswith(("model.", "ema.", "run_stage"))}
     if not any(name.startswith(f"model.{_SOLE_MODEL_KEY}.") for name in state):
         raise ValueError(f"source {str(path)!r} holds several models or none; one model is needed.")
     module_class, options = _training_module(checkpoint)
-    arch.initialize_nequip()
-    with arch.override_model_compile_mode("eager"):
-        module = module_class(model=architecture, num_datasets={"train": 1, "val": 0, "test": 0}, **options)
+    model = configuration.architecture
+    for modifiers in configuration.modifiers:
+        model = {"_target_": "nequip.model.modify", "model": model, "modifiers": modifiers}
+    with arch.override_model_compile_mode("eager"), only_apply_persistent_modifiers(persistent_only=True):
+        module = module_class(model=model, num_datasets={"train": 1, "val": 0, "test": 0}, **options)
     try:
         module.load_state_dict(state)
     except RuntimeError as error:
@@ -205,23 +297,6 @@ def _training_module(checkpoint: Mapping) -> tuple[type[NequIPLightningModule], 
             )
         return ScheduleFreeLightningModule, {"optimizer": optimizer}
     return NequIPLightningModule, {}
-
-
-def _trained_energies(model: GraphModel) -> dict[str, Any]:
-    """Energy scales and shifts as they are in the model: training or a modifier may have changed them."""
-    options: dict[str, Any] = {}
-    for module in model.modules():
-        if isinstance(module, PerTypeScaleShift):
-            for kind in ("scales", "shifts"):
-                values = getattr(module, kind).detach().reshape(-1).tolist()
-                if not values:
-                    value = None
-                elif len(values) == len(module.type_names):
-                    value = dict(zip(module.type_names, values))
-                else:
-                    value = values[0]
-                options[f"per_type_energy_{kind}"] = value
-    return options
 
 
 def _prove_round_trip(source: SourceModel, reference: GraphModel) -> None:

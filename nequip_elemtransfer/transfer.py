@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from nequip.data import AtomicDataDict
 from nequip.nn import GraphModel
-from nequip.nn.atomwise import PerTypeScaleShift
 from nequip.utils import get_current_code_versions
 from nequip.utils.logger import RankedLogger
 
@@ -23,7 +22,8 @@ from nequip_elemtransfer.frames import Labels, labels_of, require_edges, with_ne
 from nequip_elemtransfer.per_type import type_axes
 from nequip_elemtransfer.remap import TensorReport, remap_state
 from nequip_elemtransfer.source import SourceModel
-from nequip_elemtransfer.zero_shot import NetworkParts, ZeroShot, network_parts, set_energies, zero_shot
+from nequip_elemtransfer.trained_options import configured_parameters, set_energies
+from nequip_elemtransfer.zero_shot import NetworkParts, ZeroShot, network_parts, zero_shot
 
 Frames = list[AtomicDataDict.Type]
 
@@ -58,7 +58,7 @@ class Transfer:
     def __init__(self, config: TransferConfig, source: SourceModel, load_frames: Callable[[float], Frames]) -> None:
         self.config = config
         self.source = source
-        self.element_map = ElementMap.from_elements(config.elements, source.type_names)
+        self.element_map = ElementMap.from_elements(config.elements, source.type_names, config.species)
         self._load_frames = load_frames
 
     @property
@@ -66,15 +66,10 @@ class Transfer:
         """Cutoff of the target model in Å."""
         return float(self.scaled_architecture["r_max"])
 
-    @property
-    def species(self) -> list[str]:
-        """Chemical symbol of each target type."""
-        return self.config.type_names
-
     @cached_property
     def base_architecture(self) -> Architecture:
         """The target's types at the source's lengths and energies, every energy scale and shift explicit."""
-        architecture = arch.retype(self.source.architecture, self.element_map, self.species)
+        architecture = arch.retype(self.source.architecture, self.element_map)
         if self.config.compile_mode is not None:
             architecture["compile_mode"] = self.config.compile_mode
         return _with_energies(architecture, *_energies(architecture))
@@ -89,7 +84,7 @@ class Transfer:
         """λ of each target type, shape (n_types,)."""
         if self.config.length_scale == "fit":
             return self._fit_length_scales()
-        return scaling.per_type_scales(self.config.length_scale, self.element_map, self.species)
+        return scaling.per_type_scales(self.config.length_scale, self.element_map)
 
     @cached_property
     def frames(self) -> Frames:
@@ -122,7 +117,8 @@ class Transfer:
             model, report = self._build(self.scaled_architecture)
             scaling.prove_similarity(base, model, self.base_architecture, self.scaled_architecture)
         require_edges(self.frames, arch.pair_cutoffs(self.scaled_architecture))
-        before, parts = self._parts(base, self.base_architecture), self._parts(model, self.scaled_architecture)
+        before = self._parts(base, self.base_architecture)
+        parts = before if model is base else self._parts(model, self.scaled_architecture)
         energy_scales = self._energy_scales(parts)
         energy_shifts = self._energy_shifts(parts, energy_scales.scales)
         scales, shifts = self._sigma * energy_scales.scales, energy_shifts.shifts
@@ -137,14 +133,8 @@ class Transfer:
     def _build(self, architecture: Architecture) -> tuple[GraphModel, list[TensorReport]]:
         model = arch.build(architecture)
         factors = scaling.radial_factors(self._source_model, model)
-        configured = frozenset(
-            f"{name}.{kind}"
-            for name, module in model.named_modules()
-            if isinstance(module, PerTypeScaleShift)
-            for kind in ("scales", "shifts")
-        )
         state, report = remap_state(
-            model, self.source.state, self._type_axes, self.element_map.weights, factors, configured
+            model, self.source.state, self._type_axes, self.element_map, factors, configured_parameters(model)
         )
         model.load_state_dict(state)
         return model.eval(), report
@@ -155,7 +145,7 @@ class Transfer:
 
     @cached_property
     def _type_axes(self) -> dict:
-        return type_axes(self._source_model, self.source.architecture, self.source.type_names)
+        return type_axes(self._source_model, self.source.architecture)
 
     @property
     def _sigma(self) -> np.ndarray:
@@ -186,7 +176,7 @@ class Transfer:
             return fit.fit_energy_shifts(rest, parts.counts, start, self.element_map.kept)
         if isinstance(setting, Mapping):
             start = np.array([setting[t] for t in self.element_map.target_types])
-        return fit.EnergyShiftFit(start, 0, 0)
+        return fit.EnergyShiftFit(start, 0, (), ())
 
     def _ladder(
         self, before: NetworkParts, parts: NetworkParts, alpha: np.ndarray, shifts: np.ndarray
@@ -202,9 +192,9 @@ class Transfer:
 
     def _first_guess(self) -> np.ndarray:
         try:
-            return scaling.covalent_scales(self.element_map, self.species)
+            return scaling.covalent_scales(self.element_map)
         except ValueError:
-            return np.ones(len(self.species))
+            return np.ones(len(self.element_map.target_types))
 
     def _longest_cutoff(self) -> float:
         longest = self._pair_scales(np.where(self.element_map.kept, 1.0, fit.LENGTH_RANGE[1] * self._first_guess()))
@@ -215,8 +205,10 @@ class Transfer:
         kept, guess = self.element_map.kept, self._first_guess()
         if kept.all():
             return np.ones(len(kept))
-        per_pair = {"per_edge_type_cutoff": arch.pair_table(self.species, arch.pair_cutoffs(self.base_architecture))}
-        architecture = self.base_architecture | (per_pair if len(kept) > 1 else {})
+        architecture = self.base_architecture
+        if len(kept) > 1:  # one cutoff per pair to vary
+            table = arch.pair_table(self.config.type_names, arch.pair_cutoffs(architecture))
+            architecture = architecture | {"per_edge_type_cutoff": table}
         model, _ = self._build(architecture)
 
         def objective(factor: float) -> float:
@@ -262,13 +254,15 @@ class Transfer:
             "energy_scale": {
                 "setting": self.config.energy_scale,
                 "per_type": by_type(energy_scales.scales),
+                "common_to": [types[i] for i in energy_scales.common],
                 "per_type_energy_scales": by_type(sigma),
             },
             "energy_shifts": {
                 "setting": self.config.energy_shifts,
                 "per_type": by_type(energy_shifts.shifts),
                 "rank": energy_shifts.rank,
-                "fitted_types": energy_shifts.fitted,
+                "fitted_types": [types[i] for i in energy_shifts.fitted],
+                "undetermined_types": [types[i] for i in energy_shifts.undetermined],
             },
             "n_frames": len(self.frames),
             "tensors": [asdict(r) | {"shape": list(r.shape)} for r in report],

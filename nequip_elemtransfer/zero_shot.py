@@ -4,13 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from nequip.data import AtomicDataDict
 from nequip.nn import GraphModel
-from nequip.nn.atomwise import PerTypeScaleShift
 
 from nequip_elemtransfer.fit import composition_residual
 from nequip_elemtransfer.frames import Labels, compositions, predict
+from nequip_elemtransfer.trained_options import set_energies
 
 
 @dataclass(frozen=True)
@@ -84,15 +83,6 @@ def network_parts(
         forces[t] = found.forces - fixed.forces
     set_energies(model, scales, zero)
     return NetworkParts(energies, forces, fixed.energies, fixed.forces, counts)
-
-
-def set_energies(model: GraphModel, scales: np.ndarray, shifts: np.ndarray) -> None:
-    """Set the energy scales and shifts of a built model, which must have both for each type, shape (n_types,)."""
-    for module in model.modules():
-        if isinstance(module, PerTypeScaleShift):
-            with torch.no_grad():
-                for tensor, values in ((module.scales, scales), (module.shifts, shifts)):
-                    tensor.copy_(torch.as_tensor(values).reshape(tensor.shape))
 
 
 def zero_shot(step: str, predicted: Labels, labels: Labels, counts: np.ndarray) -> ZeroShot:

@@ -1,0 +1,92 @@
+"""Tiny models and structures that the unit tests share."""
+
+import copy
+import json
+
+import pytest
+from hypothesis import settings
+from nequip.data import from_ase
+from nequip.data.transforms import ChemicalSpeciesToAtomTypeMapper, NeighborListTransform
+
+from nequip_elemtransfer import architecture as arch
+
+# the machine may be busy with something else
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
+
+_COMMON = {
+    "seed": 1,
+    "model_dtype": "float64",
+    "r_max": 4.0,
+    "l_max": 1,
+    "parity": False,
+    "num_layers": 1,
+    "avg_num_neighbors": 12.0,
+    "per_type_energy_scales": 1.3,
+    "per_type_energy_shifts": -4.0,
+}
+_NEQUIP = _COMMON | {
+    "_target_": "nequip.model.NequIPGNNModel",
+    "num_features": 4,
+    "radial_mlp_depth": 1,
+    "radial_mlp_width": 8,
+}
+_ALLEGRO = _COMMON | {
+    "_target_": "allegro.model.AllegroModel",
+    "num_scalar_features": 4,
+    "num_tensor_features": 2,
+    "scalar_embed_mlp_hidden_layers_width": 8,
+    "allegro_mlp_hidden_layers_width": 8,
+    "readout_mlp_hidden_layers_width": 4,
+}
+_ALLEGRO_EMBEDDINGS = {
+    "bessel": {"_target_": "allegro.nn.TwoBodyBesselScalarEmbed", "num_bessels": 4},
+    "spline": {"_target_": "allegro.nn.TwoBodySplineScalarEmbed", "num_splines": 4, "spline_span": 2},
+}
+
+
+@pytest.fixture(scope="session")
+def nequip_architecture():
+    """Makes the configuration of a float64 NequIP model of one layer; keyword arguments add to it or replace."""
+
+    def make(*types, **options):
+        return _NEQUIP | {"type_names": list(types)} | options
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def allegro_architecture():
+    """Makes the configuration of a float64 Allegro model with a ``bessel`` or ``spline`` embedding."""
+    pytest.importorskip("allegro")
+
+    def make(*types, embedding="bessel", **options):
+        return _ALLEGRO | {"type_names": list(types), "radial_chemical_embed": _ALLEGRO_EMBEDDINGS[embedding]} | options
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def build():
+    """Builds a model of its own in evaluation mode; e3nn's part of the work is done once for each architecture."""
+    built = {}
+
+    def make(architecture):
+        key = json.dumps(architecture, sort_keys=True)
+        if key not in built:
+            built[key] = arch.build(architecture).eval()
+        return copy.deepcopy(built[key])
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def graph():
+    """Makes NequIP data of an ASE structure: types by symbol, neighbour list of cutoff ``r_max`` in Å."""
+    arch.initialize_nequip()  # float64 positions
+
+    def make(atoms, types, r_max):
+        data = ChemicalSpeciesToAtomTypeMapper(list(types))(from_ase(atoms))
+        return NeighborListTransform(r_max)(data)
+
+    return make

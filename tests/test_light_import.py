@@ -1,0 +1,35 @@
+import json
+import subprocess
+import sys
+
+import pytest
+from omegaconf import OmegaConf
+
+SCRIPT = """
+import json, sys
+import nequip
+from omegaconf import OmegaConf
+loaded = sorted(name for name in sys.modules if name.split(".")[0] == "nequip_elemtransfer")
+print(json.dumps([loaded, OmegaConf.has_resolver("element_transfer")]))
+"""
+
+
+def test_import_of_nequip_registers_the_look_ups_and_runs_nothing_else():
+    """NequIP imports the package in every process (``init_always``), also in those that never use it."""
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", SCRIPT], capture_output=True, text=True, check=True)
+    loaded, registered = json.loads(done.stdout.splitlines()[-1])
+    assert loaded == ["nequip_elemtransfer"]
+    assert registered is True
+
+
+def test_the_registered_look_up_answers():
+    config = OmegaConf.create(
+        {
+            "element_transfer": {"source": "si.ckpt", "elements": {"Ge": "Si", "C": "Si"}},
+            "types": "${element_transfer:type_names}",
+            "wrong": "${element_transfer:typenames}",
+        }
+    )
+    assert config.types == ["Ge", "C"]
+    with pytest.raises(Exception, match="did you mean 'type_names'.*Choices: type_names, r_max, model"):
+        _ = config.wrong

@@ -1,0 +1,152 @@
+import copy
+
+import pytest
+
+from nequip_elemtransfer.receipt import receipt, table
+
+PROVENANCE = {
+    "source": "../si/best.ckpt",
+    "sha256": "0123456789abcdef" * 4,
+    "elements": {"Ge": "Si", "Pb": {"Si": 0.25, "Sn": 0.75}},
+    "length_scale": {
+        "setting": "covalent_radii",
+        "per_type": {"Ge": 1.0810810, "Pb": 1.1},
+        "r_max": {"source": 5.0, "target": 5.5},
+    },
+    "energy_scale": {
+        "setting": 0.75,
+        "per_type": {"Ge": 0.75, "Pb": 0.75},
+        "common_to": [],
+        "per_type_energy_scales": {"Ge": 0.975, "Pb": 0.975},
+    },
+    "energy_shifts": {
+        "setting": {"Ge": -3.9, "Pb": -12.3456789},
+        "per_type": {"Ge": -3.9, "Pb": -12.3456789},
+        "rank": 0,
+        "fitted_types": [],
+        "undetermined_types": [],
+    },
+    "n_frames": 5,
+    "tensors": [
+        {"name": "type_embed.weight", "shape": [2, 32], "action": "remapped"},
+        {"name": "layer0.edge_mlp.mlp.0.weight", "shape": [8, 64], "action": "rescaled"},
+        {"name": "readout.weight", "shape": [32], "action": "copied"},
+        {"name": "edge_norm._rmax_recip", "shape": [], "action": "from config"},
+    ],
+    "zero_shot": [
+        {"step": step, "force_mae": f, "force_rmse": f * 1.5, "energy_mae": e, "energy_mae_refitted": e / 2}
+        for step, f, e in [
+            ("element map", 0.267, 12.0814),
+            ("+ length scale", 0.117, 0.0826),
+            ("+ energy scale", 0.0924, 0.0162),
+            ("+ energy shifts", 0.0924, 0.0161),
+        ]
+    ],
+}
+
+
+def sections():
+    return receipt(PROVENANCE).split("\n\n")
+
+
+def cells(line):
+    return [cell.strip() for cell in line.split("  ") if cell.strip()]
+
+
+def test_headline():
+    assert sections()[0] == (
+        "Element transfer: Ge from Si; Pb from 0.25 Si + 0.75 Sn\nsource ../si/best.ckpt (sha256 0123456789ab...)"
+    )
+
+
+def test_every_tensor_has_its_row():
+    header, rule, *rows = sections()[1].splitlines()
+    assert cells(header) == ["tensor", "shape", "what was done"]
+    assert set(rule) == {"-"}
+    assert [cells(row) for row in rows] == [
+        ["type_embed.weight", "(2, 32)", "remapped"],
+        ["layer0.edge_mlp.mlp.0.weight", "(8, 64)", "rescaled"],
+        ["readout.weight", "(32,)", "copied"],
+        ["edge_norm._rmax_recip", "()", "from config"],
+    ]
+
+
+def test_scales_and_shifts_of_each_type_and_where_they_come_from():
+    header, _, settings, *rows, cutoffs = sections()[2].splitlines()
+    assert cells(header) == ["type", "length scale λ", "energy scale α", "energy shift μ (eV)"]
+    assert cells(settings) == ["(covalent_radii)", "(given)", "(given)"]
+    assert [cells(row) for row in rows] == [
+        ["Ge", "1.0811", "0.7500", "-3.9000"],
+        ["Pb", "1.1000", "0.7500", "-12.3457"],
+    ]
+    assert cutoffs == "cutoff radius 5.0000 Å -> 5.5000 Å"
+
+
+def test_what_the_data_did_not_determine_is_said():
+    provenance = copy.deepcopy(PROVENANCE)
+    provenance["energy_scale"]["common_to"] = ["Ge", "Pb"]
+    provenance["energy_shifts"] |= {
+        "rank": 2,
+        "fitted_types": ["Ge", "Pb", "C"],
+        "undetermined_types": ["Ge", "Pb"],
+    }
+    said, not_said = receipt(provenance).split("\n\n")[2], sections()[2]
+    notes = said.removeprefix(not_said).splitlines()[1:]
+    assert notes[0].startswith("one α for Ge, Pb:")
+    assert notes[1].startswith("the compositions (rank 2 of 3) do not determine the shifts of Ge, Pb one by one:")
+    assert len(notes) == 2
+
+
+def test_one_fitted_scale_is_common_to_nothing():
+    provenance = copy.deepcopy(PROVENANCE)
+    provenance["energy_scale"]["common_to"] = ["Ge"]
+    assert receipt(provenance) == receipt(PROVENANCE)
+
+
+def test_errors_after_each_step_of_the_initialisation():
+    title, header, _, units, *rows = sections()[3].splitlines()
+    assert title == "Errors on the 5 training structures before any training:"
+    assert cells(header) == ["initialisation", "force MAE", "force RMSE", "energy MAE", "energy MAE, shifts refitted"]
+    assert cells(units) == ["meV/Å", "meV/Å", "meV/atom", "meV/atom"]
+    assert [cells(row) for row in rows] == [
+        ["element map", "267.0", "400.5", "12081.4", "6040.7"],
+        ["+ length scale", "117.0", "175.5", "82.6", "41.3"],
+        ["+ energy scale", "92.4", "138.6", "16.2", "8.1"],
+        ["+ energy shifts", "92.4", "138.6", "16.1", "8.1"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("missing", "columns"), [(("force_mae", "force_rmse"), (1, 2)), (("energy_mae", "energy_mae_refitted"), (3, 4))]
+)
+def test_errors_without_labels_are_dashes(missing, columns):
+    provenance = copy.deepcopy(PROVENANCE)
+    for row in provenance["zero_shot"]:
+        row |= dict.fromkeys(missing)
+    for line in receipt(provenance).splitlines()[-4:]:
+        found = cells(line)
+        assert {i for i, cell in enumerate(found) if cell == "-"} == set(columns)
+
+
+def test_columns_are_aligned():
+    text = table(["name", "x", "y"], [["a", "1.0", "left"], ["longer", "-10.0", "l"]], [False, True, False])
+    assert text == "\n".join(
+        [
+            "name        x  y",
+            "-------------------",
+            "a         1.0  left",
+            "longer  -10.0  l",
+        ]
+    )
+
+
+def test_a_wide_header_sets_the_width_of_its_column():
+    text = table(["", "energy (eV)"], [["a", "1"]], [False, True])
+    assert text.splitlines() == ["   energy (eV)", "--------------", "a            1"]
+
+
+def test_numbers_of_a_column_end_in_one_place():
+    for section in sections()[2:]:
+        rows = [line for line in section.splitlines() if line.startswith(("Ge", "Pb", "element map", "+"))]
+        assert len({len(row) for row in rows}) == 1
+        assert len(rows) == (2 if section.startswith("type") else 4)
