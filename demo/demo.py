@@ -139,8 +139,7 @@ def deploy_and_run(demo: Demo, seed: int) -> dict:
     import numpy as np
     from ase import units
     from ase.build import bulk
-    from ase.md.langevin import Langevin
-    from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
+    from ase.md.langevinbaoab import LangevinBAOAB
     from nequip.integrations.ase import NequIPCalculator
 
     checkpoint, path = demo.folder(seed) / "transfer" / "best.ckpt", demo.out / "ge.nequip.pth"
@@ -155,10 +154,12 @@ def deploy_and_run(demo: Demo, seed: int) -> dict:
         )
         atoms = bulk("Ge", "diamond", a=5.66, cubic=True) * (2, 2, 2)
         atoms.calc = deployed
-        rng = np.random.default_rng(seed)
-        MaxwellBoltzmannDistribution(atoms, temperature_K=MD_TEMPERATURE, rng=rng)
-        dynamics = Langevin(
-            atoms, TIME_STEP * units.fs, temperature_K=MD_TEMPERATURE, friction=0.02 / units.fs, rng=rng
+        dynamics = LangevinBAOAB(
+            atoms,
+            TIME_STEP * units.fs,
+            temperature_K=MD_TEMPERATURE,
+            T_tau=50 * units.fs,
+            rng=np.random.default_rng(seed),
         )
         temperatures: list[float] = []
         dynamics.attach(lambda: temperatures.append(float(atoms.get_temperature())))

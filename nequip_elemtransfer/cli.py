@@ -19,6 +19,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         description="Start a NequIP or Allegro model of one element from a model of another.",
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    _add_inspect(commands)
     _add_data(commands)
     args = parser.parse_args(argv)
     try:
@@ -27,6 +28,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"nequip-elemtransfer: {error}", file=sys.stderr)
         return 2
     return 0
+
+
+def _add_inspect(commands) -> None:
+    inspect = commands.add_parser("inspect", help="show what a trained model offers as a source")
+    inspect.add_argument("source", help=".ckpt or .nequip.zip file, or nequip.net:group/model:version")
+    inspect.set_defaults(run=_run_inspect)
+
+
+def _run_inspect(args: argparse.Namespace) -> None:
+    from nequip_elemtransfer.receipt import describe
+    from nequip_elemtransfer.source import load_source
+
+    print(describe(load_source(args.source)))
 
 
 def _add_data(commands) -> None:

@@ -1,7 +1,11 @@
-"""What the user is told when a transferred training starts, as text made from the provenance."""
+"""What the user is told of a transfer and of a source, as text."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+import yaml
+
+from nequip_elemtransfer.source import SourceModel
 
 
 def receipt(provenance: Mapping[str, Any]) -> str:
@@ -9,6 +13,16 @@ def receipt(provenance: Mapping[str, Any]) -> str:
     return "\n\n".join(
         [_headline(provenance), _tensors(provenance), _scales(provenance), _zero_shot(provenance)]
     )
+
+
+def describe(source: SourceModel) -> str:
+    """What a trained model offers as a source: its types, cutoff, options and history."""
+    options = {name: value for name, value in source.architecture.items() if value is not None}
+    lines = [f"{source.path} (sha256 {source.sha256})", "", yaml.safe_dump(options, sort_keys=False).rstrip()]
+    lines.append(f"\n{sum(t.numel() for t in source.build().parameters())} parameters")
+    if source.provenance is not None:
+        lines += ["", "made by a transfer:", "", receipt(source.provenance)]
+    return "\n".join(lines)
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], numeric: Sequence[bool]) -> str:

@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import nequip
 import torch
 import yaml
 from nequip.model import ModelFromPackage
 from nequip.model.modify_utils import only_apply_persistent_modifiers
 from nequip.model.saved_models.load_utils import _get_model_file_path
 from nequip.nn import GraphModel
-from nequip.scripts.package import _CURRENT_NEQUIP_PACKAGE_VERSION
 from nequip.train import EMALightningModule, NequIPLightningModule, ScheduleFreeLightningModule
 from nequip.train.lightning import _SOLE_MODEL_KEY
 from nequip.utils.dtype import floating_point_tolerance
@@ -230,14 +230,18 @@ def _package_model_section(file: Path) -> Any:
         raise ValueError(
             f"source {str(file)!r} is truncated or not a package of `nequip-package`. ({_first_line(error)})"
         ) from error
-    version = int(metadata["package_version_id"])
-    if version > _CURRENT_NEQUIP_PACKAGE_VERSION:
+    written_by = str(metadata["versions"].get("nequip"))
+    if _release(written_by) > _release(nequip.__version__):
         raise ValueError(
-            f"source {str(file)!r} is a package of version {version}, written by NequIP "
-            f"{metadata['versions'].get('nequip')}; the installed NequIP reads up to version "
-            f"{_CURRENT_NEQUIP_PACKAGE_VERSION}: update NequIP."
+            f"source {str(file)!r} was packaged by NequIP {written_by}, which is newer than the installed "
+            f"{nequip.__version__}: update NequIP."
         )
     return OmegaConf.to_container(config.training_module.model)
+
+
+def _release(version: str) -> tuple[int, ...]:
+    """Major and minor number; what NequIP may change a package's contents with."""
+    return tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
 
 
 def _accepted(architecture: Mapping, path: str | Path) -> Architecture:
@@ -284,7 +288,14 @@ def _training_module(checkpoint: Mapping) -> tuple[type[NequIPLightningModule], 
     hyper = checkpoint["hyper_parameters"]
     saved = arch.locate(hyper["info_dict"]["training_module"]["_target_"])
     if "ema._extra_state" in checkpoint["state_dict"]:
-        return EMALightningModule, {"ema_decay": checkpoint["state_dict"]["ema._extra_state"]["decay"]}
+        ema = checkpoint["state_dict"]["ema._extra_state"]
+        if not ema["is_holding_ema_weights"]:
+            raise ValueError(
+                "the source was saved inside a validation, when NequIP has its EMA weights swapped with the raw ones, "
+                "and NequIP refuses it too: use another checkpoint, and train with `check_val_every_n_epoch: 1` or a "
+                "ModelCheckpoint with `save_on_train_epoch_end: true`."
+            )
+        return EMALightningModule, {"ema_decay": ema["decay"]}
     if issubclass(saved, ScheduleFreeLightningModule):
         optimizer = hyper["optimizer"]
         if not str(optimizer["_target_"]).startswith("schedulefree."):

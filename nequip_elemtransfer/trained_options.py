@@ -27,7 +27,9 @@ def with_trained_options(architecture: Architecture, model: torch.nn.Module) -> 
         for kind in ("scales", "shifts"):
             tensor = getattr(module, kind)
             updated[f"per_type_energy_{kind}"] = _per_type(tensor, module.type_names)
-            updated[f"per_type_energy_{kind}_trainable"] = isinstance(tensor, torch.nn.Parameter)
+            option, trainable = f"per_type_energy_{kind}_trainable", isinstance(tensor, torch.nn.Parameter)
+            if trainable != bool(updated.get(option)):  # a modifier made or unmade a parameter of it
+                updated[option] = trainable
     for module in _modules(model, _LENNARD_JONES):
         upper = {f"lj_{name}": getattr(module, name) for name in ("epsilon", "sigma", "delta")}
         updated["pair_potential"] = dict(updated["pair_potential"]) | {

@@ -170,6 +170,12 @@ def test_fixed_types_keep_their_shift():
     assert start.tolist() == [-3.9, 100.0]
 
 
+def test_undetermined_types_are_counted_among_all():
+    counts = np.array([[4, 0, 0], [2, 3, 3], [1, 2, 2]])
+    found = fit.fit_energy_shifts(counts @ [1.0, 2.0, 3.0], counts, np.ones(3), np.array([True, False, False]))
+    assert (found.rank, found.fitted, found.undetermined) == (1, (1, 2), (1, 2))
+
+
 def test_no_shift_to_fit():
     found = fit.fit_energy_shifts(COUNTS @ [1.0, 2.0], COUNTS, np.array([-4.0, -5.0]), ~FREE)
     assert found.shifts.tolist() == [-4.0, -5.0]
@@ -215,9 +221,12 @@ def test_length_objective_is_of_forces_alone_where_energies_say_nothing(labels):
     nothing = Labels(np.zeros(5), np.zeros((84, 3)))
     no_energies = Labels(None, labels.forces)
     assert fit.length_objective(no_energies, nothing, COUNTS) == pytest.approx(1.0, rel=1e-13)
-    # as many structures as types: shifts explain any energies
-    two = Labels(labels.energies[:2], labels.forces)
-    assert fit.length_objective(two, Labels(np.zeros(2), nothing.forces), COUNTS[:2]) == pytest.approx(1.0, rel=1e-13)
+    # as many structures as types: shifts explain any energies but for rounding
+    counts = np.array([[7, 1, 3], [2, 5, 11], [13, 4, 6]])
+    three = Labels(labels.energies[:3], labels.forces)
+    predicted = Labels(np.array([0.1, -7.3, 5.9]), nothing.forces)
+    assert np.abs(fit.composition_residual(three.energies, counts)).max() > 0
+    assert fit.length_objective(three, predicted, counts) == pytest.approx(1.0, rel=1e-13)
 
 
 def test_no_resemblance_is_worse_than_explaining_nothing():

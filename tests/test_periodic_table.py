@@ -57,6 +57,8 @@ def test_what_is_no_element_has_no_place(symbol):
         ("P", ["Si", "Cl"], {"Si": 2 / 3, "Cl": 1 / 3}),  # left and right in its period
         ("Al", ["Cl", "Si"], {"Si": 1.0}),
         ("P", ["Ge", "Se", "Kr"], {"Ge": 0.5, "Se": 0.5}),  # nearest by rows plus columns
+        ("P", ["Pb", "Ge"], {"Ge": 1.0}),
+        ("P", ["Kr", "Ge"], {"Ge": 1.0}),
     ],
 )
 def test_weights_by_place(target, candidates, expected):

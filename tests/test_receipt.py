@@ -1,8 +1,10 @@
 import copy
 
 import pytest
+import yaml
 
-from nequip_elemtransfer.receipt import receipt, table
+from nequip_elemtransfer.receipt import describe, receipt, table
+from nequip_elemtransfer.source import SourceModel
 
 PROVENANCE = {
     "source": "../si/best.ckpt",
@@ -126,6 +128,18 @@ def test_errors_without_labels_are_dashes(missing, columns):
     for line in receipt(provenance).splitlines()[-4:]:
         found = cells(line)
         assert {i for i, cell in enumerate(found) if cell == "-"} == set(columns)
+
+
+@pytest.mark.parametrize("provenance", [None, PROVENANCE])
+def test_a_source_is_described_by_its_options_size_and_history(nequip_architecture, build, provenance):
+    architecture = nequip_architecture("Si", per_edge_type_cutoff=None)
+    model = build(architecture)
+    text = describe(SourceModel("si.ckpt", "2f" * 32, architecture, model.state_dict(), provenance))
+    head, options, size, *history = text.split("\n\n", 3)
+    assert head == f"si.ckpt (sha256 {'2f' * 32})"
+    assert yaml.safe_load(options) == {name: v for name, v in architecture.items() if v is not None}
+    assert size == f"{sum(p.numel() for p in model.parameters())} parameters"
+    assert history == ([] if provenance is None else ["made by a transfer:\n\n" + receipt(provenance)])
 
 
 def test_columns_are_aligned():

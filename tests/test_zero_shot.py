@@ -4,7 +4,6 @@ from ase.build import bulk
 from numpy.testing import assert_allclose, assert_array_equal
 
 from nequip_elemtransfer.frames import Labels, predict
-from nequip_elemtransfer.trained_options import set_energies
 from nequip_elemtransfer.zero_shot import NetworkParts, ZeroShot, network_parts, zero_shot
 
 TYPES = ["Si", "Ge"]
@@ -91,16 +90,6 @@ def test_predicted_by_hand():
     found = parts.predicted(np.array([2.0, 0.5]), np.array([-1.0, -2.0]))
     assert found.energies.tolist() == [2 + 5 + 0.5 - 1 - 4, 4 + 10 + 0.25 - 3]
     assert found.forces.tolist() == [[2.0, 1.0, 4.0]]
-
-
-def test_set_energies_of_trainable_parameters(nequip_architecture, build):
-    options = {"per_type_energy_scales_trainable": True, "per_type_energy_shifts_trainable": True}
-    model = build(with_energies(nequip_architecture(*TYPES, **options), np.ones(2), np.zeros(2)))
-    set_energies(model, SIGMA, SHIFTS)
-    scale_shift = model.model.func.per_type_energy_scale_shift
-    assert scale_shift.scales.requires_grad and scale_shift.scales.grad_fn is None
-    assert scale_shift.scales.tolist() == [[1.3], [0.8]]
-    assert scale_shift.shifts.tolist() == [[-3.0], [-5.5]]
 
 
 # ---- errors

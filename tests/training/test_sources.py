@@ -98,6 +98,15 @@ def test_a_transferred_model_is_a_source_again(data, source, tmp_path):
     assert result["architecture"]["per_type_energy_scales"]["Si"] == pytest.approx(1.5)
 
 
+def test_checkpoint_from_inside_a_validation_is_refused(source, tmp_path):
+    """NequIP's EMA weights are swapped there, and its own loading refuses the file."""
+    checkpoint = torch.load(source, weights_only=True)
+    checkpoint["state_dict"]["ema._extra_state"]["is_holding_ema_weights"] = False
+    torch.save(checkpoint, tmp_path / "si.ckpt")
+    with pytest.raises(ValueError, match="saved inside a validation.*save_on_train_epoch_end"):
+        load_source(str(tmp_path / "si.ckpt"))
+
+
 class _Payload:
     def __init__(self, marker):
         self.marker = marker

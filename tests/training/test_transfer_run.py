@@ -78,6 +78,7 @@ def test_report_names_each_tensor_of_the_model_once(checkpoint):
 
 def test_log_shows_what_the_checkpoint_stores(ran, checkpoint):
     provenance = checkpoint["hyper_parameters"]["model"]["provenance"]
+    assert ran[1].count("Element transfer: Ge from Si") == 1
     for tensor in provenance["tensors"]:
         assert re.search(rf"^{re.escape(tensor['name'])} .*{tensor['action']}$", ran[1], re.MULTILINE)
     alpha = provenance["energy_scale"]["per_type"]["Ge"]
