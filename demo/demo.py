@@ -89,7 +89,7 @@ def make_data(demo: Demo, seed: int) -> None:
 
 
 def train_silicon(demo: Demo, seed: int) -> None:
-    run = nequip_train(demo, f"{demo.data}_si", demo.silicon, demo.folder(seed) / "data")
+    run = nequip_train(demo, f"{demo.data}_si", demo.silicon, demo.folder(seed) / "data", threads=2)
     with stage("silicon, the source"):
         follow({"Si": run}, {"Si": demo.silicon})
 
@@ -182,20 +182,28 @@ def stage(name: str) -> Iterator[None]:
     print(f"{name}: {time.monotonic() - started:.0f} s", flush=True)
 
 
-def nequip_train(demo: Demo, config: str, out: Path, data: Path, *overrides: str) -> subprocess.Popen:
+def nequip_train(
+    demo: Demo, config: str, out: Path, data: Path, *overrides: str, threads: int = 1
+) -> subprocess.Popen:
     command = ["nequip-train", "-cp", CONFIGS, "-cn", config, f"hydra.run.dir={out}", f"data_dir={data}", *overrides]
-    command.append("++trainer.enable_progress_bar=false")
-    return start(demo, f"{out.parent.name}_{out.name}", command)
+    command += ["++trainer.enable_progress_bar=false", "++trainer.logger.flush_logs_every_n_steps=10"]
+    return start(demo, f"{out.parent.name}_{out.name}", command, threads)
 
 
-def start(demo: Demo, log: str, command: list) -> subprocess.Popen:
-    """Start a command of this environment; its output goes to a log file."""
+def start(demo: Demo, log: str, command: list, threads: int = 2) -> subprocess.Popen:
+    """Start a command of this environment; its output goes to a log file.
+
+    Threads of PyTorch that wait for a core spin, so two trainings side by side get one each.
+    """
     program = shutil.which(str(command[0]), path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     if program is None:
         raise SystemExit(f"{command[0]} is not installed: run `make env`, then use .venv/bin/python.")
     path = demo.out / "logs" / f"{log}.log"
+    environment = {"OMP_NUM_THREADS": str(threads), **os.environ}
     with open(path, "w") as file:
-        process = subprocess.Popen([program, *map(str, command[1:])], stdout=file, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            [program, *map(str, command[1:])], stdout=file, stderr=subprocess.STDOUT, env=environment
+        )
     process.log = path
     return process
 

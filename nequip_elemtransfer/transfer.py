@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -96,12 +96,14 @@ class Transfer:
     def labels(self) -> Labels:
         """Reference energies and forces of the frames."""
         labels, free = labels_of(self.frames), not self.element_map.kept.all()
+        if self.source.architecture.get("do_derivatives") is False:
+            labels = replace(labels, forces=None)  # the model predicts none to compare with
         needs = [("length_scale", labels.forces, "forces"), ("energy_scale", labels.forces, "forces")]
         for name, found, what in [*needs, ("energy_shifts", labels.energies, "energies")]:
             if free and getattr(self.config, name) == "fit" and found is None:
                 raise ValueError(
-                    f"`element_transfer.{name}: fit` needs {what}, which the training structures do not have: "
-                    f"add them, or give `{name}` in another way."
+                    f"`element_transfer.{name}: fit` needs {what}, which the training structures or the model do not "
+                    f"have: add them, or give `{name}` in another way."
                 )
         return labels
 

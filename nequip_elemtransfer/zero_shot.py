@@ -80,7 +80,8 @@ def network_parts(
         set_energies(model, np.where(np.arange(n_types) == t, scales, 0.0), zero)
         found = predict(model, frames, task)
         energies[t] = found.energies - fixed.energies
-        forces[t] = found.forces - fixed.forces
+        if found.forces is not None:
+            forces[t] = found.forces - fixed.forces
     set_energies(model, scales, zero)
     return NetworkParts(energies, forces, fixed.energies, fixed.forces, counts)
 

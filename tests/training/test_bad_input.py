@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 from omegaconf import OmegaConf
-from real_runs import structures, train, transfer_config
+from real_runs import MODEL, structures, train, training_config, transfer_config
 
 from nequip_elemtransfer.resolvers import look_up
 
@@ -133,3 +133,18 @@ def test_nequip_train_stops_before_training_and_writes_no_checkpoint(data, sourc
     assert "`element_transfer.length_scale` is 'covalent'; did you mean 'covalent_radii'?" in done.stderr
     assert not list(tmp_path.rglob("*.ckpt"))
     assert "TRAIN RUN START" not in done.stdout
+
+
+def test_energy_only_source(data, tmp_path):
+    """A source without forces starts an energy-only target; its scales cannot be fitted."""
+    model = MODEL | {"do_derivatives": False}
+    config = training_config(data, "Si", model)
+    config["training_module"]["loss"] = {"_target_": "nequip.train.EnergyOnlyLoss"}
+    config["training_module"]["val_metrics"] = {"_target_": "nequip.train.EnergyOnlyMetrics"}
+    train(tmp_path, config)
+    checkpoint = tmp_path / "out" / "best.ckpt"
+    with pytest.raises(ValueError, match="`element_transfer.energy_scale: fit` needs forces"):
+        resolve(transfer_config(data, checkpoint))
+    provenance = resolve(transfer_config(data, checkpoint, energy_scale="none"))["provenance"]
+    assert [row["force_mae"] for row in provenance["zero_shot"]] == [None] * 4
+    assert provenance["zero_shot"][-1]["energy_mae"] < provenance["zero_shot"][0]["energy_mae"]
