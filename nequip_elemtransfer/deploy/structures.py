@@ -1,0 +1,69 @@
+"""Structures for LAMMPS: diamond of a model's elements, or any that ASE reads."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import ase.io
+import numpy as np
+from ase import Atoms
+from ase.build import bulk
+from ase.data import atomic_numbers, chemical_symbols, covalent_radii
+
+from nequip_elemtransfer.deploy.errors import one_line
+
+
+def structure(spec: str, type_names: Sequence[str], r_max: float) -> Atoms:
+    """``diamond``, or the last structure of a file, as a box LAMMPS can make periodic.
+
+    Args:
+        spec: ``diamond``, or path of a file in any format ASE reads
+        type_names: of the model
+        r_max: cutoff in Å; non-periodic directions get this much vacuum on either side
+
+    Raises:
+        FileNotFoundError: if there is no such file
+        ValueError: if it cannot be read, or holds an element the model lacks
+    """
+    atoms = diamond(type_names) if spec == "diamond" else _read(Path(spec))
+    _require_types(atoms, type_names, spec)
+    for axis in range(3):
+        if not atoms.pbc[axis]:
+            atoms.center(vacuum=r_max, axis=axis)
+    atoms.pbc = True
+    return atoms
+
+
+def diamond(type_names: Sequence[str]) -> Atoms:
+    """64 atoms of all elements in turn on the diamond lattice, bonds as long as covalent radii say.
+
+    Raises:
+        ValueError: if a type is not named by an element
+    """
+    other = [t for t in type_names if t not in chemical_symbols]
+    if other:
+        raise ValueError(f"the model's types {', '.join(other)} are not named by elements: no structure can be made.")
+    bond = 2 * np.mean([covalent_radii[atomic_numbers[t]] for t in type_names])  # Å
+    atoms = bulk(type_names[0], "diamond", a=4 * bond / np.sqrt(3), cubic=True)
+    atoms = atoms.repeat(2)
+    atoms.symbols = [type_names[i % len(type_names)] for i in range(len(atoms))]
+    return atoms
+
+
+def _read(file: Path) -> Atoms:
+    if not file.is_file():
+        raise FileNotFoundError(f"structure {str(file)!r} does not exist: give `diamond` or a file that ASE reads.")
+    try:
+        atoms = ase.io.read(file, index=-1)
+    except Exception as error:  # every format has its own
+        raise ValueError(f"structure {str(file)!r} cannot be read by ASE: {one_line(error)}") from error
+    if not len(atoms):
+        raise ValueError(f"structure {str(file)!r} holds no atoms.")
+    return atoms
+
+
+def _require_types(atoms: Atoms, type_names: Sequence[str], spec: str) -> None:
+    missing = sorted(set(atoms.symbols) - set(type_names))
+    if missing:
+        raise ValueError(
+            f"structure {spec!r} holds {', '.join(missing)}, which the model lacks; it knows {', '.join(type_names)}."
+        )

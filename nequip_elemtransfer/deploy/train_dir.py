@@ -1,0 +1,65 @@
+"""Which checkpoint of a ``nequip-train`` run to deploy."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from nequip_elemtransfer.source import read_checkpoint
+
+
+def best_checkpoint(folder: Path, name: str | None = None) -> Path:
+    """The best checkpoint of a run, as Lightning's ``ModelCheckpoint`` recorded it.
+
+    Args:
+        folder: output folder of ``nequip-train``, or one above it
+        name: file name of the checkpoint, if it shall not be the best
+
+    Raises:
+        FileNotFoundError: if there is no such folder, or no checkpoint in it
+        ValueError: if several checkpoints could be meant, or one cannot be read
+    """
+    candidates = _candidates(folder, name)
+    if len(candidates) == 1:
+        return candidates[0]
+    best = {file for run in sorted({c.parent for c in candidates}) for file in _best_of_run(run, candidates)}
+    if not best:
+        best = {c for c in candidates if c.name == "best.ckpt"}
+    if len(best) != 1:
+        choices = ", ".join(str(c.relative_to(folder)) for c in sorted(best) or candidates)
+        raise ValueError(
+            f"{folder} holds several checkpoints and does not say which is best: {choices}. "
+            "Choose one with --checkpoint NAME, or give its path to --model."
+        )
+    return best.pop()
+
+
+def _candidates(folder: Path, name: str | None) -> list[Path]:
+    if not folder.is_dir():
+        raise FileNotFoundError(f"--train-dir {folder} is not a folder: give the output folder of a nequip-train run.")
+    found = sorted(folder.rglob("*.ckpt"))
+    if not found:
+        raise FileNotFoundError(
+            f"there is no checkpoint (*.ckpt) in {folder}: is it the output folder of a nequip-train run, "
+            "and has its ModelCheckpoint callback saved one?"
+        )
+    named = [c for c in found if name in (None, c.name, str(c.relative_to(folder)))]
+    if not named:
+        choices = ", ".join(str(c.relative_to(folder)) for c in found)
+        raise FileNotFoundError(f"there is no checkpoint {name!r} in {folder}; choices: {choices}.")
+    return named
+
+
+def _best_of_run(run: Path, candidates: list[Path]) -> set[Path]:
+    """The files that the latest checkpoint of one folder names as best."""
+    files = [c for c in candidates if c.parent == run]
+    checkpoints = [read_checkpoint(file) for file in files]
+    latest = max(checkpoints, key=lambda checkpoint: checkpoint.get("global_step", 0))
+    recorded = [Path(path) for path in _recorded_bests(latest)]
+    # the folder may have been moved since, so the name counts
+    return {file for file in files for path in recorded if file.name == path.name}
+
+
+def _recorded_bests(checkpoint: Mapping[str, Any]) -> list[str]:
+    """``best_model_path`` of each callback that monitored something."""
+    states = [state for state in (checkpoint.get("callbacks") or {}).values() if isinstance(state, Mapping)]
+    return [s["best_model_path"] for s in states if s.get("best_model_path") and s.get("best_model_score") is not None]

@@ -1,0 +1,161 @@
+"""Is a deployed file the model it was made from? Compare the two where deployed files go wrong."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from nequip.data import AtomicDataDict, get_field_type
+from nequip.nn import GraphModel
+
+from nequip_elemtransfer.deploy.deployed import DeployedModel, Prediction, predict
+from nequip_elemtransfer.receipt import table
+
+Frames = dict[str, AtomicDataDict.Type]
+
+# largest force difference in eV/Å; the same number holds for energy and virial, in eV per atom
+TOLERANCE = {"float32": 1e-4, "float64": 1e-8}
+# TF32 keeps 10 bits of 23, and which products it rounds depends on the compiler
+TF32_TOLERANCE = 1e-2
+
+_STRAIN = torch.tensor([[0.02, 0.01, -0.015], [0.0, -0.015, 0.01], [0.0, 0.0, 0.01]], dtype=torch.float64)
+
+# TorchScript specialises after the first calls, and a fault may only show then
+_CALLS = 3
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Largest difference between a deployed file and its model on one structure.
+
+    Args:
+        structure: what it is
+        n_atoms: in it
+        energy: in eV per atom
+        forces: of any component in eV/Å
+        virial: of any component in eV per atom
+    """
+
+    structure: str
+    n_atoms: int
+    energy: float
+    forces: float
+    virial: float
+
+    def within(self, tolerance: float) -> bool:
+        """Whether all three are, and are numbers."""
+        return all(value <= tolerance for value in (self.energy, self.forces, self.virial))
+
+
+def extra_inputs(model: GraphModel) -> list[str]:
+    """What a model takes of a whole structure besides its cell, such as a charge."""
+    usual = (AtomicDataDict.CELL_KEY, AtomicDataDict.PBC_KEY, AtomicDataDict.NUM_NODES_KEY)
+    fields = [f for f in model.model_input_fields if get_field_type(f, error_on_unregistered=False) == "graph"]
+    return [f for f in fields if f not in usual]
+
+
+def check_structures(example: AtomicDataDict.Type, cutoffs: np.ndarray, extra: Sequence[str] = ()) -> Frames:
+    """A structure of the training data and three made from it or from nothing, without neighbour lists.
+
+    Args:
+        example: of the training data
+        cutoffs: of each pair of types in Å, shape (n_types, n_types)
+        extra: :func:`extra_inputs` of the model, kept from the training structure
+    """
+    kept = {name: example[name] for name in extra if name in example}
+    frame = kept | _frame(
+        example[AtomicDataDict.POSITIONS_KEY],
+        example[AtomicDataDict.CELL_KEY].view(3, 3),
+        example[AtomicDataDict.ATOM_TYPE_KEY].reshape(-1),
+        example.get(AtomicDataDict.PBC_KEY, torch.zeros(3, dtype=torch.bool)).view(3),
+    )
+    return {
+        "training structure": frame,
+        "dimer": kept | dimers(cutoffs),
+        "strained cell": _strained(frame),
+        "doubled cell": _doubled(frame),
+    }
+
+
+def made_up_crystal(cutoffs: np.ndarray) -> AtomicDataDict.Type:
+    """A rattled diamond lattice of all types in turn, for when the training data cannot be read."""
+    n_types, length = len(cutoffs), 0.45 * cutoffs.mean() * 4 / np.sqrt(3)
+    sites = np.array([[0, 0, 0], [0, 2, 2], [2, 0, 2], [2, 2, 0], [1, 1, 1], [1, 3, 3], [3, 1, 3], [3, 3, 1]]) / 4
+    copies = -(-n_types // len(sites))
+    sites = np.concatenate([sites + [i, 0, 0] for i in range(copies)])
+    positions = length * sites + np.random.default_rng(0).normal(0, 0.02 * length, sites.shape)
+    types = torch.arange(len(sites)) % n_types
+    cell = torch.diag(torch.tensor([copies * length, length, length], dtype=torch.float64))
+    return _frame(torch.as_tensor(positions), cell, types, torch.ones(3, dtype=torch.bool))
+
+
+def dimers(cutoffs: np.ndarray) -> AtomicDataDict.Type:
+    """One pair for each type, of it and the next, at half its cutoff; the pairs do not see each other."""
+    n_types, reach = len(cutoffs), 2.5 * cutoffs.max()
+    positions, types = [], []
+    for t in range(n_types):
+        u = (t + 1) % n_types
+        start, direction = np.array([t * reach, 0.0, 0.0]), np.array([0.6, 0.64, 0.48])
+        positions += [start, start + 0.5 * cutoffs[t, u] * direction]
+        types += [t, u]
+    cell = torch.diag(torch.tensor([n_types * reach, reach, reach], dtype=torch.float64))
+    return _frame(torch.as_tensor(np.array(positions)), cell, torch.tensor(types), torch.ones(3, dtype=torch.bool))
+
+
+def compare(deployed: DeployedModel, model: GraphModel, frames: Mapping[str, AtomicDataDict.Type]) -> list[Difference]:
+    """Run both on each structure.
+
+    Args:
+        model: eager, on the device of ``deployed``
+    """
+    differences = []
+    for name, frame in frames.items():
+        graph = deployed.graph(frame)
+        expected = predict(model, graph)
+        differences.append(_difference(name, [deployed.predict(graph) for _ in range(_CALLS)], expected))
+    return differences
+
+
+def report(differences: Sequence[Difference], tolerance: float) -> str:
+    """The differences as a table."""
+    rows = [[d.structure, str(d.n_atoms), f"{d.energy:.1e}", f"{d.forces:.1e}", f"{d.virial:.1e}"] for d in differences]
+    rows.append(["tolerance", "", *[f"{tolerance:.0e}"] * 3])
+    header = ["structure", "atoms", "energy (eV/atom)", "forces (eV/Å)", "virial (eV/atom)"]
+    return table(header, rows, [False] + [True] * 4)
+
+
+def _difference(name: str, found: Sequence[Prediction], expected: Prediction) -> Difference:
+    n_atoms = len(expected.forces)
+
+    def largest(quantity: str) -> float:
+        # a NaN stays a NaN
+        return float(np.max([np.abs(getattr(f, quantity) - getattr(expected, quantity)) for f in found]))
+
+    return Difference(name, n_atoms, largest("energy") / n_atoms, largest("forces"), largest("virial") / n_atoms)
+
+
+def _strained(frame: AtomicDataDict.Type) -> AtomicDataDict.Type:
+    deformation = torch.eye(3, dtype=torch.float64) + _STRAIN
+    return frame | {
+        AtomicDataDict.POSITIONS_KEY: frame[AtomicDataDict.POSITIONS_KEY] @ deformation,
+        AtomicDataDict.CELL_KEY: frame[AtomicDataDict.CELL_KEY] @ deformation,
+    }
+
+
+def _doubled(frame: AtomicDataDict.Type) -> AtomicDataDict.Type:
+    positions, cell = frame[AtomicDataDict.POSITIONS_KEY], frame[AtomicDataDict.CELL_KEY].view(3, 3)
+    twice = torch.tensor([[2.0], [1.0], [1.0]], dtype=torch.float64)
+    return frame | {
+        AtomicDataDict.POSITIONS_KEY: torch.cat([positions, positions + cell[0]]),
+        AtomicDataDict.ATOM_TYPE_KEY: frame[AtomicDataDict.ATOM_TYPE_KEY].repeat(2),
+        AtomicDataDict.CELL_KEY: (twice * cell).view(1, 3, 3),
+    }
+
+
+def _frame(positions: torch.Tensor, cell: torch.Tensor, types: torch.Tensor, pbc: torch.Tensor) -> AtomicDataDict.Type:
+    return {
+        AtomicDataDict.POSITIONS_KEY: positions.double(),
+        AtomicDataDict.CELL_KEY: cell.double().view(1, 3, 3),
+        AtomicDataDict.ATOM_TYPE_KEY: types,
+        AtomicDataDict.PBC_KEY: pbc.view(1, 3),
+    }

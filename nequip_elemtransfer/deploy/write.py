@@ -1,0 +1,129 @@
+"""Write a file and prove it: load it afresh and compare it with the model it was made from."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from nequip.data import AtomicDataDict
+from nequip.nn import GraphModel
+from nequip.nn.graph_model import PER_EDGE_TYPE_CUTOFF_KEY
+from nequip.utils.global_state import set_global_state
+
+from nequip_elemtransfer.deploy import export, verify
+from nequip_elemtransfer.deploy.deployed import DeployedModel, neighbor_list, require_device
+from nequip_elemtransfer.deploy.errors import one_line
+from nequip_elemtransfer.deploy.info import kind_of
+from nequip_elemtransfer.deploy.trained import TrainedModel, example_data, is_package, load_trained, modified
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What to make from what.
+
+    Args:
+        model: ``.ckpt`` or ``.nequip.zip`` file
+        target: of AOTInductor: ``pair_nequip``, ``pair_allegro`` or ``ase``; the model's pair style if left out
+        device: ``cpu`` or ``cuda``, where the file will run
+        allow_tf32: whether products may be rounded to TF32 on CUDA
+        modifiers: names of NequIP's model modifiers
+    """
+
+    model: Path
+    target: str | None = None
+    device: str = "cpu"
+    allow_tf32: bool = False
+    modifiers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How a written file compares with its model.
+
+    Args:
+        report: the differences as a table
+        passed: whether all are within the tolerance
+        note: what the user should know besides, or nothing
+    """
+
+    report: str
+    passed: bool
+    note: str = ""
+
+
+def check_options(recipe: Recipe, kind: str) -> None:
+    """Refuse a model that is not there, and options that a kind of file does not have.
+
+    Raises:
+        FileNotFoundError: with the model
+        ValueError: with the option
+    """
+    if not recipe.model.is_file():
+        raise FileNotFoundError(f"{recipe.model} does not exist: give a .ckpt file or a .nequip.zip package.")
+    if recipe.target is not None and kind != "AOTInductor":
+        raise ValueError(f"--target is an option of .nequip.pt2 files; a {kind} file serves LAMMPS and ASE alike.")
+    if kind == "package" and recipe.modifiers:
+        raise ValueError("--modifiers: a package holds the model without them; they are applied when it is compiled.")
+    if kind == "package" and is_package(recipe.model):
+        raise ValueError(f"{recipe.model} is a package already: copy it.")
+
+
+def write_and_verify(recipe: Recipe, out: Path) -> Verdict:
+    """Write ``out`` and compare it with the model; it stays where it is, good or bad.
+
+    Raises:
+        OSError: if a file cannot be read or written
+        ValueError: if the model or an option cannot be used
+        RuntimeError: if the model cannot be exported
+    """
+    require_device(recipe.device)
+    set_global_state(allow_tf32=recipe.allow_tf32)
+    trained = load_trained(recipe.model)
+    model = modified(recipe.model, recipe.modifiers) if recipe.modifiers else trained.model
+    frames, note = _check_structures(trained)
+    try:
+        _write(recipe, trained, model, next(iter(frames.values())), out)
+    except (ValueError, OSError):
+        raise
+    except Exception as error:  # PyTorch's exporters have many
+        raise RuntimeError(f"NequIP could not write the {kind_of(out)} file: {one_line(error)}") from error
+    differences = verify.compare(DeployedModel(out, recipe.device), trained.model.to(recipe.device), frames)
+    dtype = trained.model.metadata["model_dtype"]
+    tolerance = verify.TF32_TOLERANCE if recipe.allow_tf32 else verify.TOLERANCE[dtype]
+    passed = all(difference.within(tolerance) for difference in differences)
+    return Verdict(verify.report(differences, tolerance), passed, note)
+
+
+def _write(recipe: Recipe, trained: TrainedModel, model: GraphModel, frame: AtomicDataDict.Type, out: Path) -> None:
+    kind, metadata = kind_of(out), export.metadata_of(trained, model, recipe.allow_tf32)
+    extra = verify.extra_inputs(model)
+    if kind == "package":
+        export.write_package(recipe.model, out)
+    elif extra:
+        raise ValueError(f"the model takes {', '.join(extra)}, which LAMMPS and compiled files do not: use a package.")
+    elif kind == "TorchScript":
+        export.write_torchscript(model, metadata, out, recipe.device)
+    else:
+        target = recipe.target or f"pair_{trained.pair_style}"
+        if target == "pair_allegro" and trained.pair_style != "allegro":
+            raise ValueError(
+                "--target pair_allegro is for strictly local models such as Allegro; this one passes messages: "
+                "use --target pair_nequip."
+            )
+        graph = neighbor_list(float(metadata["r_max"]), None, model.type_names)(frame.copy())
+        export.write_aotinductor(model, metadata, out, recipe.device, target, graph)
+
+
+def _check_structures(trained: TrainedModel) -> tuple[verify.Frames, str]:
+    cutoffs, note = _cutoffs(trained.model), ""
+    try:
+        example = example_data(trained.path)
+    except ValueError as error:
+        example, note = verify.made_up_crystal(cutoffs), f"{error}; a made-up crystal stands in for it."
+    return verify.check_structures(example, cutoffs, verify.extra_inputs(trained.model)), note
+
+
+def _cutoffs(model: GraphModel) -> np.ndarray:
+    """Cutoff of each pair of types in Å, shape (n_types, n_types)."""
+    metadata, n_types = model.metadata, len(model.type_names)
+    text = metadata.get(PER_EDGE_TYPE_CUTOFF_KEY) or " ".join([metadata["r_max"]] * n_types**2)
+    return np.array(text.split(), dtype=float).reshape(n_types, n_types)

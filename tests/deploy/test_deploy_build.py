@@ -1,0 +1,251 @@
+"""``nequip-deploy build``: what is written is the model, and what cannot be is not written."""
+
+import os
+import resource
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import ase.io
+import numpy as np
+import pytest
+import torch
+from nequip.integrations.ase import NequIPCalculator
+
+from nequip_elemtransfer.deploy import build, export, write
+from nequip_elemtransfer.deploy.build import deploy
+from nequip_elemtransfer.deploy.cli import main
+from nequip_elemtransfer.deploy.info import read_info
+from nequip_elemtransfer.deploy.write import Recipe, write_and_verify
+
+COMMAND = [sys.executable, "-c", "import sys; from nequip_elemtransfer.deploy.cli import main; sys.exit(main())"]
+
+
+@pytest.fixture
+def in_process(monkeypatch):
+    """Spares the start of a process for each file."""
+    monkeypatch.setattr(build, "_in_own_process", lambda recipe, staged, verbose: write_and_verify(recipe, staged))
+
+
+def refused(capsys, *argv):
+    """The one sentence a command ends with."""
+    assert main([str(a) for a in argv]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("nequip-deploy: ") and error.count("\n") == 1
+    return error
+
+
+def test_command(ge_run, tmp_path):
+    """The whole command, as a user runs it."""
+    done = subprocess.run(
+        [*COMMAND, "build", "--train-dir", str(ge_run), "ge.nequip.pth", "--lammps-input", "in.ge"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert "pair_coeff    * * ge.nequip.pth Ge" in done.stdout
+    assert "one MPI rank" in done.stdout
+    for structure in ("training structure", "dimer", "strained cell", "doubled cell"):
+        assert structure in done.stdout
+    assert {f.name for f in tmp_path.iterdir()} == {"ge.nequip.pth", "in.ge", "in.ge.data"}
+
+
+@pytest.mark.parametrize("ending", [".nequip.pth", ".nequip.zip"])
+def test_equals_the_evaluated_model(deployed, ge_run, data, ending):
+    """The file computes what NequIP's own ASE calculator computes from the checkpoint."""
+    results = []
+    file = deployed("ge", ending)
+    for load, path in [
+        (NequIPCalculator.from_compiled_model if ending == ".nequip.pth" else NequIPCalculator._from_saved_model, file),
+        (NequIPCalculator._from_saved_model, ge_run / "best.ckpt"),
+    ]:
+        atoms = ase.io.read(data / "Ge_val.xyz")
+        atoms.calc = load(path, chemical_species_to_atom_type_map=True)
+        results.append((atoms.get_potential_energy(), atoms.get_forces(), atoms.get_stress()))
+    for got, expected in zip(*results):
+        np.testing.assert_allclose(got, expected, rtol=0, atol=1e-10)
+
+
+def test_from_a_package(deployed, tmp_path):
+    """Its provenance comes along, and so does its example structure."""
+    verdict = write_and_verify(Recipe(deployed("ge", ".nequip.zip")), tmp_path / "ge.nequip.pth")
+    assert verdict.passed and not verdict.note
+    info, package = read_info(tmp_path / "ge.nequip.pth"), read_info(deployed("ge", ".nequip.zip"))
+    assert info["element_transfer"] == package["element_transfer"] is not None
+
+
+def test_without_training_data(ge_run, tmp_path):
+    """A checkpoint whose data are gone is verified on a made-up crystal, and the user is told."""
+    checkpoint = torch.load(ge_run / "best.ckpt", weights_only=True)
+    checkpoint["hyper_parameters"]["info_dict"]["data"]["train_file_path"] = "/nowhere/train.xyz"
+    torch.save(checkpoint, tmp_path / "moved.ckpt")
+    verdict = write_and_verify(Recipe(tmp_path / "moved.ckpt"), tmp_path / "ge.nequip.pth")
+    assert verdict.passed
+    assert "/nowhere/train.xyz" in verdict.note and "made-up crystal" in verdict.note
+
+
+def test_wrong_file_is_removed(si_run, tmp_path, monkeypatch, in_process, capsys):
+    """An export that changes the model in one weight is found out."""
+
+    def export_another_model(model, *args):
+        with torch.no_grad():
+            dict(model.named_parameters())["model.func.type_embed.embed_module.weight"].mul_(1.001)
+        original(model, *args)
+        with torch.no_grad():
+            dict(model.named_parameters())["model.func.type_embed.embed_module.weight"].div_(1.001)
+
+    original = export.write_torchscript
+    monkeypatch.setattr(export, "write_torchscript", export_another_model)
+    out = tmp_path / "si.nequip.pth"
+    assert main(["build", "--model", str(si_run / "best.ckpt"), str(out)]) == 1
+    assert "differs from its model" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_existing_file_is_kept(ge_run, tmp_path, monkeypatch, in_process, capsys):
+    out = tmp_path / "ge.nequip.pth"
+    out.write_text("precious")
+    assert "--force" in refused(capsys, "build", "--train-dir", ge_run, out)
+    assert out.read_text() == "precious"
+    monkeypatch.setattr(
+        build, "_in_own_process", lambda r, staged, v: (staged.write_text("new"), write.Verdict("", True))[1]
+    )
+    deploy(Recipe(ge_run / "best.ckpt"), out, force=True)
+    assert out.read_text() == "new"
+
+
+def test_failure_with_force_keeps_the_old_file(ge_run, tmp_path, monkeypatch):
+    out = tmp_path / "ge.nequip.pth"
+    out.write_text("precious")
+    monkeypatch.setattr(
+        build, "_in_own_process", lambda r, staged, v: (staged.write_text("bad"), write.Verdict("", False))[1]
+    )
+    assert not deploy(Recipe(ge_run / "best.ckpt"), out, force=True).passed
+    assert out.read_text() == "precious" and list(tmp_path.iterdir()) == [out]
+
+
+def test_full_disk(ge_run, tmp_path, capsys, monkeypatch):
+    """PyTorch ends the process that cannot write; a file size limit stands in for the disk."""
+    run = subprocess.run
+
+    def run_with_little_space(*args, **options):
+        limit = (50_000, 50_000)  # bytes
+        return run(*args, **options, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit))
+
+    monkeypatch.setattr(build.subprocess, "run", run_with_little_space)
+    assert "disk full" in refused(capsys, "build", "--train-dir", ge_run, tmp_path / "ge.nequip.pth")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["ge.pth", "ge.nequip", ".nequip.pth", "ge.nequip.pth.bak"])
+def test_unknown_ending(ge_run, tmp_path, capsys, name):
+    error = refused(capsys, "build", "--train-dir", ge_run, tmp_path / name)
+    assert all(ending in error for ending in (".nequip.pth", ".nequip.pt2", ".nequip.zip"))
+
+
+def test_no_folder_for_the_file(ge_run, tmp_path, capsys):
+    assert "no folder" in refused(capsys, "build", "--train-dir", ge_run, tmp_path / "no" / "ge.nequip.pth")
+
+
+def test_folder_that_cannot_be_written(ge_run, tmp_path, capsys, monkeypatch):
+    folder = tmp_path / "locked"
+    folder.mkdir()
+    folder.chmod(0o500)
+    if os.access(folder, os.W_OK):  # root writes anywhere
+
+        def mkdtemp(**options):
+            raise PermissionError(13, "Permission denied")
+
+        monkeypatch.setattr(build.tempfile, "mkdtemp", mkdtemp)
+    assert "Permission denied" in refused(capsys, "build", "--train-dir", ge_run, folder / "ge.nequip.pth")
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_cuda_where_there_is_none(ge_run, tmp_path, capsys, in_process):
+    error = refused(capsys, "build", "--train-dir", ge_run, tmp_path / "ge.nequip.pth", "--device", "cuda")
+    assert "CUDA" in error and list(tmp_path.iterdir()) == []
+
+
+def test_no_compiler(ge_run, tmp_path, capsys, in_process, monkeypatch):
+    monkeypatch.setattr("torch._inductor.config.cpp.cxx", (None, "no-such-compiler"))
+    error = refused(capsys, "build", "--train-dir", ge_run, tmp_path / "ge.nequip.pt2")
+    assert "apt install g++" in error and "conda-forge cxx-compiler" in error
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("prefix", ["model.", "ema.ema_weight_"])
+def test_model_with_nan(ge_run, tmp_path, capsys, in_process, prefix):
+    """As when a transferred model's weights were not restored; buffers count, and the weights NequIP evaluates with."""
+    checkpoint = torch.load(ge_run / "best.ckpt", weights_only=True)
+    for name, tensor in checkpoint["state_dict"].items():
+        if name.startswith(prefix) and tensor.is_floating_point():
+            tensor.fill_(torch.nan)
+    model = tmp_path / "nan.ckpt"
+    torch.save(checkpoint, model)
+    assert "not finite" in refused(capsys, "build", "--model", model, tmp_path / "ge.nequip.pth")
+    assert list(tmp_path.iterdir()) == [model]
+
+
+@pytest.mark.parametrize("content", [b"", b"training_module: nequip\n", b"PK\x03\x04 not a zip"])
+def test_what_is_no_model(tmp_path, capsys, in_process, content):
+    model = tmp_path / "best.ckpt"
+    model.write_bytes(content)
+    refused(capsys, "build", "--model", model, tmp_path / "ge.nequip.pth")
+    assert list(tmp_path.iterdir()) == [model]
+
+
+def test_truncated_checkpoint(ge_run, tmp_path, capsys, in_process):
+    model = tmp_path / "best.ckpt"
+    model.write_bytes((ge_run / "best.ckpt").read_bytes()[:20_000])
+    refused(capsys, "build", "--model", model, tmp_path / "ge.nequip.pth")
+
+
+def test_missing_model(tmp_path, capsys):
+    assert "does not exist" in refused(capsys, "build", "--model", tmp_path / "a.ckpt", tmp_path / "ge.nequip.pth")
+
+
+def test_pickle_that_runs_code_is_not_unpickled(tmp_path, capsys, in_process):
+    class Payload:
+        def __reduce__(self):
+            return (Path.touch, (tmp_path / "ran",))
+
+    torch.save({"state_dict": {}, "hyper_parameters": Payload()}, tmp_path / "best.ckpt")
+    refused(capsys, "build", "--model", tmp_path / "best.ckpt", tmp_path / "ge.nequip.pth")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_options_that_do_not_go_together(ge_run, deployed, tmp_path, capsys, in_process):
+    run, best = ["build", "--train-dir", ge_run], ge_run / "best.ckpt"
+    assert "--target" in refused(capsys, *run, tmp_path / "ge.nequip.pth", "--target", "ase")
+    assert "--modifiers" in refused(capsys, *run, tmp_path / "ge.nequip.zip", "--modifiers", "enable_OpenEquivariance")
+    assert "strictly local" in refused(capsys, *run, tmp_path / "ge.nequip.pt2", "--target", "pair_allegro")
+    assert "--checkpoint" in refused(
+        capsys, "build", "--model", best, "--checkpoint", "last.ckpt", tmp_path / "ge.nequip.pth"
+    )
+    package = deployed("ge", ".nequip.zip")
+    assert "package already" in refused(capsys, "build", "--model", package, tmp_path / "ge.nequip.zip")
+
+
+def test_unknown_modifier(ge_run, tmp_path, capsys, in_process):
+    error = refused(
+        capsys, "build", "--train-dir", ge_run, tmp_path / "ge.nequip.pth", "--modifiers", "enable_OpenEquivarianc"
+    )
+    assert "did you mean 'enable_OpenEquivariance'" in error
+
+
+def test_interrupted(ge_run, tmp_path, monkeypatch):
+    """Whatever ends the work, nothing half-written stays."""
+
+    def interrupted(recipe, staged, verbose):
+        staged.write_text("half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(build, "_in_own_process", interrupted)
+    shutil.copy(ge_run / "best.ckpt", tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        deploy(Recipe(tmp_path / "best.ckpt"), tmp_path / "ge.nequip.pth")
+    assert [f.name for f in tmp_path.iterdir()] == ["best.ckpt"]

@@ -1,0 +1,115 @@
+"""``nequip-deploy info``: what a file says about itself, without running it."""
+
+import json
+import shutil
+import zipfile
+
+import pytest
+import torch
+
+from nequip_elemtransfer.deploy.cli import main
+from nequip_elemtransfer.deploy.info import describe, read_info
+
+
+@pytest.mark.parametrize("ending", [".nequip.pth", ".nequip.pt2", ".nequip.zip"])
+def test_transferred_model(deployed, ge_run, ending):
+    info = read_info(deployed("ge", ending))
+    checkpoint = torch.load(ge_run / "best.ckpt", weights_only=True)
+    model = checkpoint["hyper_parameters"]["model"]
+    assert info["element_transfer"] == model["provenance"]
+    assert info["type_names"] == ["Ge"]
+    assert info["r_max"] == pytest.approx(model["architecture"]["r_max"], abs=1e-12)
+    assert info["model_dtype"] == "float64"
+    assert info["versions"]["nequip"] == checkpoint["hyper_parameters"]["info_dict"]["versions"]["nequip"]
+    if ending != ".nequip.zip":
+        assert info["pair_style"] == "nequip" and info["source"]["file"] == "best.ckpt"
+
+
+@pytest.mark.parametrize("ending", [".nequip.pth", ".nequip.pt2", ".nequip.zip"])
+def test_cutoffs_per_pair(deployed, ending):
+    info = read_info(deployed("allegro", ending))
+    assert info["per_edge_type_cutoff"] == {"Si": {"Si": 4.0, "Ge": 4.2}, "Ge": {"Si": 4.2, "Ge": 4.4}}
+    assert info["element_transfer"] is None
+    assert "Si 4.2, Ge 4.4" in describe(info) and "No element transfer" in describe(info)
+
+
+def test_text(deployed, capsys):
+    assert main(["info", str(deployed("ge", ".nequip.pth"))]) == 0
+    text = capsys.readouterr().out
+    provenance = read_info(deployed("ge", ".nequip.pth"))["element_transfer"]
+    for quantity in ("length_scale", "energy_scale", "energy_shifts"):
+        assert f"{provenance[quantity]['per_type']['Ge']:.4f}" in text
+    assert provenance["source"] in text and "pair_style    nequip" in text
+
+
+def test_json(deployed, capsys):
+    assert main(["info", "--json", str(deployed("ge", ".nequip.zip"))]) == 0
+    assert json.loads(capsys.readouterr().out) == read_info(deployed("ge", ".nequip.zip"))
+
+
+def test_nothing_is_run(deployed, monkeypatch):
+    def forbidden(*args, **options):
+        raise AssertionError("info loads the file")
+
+    for name in ("torch.jit.load", "torch.load", "torch.package.PackageImporter", "torch._inductor.aoti_load_package"):
+        monkeypatch.setattr(name, forbidden)
+    for ending in (".nequip.pth", ".nequip.pt2", ".nequip.zip"):
+        read_info(deployed("ge", ending))
+
+
+def test_file_of_nequip_compile(tmp_path):
+    """It lacks what this command adds."""
+    file = tmp_path / "si.nequip.pth"
+    with zipfile.ZipFile(file, "w") as archive:
+        for key, value in {"type_names": "Si", "r_max": "5.0", "num_types": "1", "allow_tf32": "1"}.items():
+            archive.writestr(f"si/extra/{key}", value)
+    info = read_info(file)
+    assert info["r_max"] == 5.0 and info["allow_tf32"] is True
+    assert info["pair_style"] is info["element_transfer"] is info["source"] is None and info["versions"] == {}
+    describe(info)
+
+
+def cut(content):
+    return content[: len(content) // 2]
+
+
+def flip(content):
+    """One bit wrong in the middle."""
+    middle = len(content) // 3
+    return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+
+
+def nothing(content):
+    return b""
+
+
+@pytest.mark.parametrize("ending", [".nequip.pth", ".nequip.zip"])
+@pytest.mark.parametrize("damage", [cut, flip, nothing])
+def test_damaged_file(deployed, tmp_path, capsys, ending, damage):
+    file = tmp_path / f"ge{ending}"
+    file.write_bytes(damage(deployed("ge", ending).read_bytes()))
+    assert main(["info", str(file)]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "damaged" in error
+
+
+@pytest.mark.parametrize("ending", [".nequip.pth", ".nequip.pt2", ".nequip.zip"])
+def test_archive_of_something_else(tmp_path, capsys, ending):
+    file = tmp_path / f"ge{ending}"
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("data.txt", "no model")
+    assert main(["info", str(file)]) == 2
+    assert "not a" in capsys.readouterr().err
+
+
+def test_wrong_ending(deployed, tmp_path, capsys):
+    """A package under the name of a TorchScript file."""
+    file = tmp_path / "ge.nequip.pth"
+    shutil.copy(deployed("ge", ".nequip.zip"), file)
+    assert main(["info", str(file)]) == 2
+    assert "not a TorchScript file" in capsys.readouterr().err
+
+
+def test_missing_file(tmp_path, capsys):
+    assert main(["info", str(tmp_path / "ge.nequip.pth")]) == 2
+    assert "does not exist" in capsys.readouterr().err
