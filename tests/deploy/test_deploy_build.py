@@ -170,9 +170,9 @@ def test_cuda_where_there_is_none(ge_run, tmp_path, capsys, in_process):
     assert "CUDA" in error and list(tmp_path.iterdir()) == []
 
 
-def test_no_compiler(ge_run, tmp_path, capsys, in_process, monkeypatch):
-    monkeypatch.setattr("torch._inductor.config.cpp.cxx", (None, "no-such-compiler"))
-    error = refused(capsys, "build", "--train-dir", ge_run, tmp_path / "ge.nequip.pt2")
+def test_no_compiler(ge_run, tmp_path, capsys, in_process):
+    with torch._inductor.config.patch({"cpp.cxx": (None, "no-such-compiler")}):
+        error = refused(capsys, "build", "--train-dir", ge_run, tmp_path / "ge.nequip.pt2")
     assert "apt install g++" in error and "conda-forge cxx-compiler" in error
     assert list(tmp_path.iterdir()) == []
 

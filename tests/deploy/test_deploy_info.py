@@ -48,13 +48,15 @@ def test_json(deployed, capsys):
 
 
 def test_nothing_is_run(deployed, monkeypatch):
+    files = [deployed("ge", ending) for ending in (".nequip.pth", ".nequip.pt2", ".nequip.zip")]
+
     def forbidden(*args, **options):
         raise AssertionError("info loads the file")
 
     for name in ("torch.jit.load", "torch.load", "torch.package.PackageImporter", "torch._inductor.aoti_load_package"):
         monkeypatch.setattr(name, forbidden)
-    for ending in (".nequip.pth", ".nequip.pt2", ".nequip.zip"):
-        read_info(deployed("ge", ending))
+    for file in files:
+        read_info(file)
 
 
 def test_file_of_nequip_compile(tmp_path):
