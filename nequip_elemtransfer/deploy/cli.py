@@ -12,14 +12,14 @@ from pathlib import Path
 
 from nequip_elemtransfer.deploy.errors import one_line
 
-FAILED, BAD_INPUT = 1, 2
+FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command.
 
     Returns:
-        0; 1 if an export, a run or a check failed; 2 if the input was at fault
+        0; 1 if an export, a run or a check failed; 2 if the input was at fault; 130 after Ctrl-C
     """
     parser = argparse.ArgumentParser(
         prog="nequip-deploy",
@@ -31,6 +31,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     try:
         args.run(args)
+    except KeyboardInterrupt:
+        print("nequip-deploy: interrupted", file=sys.stderr)
+        return INTERRUPTED
     except (ValueError, OSError, ImportError, RuntimeError) as error:
         if getattr(args, "verbose", False):
             raise
@@ -121,10 +124,8 @@ def _write_lammps_input(args: argparse.Namespace, info: dict) -> None:
     from nequip_elemtransfer.deploy.lammps_input import write_lammps_input
     from nequip_elemtransfer.deploy.structures import structure
 
-    if args.lammps_input.exists() and not args.force:
-        raise FileExistsError(f"{args.lammps_input} exists; --force replaces it.")
     atoms = structure(args.structure, info["type_names"], info["r_max"])
-    files = write_lammps_input(args.lammps_input, info, atoms, args.temperature)
+    files = write_lammps_input(args.lammps_input, info, atoms, args.temperature, args.force)
     print(f"Wrote {' and '.join(str(file) for file in files)}.")
 
 

@@ -38,7 +38,9 @@ def usage(info: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def write_lammps_input(file: Path, info: Mapping[str, Any], atoms: Atoms, temperature: float) -> list[Path]:
+def write_lammps_input(
+    file: Path, info: Mapping[str, Any], atoms: Atoms, temperature: float, force: bool = False
+) -> list[Path]:
     """Write an input that minimises, heats and runs NVT, and its data file.
 
     Args:
@@ -46,6 +48,7 @@ def write_lammps_input(file: Path, info: Mapping[str, Any], atoms: Atoms, temper
         info: metadata of the deployed file
         atoms: fully periodic
         temperature: in K
+        force: replace files that exist
 
     Returns:
         the files written
@@ -59,6 +62,9 @@ def write_lammps_input(file: Path, info: Mapping[str, Any], atoms: Atoms, temper
     if not file.parent.is_dir():
         raise FileNotFoundError(f"{file} cannot be written: there is no folder {file.parent}.")
     data = file.with_name(f"{file.name}.data")
+    for old in (file, data):
+        if old.exists() and not force:
+            raise FileExistsError(f"{old} exists; --force replaces it.")
     write_data(data, atoms, info["type_names"])
     model = os.path.relpath(info["file"], file.parent or ".")
     file.write_text(_input(info, model, file.name, data.name, temperature))

@@ -7,7 +7,7 @@ import ase.io
 import numpy as np
 from ase import Atoms
 from ase.build import bulk
-from ase.data import atomic_numbers, chemical_symbols, covalent_radii
+from ase.data import atomic_numbers, chemical_symbols, covalent_radii, reference_states
 
 from nequip_elemtransfer.deploy.errors import one_line
 
@@ -34,7 +34,7 @@ def structure(spec: str, type_names: Sequence[str], r_max: float) -> Atoms:
 
 
 def diamond(type_names: Sequence[str]) -> Atoms:
-    """64 atoms of all elements in turn on the diamond lattice, bonds as long as covalent radii say.
+    """64 atoms of all elements in turn on the diamond lattice, at the mean of their bond lengths.
 
     Raises:
         ValueError: if a type is not named by an element
@@ -42,11 +42,18 @@ def diamond(type_names: Sequence[str]) -> Atoms:
     other = [t for t in type_names if t not in chemical_symbols]
     if other:
         raise ValueError(f"the model's types {', '.join(other)} are not named by elements: no structure can be made.")
-    bond = 2 * np.mean([covalent_radii[atomic_numbers[t]] for t in type_names])  # Å
-    atoms = bulk(type_names[0], "diamond", a=4 * bond / np.sqrt(3), cubic=True)
-    atoms = atoms.repeat(2)
+    atoms = bulk(type_names[0], "diamond", a=np.mean([_lattice_constant(t) for t in type_names]), cubic=True).repeat(2)
     atoms.symbols = [type_names[i % len(type_names)] for i in range(len(atoms))]
     return atoms
+
+
+def _lattice_constant(element: str) -> float:
+    """Of diamond in Å: known, or from the covalent radius."""
+    number = atomic_numbers[element]
+    known = reference_states[number] or {}
+    if known.get("symmetry") == "diamond":
+        return known["a"]
+    return 2 * covalent_radii[number] * 4 / np.sqrt(3)
 
 
 def _read(file: Path) -> Atoms:

@@ -13,11 +13,6 @@ from nequip_elemtransfer.receipt import table
 
 Frames = dict[str, AtomicDataDict.Type]
 
-# largest force difference in eV/Å; the same number holds for energy and virial, in eV per atom
-TOLERANCE = {"float32": 1e-4, "float64": 1e-8}
-# TF32 keeps 10 bits of 23, and which products it rounds depends on the compiler
-TF32_TOLERANCE = 1e-2
-
 _STRAIN = torch.tensor([[0.02, 0.01, -0.015], [0.0, -0.015, 0.01], [0.0, 0.0, 0.01]], dtype=torch.float64)
 
 # TorchScript specialises after the first calls, and a fault may only show then
@@ -45,6 +40,13 @@ class Difference:
     def within(self, tolerance: float) -> bool:
         """Whether all three are, and are numbers."""
         return all(value <= tolerance for value in (self.energy, self.forces, self.virial))
+
+
+def tolerance(model_dtype: str, tf32: bool) -> float:
+    """Largest force difference in eV/Å; the same number holds for energy and virial, in eV per atom."""
+    if tf32:
+        return 1e-2  # 10 bits are kept of 23, and which products are rounded depends on the compiler
+    return {"float32": 1e-4, "float64": 1e-8}[model_dtype]
 
 
 def extra_inputs(model: GraphModel) -> list[str]:

@@ -85,10 +85,11 @@ def write_and_verify(recipe: Recipe, out: Path) -> Verdict:
     except (ValueError, OSError):
         raise
     except Exception as error:  # PyTorch's exporters have many
-        raise RuntimeError(f"NequIP could not write the {kind_of(out)} file: {one_line(error)}") from error
+        raise RuntimeError(
+            f"NequIP could not write the {kind_of(out)} file: {one_line(error.__cause__ or error)}"
+        ) from error
     differences = verify.compare(DeployedModel(out, recipe.device), trained.model.to(recipe.device), frames)
-    dtype = trained.model.metadata["model_dtype"]
-    tolerance = verify.TF32_TOLERANCE if recipe.allow_tf32 else verify.TOLERANCE[dtype]
+    tolerance = verify.tolerance(trained.model.metadata["model_dtype"], recipe.allow_tf32 and recipe.device == "cuda")
     passed = all(difference.within(tolerance) for difference in differences)
     return Verdict(verify.report(differences, tolerance), passed, note)
 

@@ -95,9 +95,12 @@ def test_structure_ase_cannot_read(tmp_path):
 
 
 def test_existing_input_is_kept(deployed, tmp_path, capsys):
-    (tmp_path / "in").write_text("precious")
-    assert main(["info", str(deployed("ge", ".nequip.pth")), "--lammps-input", str(tmp_path / "in")]) == 2
-    assert "--force" in capsys.readouterr().err and (tmp_path / "in").read_text() == "precious"
+    command = ["info", str(deployed("ge", ".nequip.pth")), "--lammps-input", str(tmp_path / "in")]
+    (tmp_path / "in.data").write_text("precious")
+    assert main(command) == 2
+    assert "--force" in capsys.readouterr().err and (tmp_path / "in.data").read_text() == "precious"
+    assert main([*command, "--force"]) == 0
+    assert "64 atoms" in (tmp_path / "in.data").read_text()
 
 
 def test_package_has_no_lammps_input(deployed, tmp_path):
