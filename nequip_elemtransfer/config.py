@@ -35,7 +35,7 @@ class TransferConfig:
           energy_shifts: fit
 
     Args:
-        source: path of the trained model, a checkpoint of ``nequip-train``
+        source: the trained model: a ``.ckpt`` or ``.nequip.zip`` file, or ``nequip.net:group/model:version``
         elements: target type -> the source type it starts from, a blend ``{source type: weight}``, ``auto`` (its
             neighbours in the periodic table) or ``random`` (a baseline)
         length_scale: ``covalent_radii``, ``fit``, ``none``, or λ (dimensionless) as a number or per target type

@@ -25,6 +25,9 @@ _LENGTH_TOLERANCE = 2e-3
 
 _RANK_TOLERANCE = 1e-8
 
+# Energies whose squares are below this part of the whole are rounding.
+_ROUNDING = 1e-20
+
 # Value of the length objective where not even the sign of the forces agrees: nothing is explained.
 NO_RESEMBLANCE = 2.0
 
@@ -125,7 +128,9 @@ def length_objective(labels: Labels, predicted: Labels, counts: np.ndarray) -> f
     spread = composition_residual(labels.energies, counts)
     error = composition_residual(labels.energies - predicted.energies, counts)
     variance = np.sum(spread**2)
-    return float(unexplained + np.sum(error**2) / variance) if variance > 0 else float(unexplained)
+    if variance <= _ROUNDING * np.sum((labels.energies / counts.sum(axis=1)) ** 2):
+        return float(unexplained)  # composition explains the energies
+    return float(unexplained + np.sum(error**2) / variance)
 
 
 def fit_length_scale(objective: Callable[[float], float], bounds: Sequence[float]) -> tuple[float, bool]:

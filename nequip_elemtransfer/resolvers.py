@@ -68,7 +68,8 @@ def _once(root: DictConfig, name: str, compute: Callable[[], Any]) -> Any:
 
 
 def _config(root: DictConfig) -> TransferConfig:
-    return TransferConfig.from_mapping(OmegaConf.to_container(root.element_transfer, resolve=True))
+    key = root.element_transfer
+    return TransferConfig.from_mapping(OmegaConf.to_container(key, resolve=True) if OmegaConf.is_config(key) else key)
 
 
 def _transfer(root: DictConfig) -> Transfer:
@@ -77,6 +78,8 @@ def _transfer(root: DictConfig) -> Transfer:
 
 def _new_transfer(root: DictConfig) -> Transfer:
     config = _config(root)
+    if "data" not in root:
+        raise ValueError("a transfer is fitted to the training structures of the config, which has no `data` section.")
     logger.info(f"Starting {', '.join(config.type_names)} from {config.source} ...")
 
     def load_frames(r_max: float) -> list:

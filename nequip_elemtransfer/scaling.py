@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
-from ase.data import atomic_numbers, covalent_radii, missing
+from ase.data import atomic_numbers, covalent_radii
 from nequip.data import AtomicDataDict
 from nequip.nn import GraphModel
 from nequip.nn.misc import ApplyFactor
@@ -20,6 +20,9 @@ from nequip_elemtransfer.architecture import Architecture, pair_cutoffs, pair_ta
 from nequip_elemtransfer.config import Setting
 from nequip_elemtransfer.element_map import ElementMap
 from nequip_elemtransfer.probe import largest_difference, probe_cluster
+
+# Curium. ASE fills later places with a number that is also protactinium's own radius.
+_LAST_RADIUS = 96
 
 logger = RankedLogger(__name__, rank_zero_only=True)
 
@@ -174,12 +177,11 @@ def _radius(symbol: str) -> float:
             f"type {symbol!r} is not a chemical element, so `length_scale: covalent_radii` has no radius for it: "
             "give a number, `fit` or `none`, or name its element in `chemical_species`."
         )
-    radius = float(covalent_radii[atomic_numbers[symbol]])
-    if radius == missing:
+    if atomic_numbers[symbol] > _LAST_RADIUS:
         raise ValueError(
             f"no covalent radius is known for {symbol!r}: give `length_scale` as a number, `fit` or `none`."
         )
-    return radius
+    return float(covalent_radii[atomic_numbers[symbol]])
 
 
 def _encoding_factor(model: GraphModel) -> float:

@@ -167,7 +167,7 @@ def read_configuration(model: Any, path: str | Path) -> Configuration:
         inner = read_configuration(model["model"], path)
         return replace(inner, modifiers=(*inner.modifiers, model["modifiers"]))
     if target in _LOADERS:
-        return _followed(str(model[_LOADERS[target]]), target, path)
+        return _followed(str(model.get(_LOADERS[target])), target, path)
     return Configuration(_accepted(model, path), (), None)
 
 

@@ -229,6 +229,14 @@ def test_length_objective_is_of_forces_alone_where_energies_say_nothing(labels):
     assert fit.length_objective(three, predicted, counts) == pytest.approx(1.0, rel=1e-13)
 
 
+def test_energies_that_composition_explains_say_nothing_of_lengths(random, labels):
+    """What remains of them is rounding, and nothing may be measured against that."""
+    explained = Labels(COUNTS @ [-3.9, -5.2], labels.forces)
+    assert 0 < np.abs(fit.composition_residual(explained.energies, COUNTS)).max() < 1e-13
+    predicted = Labels(random.normal(size=5), np.zeros((84, 3)))
+    assert fit.length_objective(explained, predicted, COUNTS) == pytest.approx(1.0, rel=1e-13)
+
+
 def test_no_resemblance_is_worse_than_explaining_nothing():
     """Where no positive α exists the objective must not look better than a model without forces and energies."""
     assert fit.NO_RESEMBLANCE >= 2.0

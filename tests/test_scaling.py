@@ -52,6 +52,13 @@ def test_types_named_otherwise_have_the_radii_of_their_elements():
     assert scaling.covalent_scales(element_map).tolist() == [1.20 / 1.11]
 
 
+@pytest.mark.parametrize(("symbol", "radius"), [("H", 0.31), ("Pa", 2.00), ("Cm", 1.69)])
+def test_radii_reach_to_curium(symbol, radius):
+    """ASE marks a missing radius with a number that protactinium has."""
+    element_map = ElementMap.from_elements({symbol: "Si"}, ["Si"])
+    assert scaling.covalent_scales(element_map) == pytest.approx(radius / 1.11, rel=1e-15)
+
+
 @pytest.mark.parametrize("symbol", ["Bk", "Og"])
 def test_element_without_a_radius(symbol):
     with pytest.raises(ValueError, match=f"no covalent radius is known for '{symbol}': give `length_scale`"):

@@ -24,6 +24,7 @@ def test_energies_are_read_back_as_they_are_in_the_model(nequip_architecture, bu
     assert architecture["per_type_energy_scales"] == 1.3
 
 
+@pytest.mark.filterwarnings("ignore:Found `per_type_energy_shifts=None`")
 def test_one_number_stays_one_and_none_stays_none(nequip_architecture, build):
     """A table of equal numbers would be another architecture, with other shapes."""
     architecture = nequip_architecture("Si", "C", per_type_energy_shifts=None)

@@ -104,10 +104,24 @@ def test_labels_that_are_not_finite(data, source, tmp_path):
 
 def test_unknown_builder(data, source, tmp_path):
     checkpoint = torch.load(source, weights_only=True)
-    checkpoint["hyper_parameters"]["model"]["_target_"] = "nequip.model.ModelFromPackage"
+    checkpoint["hyper_parameters"]["model"]["_target_"] = "nequip.data.from_ase"
     torch.save(checkpoint, tmp_path / "si.ckpt")
-    with pytest.raises(ValueError, match="'nequip.model.ModelFromPackage' is not a NequIP model builder"):
+    with pytest.raises(ValueError, match="'nequip.data.from_ase' is not a NequIP model builder"):
         resolve(transfer_config(data, tmp_path / "si.ckpt"))
+
+
+def test_source_that_names_a_lost_file(data, source, tmp_path):
+    checkpoint = torch.load(source, weights_only=True)
+    lost = {"_target_": "nequip.model.ModelFromPackage", "package_path": str(tmp_path / "gone.nequip.zip")}
+    checkpoint["hyper_parameters"]["model"] = lost
+    torch.save(checkpoint, tmp_path / "si.ckpt")
+    with pytest.raises(ValueError, match="ModelFromPackage from '.*gone.nequip.zip'.*Put that file back"):
+        resolve(transfer_config(data, tmp_path / "si.ckpt"))
+
+
+def test_key_that_is_no_mapping(data, source):
+    with pytest.raises(ValueError, match="must be a mapping .* found 'Ge'"):
+        resolve(transfer_config(data, source) | {"element_transfer": "Ge"})
 
 
 def test_source_that_does_not_resemble_the_target(data, source, tmp_path):

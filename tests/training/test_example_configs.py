@@ -9,7 +9,7 @@ import yaml
 from real_runs import run, script, structures
 
 CONFIGS = Path(__file__).resolve().parents[2] / "example_configs"
-SHORT = ["++trainer.max_epochs=2", "trainer.check_val_every_n_epoch=1", "trainer.log_every_n_steps=1"]
+SHORT = ["++trainer.max_epochs=2", "++trainer.check_val_every_n_epoch=1", "trainer.log_every_n_steps=1"]
 
 
 @pytest.fixture(scope="module")
