@@ -33,12 +33,12 @@ def main() -> None:
     parser.add_argument("--kinds", nargs="+", choices=("pth", "pt2"), default=["pth", "pt2"])
     args = parser.parse_args()
     set_global_state()
-    transferred = load_trained(args.checkpoint)
-    if transferred.provenance is None:
-        parser.error(f"{args.checkpoint} holds no transferred model")
-    stock = replace(transferred, model=stock_model(args.checkpoint), provenance=None)
     frame = example_data(args.checkpoint)
     for kind in args.kinds:
+        transferred = load_trained(args.checkpoint)  # anew, since an export changes the model in place
+        if transferred.provenance is None:
+            parser.error(f"{args.checkpoint} holds no transferred model")
+        stock = replace(transferred, model=stock_model(args.checkpoint), provenance=None)
         with tempfile.TemporaryDirectory() as folder:
             models = [
                 deploy(trained, Path(folder) / f"{name}.nequip.{kind}", frame, args.device)

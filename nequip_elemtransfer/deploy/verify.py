@@ -7,8 +7,10 @@ import numpy as np
 import torch
 from nequip.data import AtomicDataDict, get_field_type
 from nequip.nn import GraphModel
+from nequip.nn.embedding.utils import cutoff_str_to_fulldict
+from nequip.nn.graph_model import PER_EDGE_TYPE_CUTOFF_KEY
 
-from nequip_elemtransfer.deploy.deployed import DeployedModel, Prediction, predict
+from nequip_elemtransfer.deploy.deployed import DeployedModel, Prediction, neighbor_list, predict
 from nequip_elemtransfer.receipt import table
 
 Frames = dict[str, AtomicDataDict.Type]
@@ -104,18 +106,22 @@ def dimers(cutoffs: np.ndarray) -> AtomicDataDict.Type:
     return _frame(torch.as_tensor(np.array(positions)), cell, torch.tensor(types), torch.ones(3, dtype=torch.bool))
 
 
-def compare(deployed: DeployedModel, model: GraphModel, frames: Mapping[str, AtomicDataDict.Type]) -> list[Difference]:
-    """Run both on each structure.
+def expected(model: GraphModel, frames: Frames, device: str) -> dict[str, Prediction]:
+    """What the eager model says of each structure; ask before an export, which scripts the model in place."""
+    metadata, types = model.metadata, model.type_names
+    cutoffs = metadata.get(PER_EDGE_TYPE_CUTOFF_KEY)
+    neighbors = neighbor_list(float(metadata["r_max"]), cutoffs and cutoff_str_to_fulldict(cutoffs, types), types)
+    model = model.to(device)
+    graphs = {name: AtomicDataDict.to_(neighbors(frame.copy()), torch.device(device)) for name, frame in frames.items()}
+    return {name: predict(model, graph) for name, graph in graphs.items()}
 
-    Args:
-        model: eager, on the device of ``deployed``
-    """
-    differences = []
-    for name, frame in frames.items():
-        graph = deployed.graph(frame)
-        expected = predict(model, graph)
-        differences.append(_difference(name, [deployed.predict(graph) for _ in range(_CALLS)], expected))
-    return differences
+
+def compare(deployed: DeployedModel, frames: Frames, expected: Mapping[str, Prediction]) -> list[Difference]:
+    """Run a deployed file on each structure, with the neighbour list it asks for, and compare."""
+    return [
+        _difference(name, [deployed.predict(deployed.graph(frame)) for _ in range(_CALLS)], expected[name])
+        for name, frame in frames.items()
+    ]
 
 
 def report(differences: Sequence[Difference], tolerance: float) -> str:

@@ -78,8 +78,9 @@ def write_and_verify(recipe: Recipe, out: Path) -> Verdict:
     require_device(recipe.device)
     set_global_state(allow_tf32=recipe.allow_tf32)
     trained = load_trained(recipe.model)
-    model = modified(recipe.model, recipe.modifiers) if recipe.modifiers else trained.model
     frames, note = _check_structures(trained)
+    expected = verify.expected(trained.model, frames, recipe.device)
+    model = modified(recipe.model, recipe.modifiers) if recipe.modifiers else trained.model
     try:
         _write(recipe, trained, model, next(iter(frames.values())), out)
     except (ValueError, OSError):
@@ -88,7 +89,7 @@ def write_and_verify(recipe: Recipe, out: Path) -> Verdict:
         raise RuntimeError(
             f"NequIP could not write the {kind_of(out)} file: {one_line(error.__cause__ or error)}"
         ) from error
-    differences = verify.compare(DeployedModel(out, recipe.device), trained.model.to(recipe.device), frames)
+    differences = verify.compare(DeployedModel(out, recipe.device), frames, expected)
     tolerance = verify.tolerance(trained.model.metadata["model_dtype"], recipe.allow_tf32 and recipe.device == "cuda")
     passed = all(difference.within(tolerance) for difference in differences)
     return Verdict(verify.report(differences, tolerance), passed, note)
