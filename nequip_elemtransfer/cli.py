@@ -8,6 +8,7 @@ import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from .data import DEFAULT_SIZES
 
@@ -44,9 +45,10 @@ def _run_inspect(args: argparse.Namespace) -> None:
 
 
 def _add_data(commands) -> None:
-    data = commands.add_parser("data", help="make training sets of silicon and germanium")
+    data = commands.add_parser("data", help="make training sets of silicon and germanium, and of metals")
     sources = data.add_subparsers(metavar="SOURCE", required=True)
     _add_sw(sources)
+    _add_emt(sources)
     _add_mlearn(sources)
 
 
@@ -58,48 +60,35 @@ def _add_sw(sources) -> None:
         "(diamond, strained, vacancy, liquid) by Langevin dynamics and write them as extxyz, "
         "split into train, validation and test.",
     )
-    _add_output_options(sw)
-    sw.add_argument(
-        "--frames", type=int, default=160, metavar="N", help="structures per element (default: 160)"
-    )
-    sw.add_argument(
-        "--supercell", type=int, default=2, metavar="N", help="N*N*N cubic cells (default: 2)"
-    )
-    sw.add_argument(
-        "--temperatures",
-        nargs="+",
-        type=float,
-        default=[0.01, 0.03, 0.05],
-        metavar="T",
-        help="of the crystals, in units of epsilon/k_B, which is 25162 K for Si and 22397 K for "
-        "Ge (default: 0.01 0.03 0.05)",
-    )
-    sw.add_argument(
-        "--liquid-temperatures",
-        nargs="+",
-        type=float,
-        default=[0.14, 0.17],
-        metavar="T",
-        help="of the liquid, same units (default: 0.14 0.17)",
-    )
+    _add_output_options(sw, ["Si", "Ge"], "Si, Ge or both")
+    _add_sampling_options(sw, atoms_per_cell=8, crystal=[0.01, 0.03, 0.05], liquid=[0.14, 0.17])
     sw.set_defaults(run=_run_sw)
 
 
 def _run_sw(args: argparse.Namespace) -> None:
     from .data import stillinger_weber
 
-    files = stillinger_weber.prepare(
-        args.out,
-        elements=args.elements,
-        frames=args.frames,
-        supercell=args.supercell,
-        temperatures=args.temperatures,
-        liquid_temperatures=args.liquid_temperatures,
-        sizes=args.sizes,
-        seed=args.seed,
-        subset_seed=args.subset_seed,
-        force=args.force,
+    files = stillinger_weber.prepare(args.out, elements=args.elements, **_sampling(args), **_output(args))
+    _print_files(args.out, files)
+
+
+def _add_emt(sources) -> None:
+    emt = sources.add_parser(
+        "emt",
+        help="classical structures of fcc metals and alloys in effective medium theory",
+        description="Make classical structures of Al, Cu, Ag, Au, Ni, Pd, Pt and their random alloys in ASE's "
+        "effective medium theory (fcc, strained, vacancy, liquid) by Langevin dynamics and write them as extxyz, split "
+        "into train, validation and test.",
     )
+    _add_output_options(emt, ["Cu", "Ag"], "metals such as Cu, and alloys such as CuAu, each a data set of its own")
+    _add_sampling_options(emt, atoms_per_cell=4, crystal=[0.008, 0.016, 0.024], liquid=[0.045, 0.055])
+    emt.set_defaults(run=_run_emt)
+
+
+def _run_emt(args: argparse.Namespace) -> None:
+    from .data import emt
+
+    files = emt.prepare(args.out, systems=args.elements, **_sampling(args), **_output(args))
     _print_files(args.out, files)
 
 
@@ -110,7 +99,7 @@ def _add_mlearn(sources) -> None:
         description="Get the public mlearn DFT structures (Zuo et al. 2020) and write them as "
         "extxyz, split into train, validation and test.",
     )
-    _add_output_options(mlearn)
+    _add_output_options(mlearn, ["Si", "Ge"], "Si, Ge or both")
     mlearn.add_argument(
         "--from",
         dest="folder",
@@ -121,9 +110,42 @@ def _add_mlearn(sources) -> None:
     mlearn.set_defaults(run=_run_mlearn)
 
 
-def _add_output_options(parser: argparse.ArgumentParser) -> None:
+def _add_sampling_options(
+    parser: argparse.ArgumentParser, atoms_per_cell: int, crystal: list[float], liquid: list[float]
+) -> None:
+    parser.add_argument("--frames", type=int, default=160, metavar="N", help="structures of each set (default: 160)")
+    parser.add_argument(
+        "--supercell",
+        type=int,
+        default=2,
+        metavar="N",
+        help=f"N*N*N cubic cells of {atoms_per_cell} atoms (default: 2)",
+    )
+    for name, default, of in (("temperatures", crystal, "crystals"), ("liquid-temperatures", liquid, "liquid")):
+        parser.add_argument(
+            f"--{name}",
+            nargs="+",
+            type=float,
+            default=default,
+            metavar="T",
+            help=f"of the {of}, in units of epsilon/k_B, see the docs (default: {' '.join(map(str, default))})",
+        )
+
+
+def _sampling(args: argparse.Namespace) -> dict[str, Any]:
+    names = ("frames", "supercell", "temperatures", "liquid_temperatures")
+    return {name: getattr(args, name) for name in names}
+
+
+def _output(args: argparse.Namespace) -> dict[str, Any]:
+    return {name: getattr(args, name) for name in ("sizes", "seed", "subset_seed", "force")}
+
+
+def _add_output_options(parser: argparse.ArgumentParser, elements: list[str], what: str) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="output folder")
-    parser.add_argument("--elements", nargs="+", default=["Si", "Ge"], metavar="EL")
+    parser.add_argument(
+        "--elements", nargs="+", default=elements, metavar="EL", help=f"{what} (default: {' '.join(elements)})"
+    )
     parser.add_argument(
         "--sizes",
         nargs="*",
@@ -144,15 +166,7 @@ def _add_output_options(parser: argparse.ArgumentParser) -> None:
 def _run_mlearn(args: argparse.Namespace) -> None:
     from .data import mlearn
 
-    files = mlearn.prepare(
-        args.out,
-        folder=args.folder,
-        elements=args.elements,
-        sizes=args.sizes,
-        seed=args.seed,
-        subset_seed=args.subset_seed,
-        force=args.force,
-    )
+    files = mlearn.prepare(args.out, folder=args.folder, elements=args.elements, **_output(args))
     _print_files(args.out, files)
 
 

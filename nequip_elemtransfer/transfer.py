@@ -164,9 +164,7 @@ class Transfer:
     def _energy_scales(self, parts: NetworkParts) -> fit.EnergyScaleFit:
         setting, kept = self.config.energy_scale, self.element_map.kept
         if setting == "fit":
-            return fit.fit_energy_scales(
-                (self.labels.forces - parts.fixed_forces).reshape(-1), parts.forces.reshape(len(kept), -1), kept
-            )
+            return parts.fit_scales(self.labels, kept)
         if isinstance(setting, Mapping):
             return fit.EnergyScaleFit(np.array([setting[t] for t in self.element_map.target_types]), ())
         return fit.EnergyScaleFit(np.where(kept, 1.0, 1.0 if setting == "none" else setting), ())
@@ -174,8 +172,7 @@ class Transfer:
     def _energy_shifts(self, parts: NetworkParts, alpha: np.ndarray) -> fit.EnergyShiftFit:
         setting, (_, start) = self.config.energy_shifts, _energies(self.base_architecture)
         if setting == "fit":
-            rest = self.labels.energies - parts.predicted(alpha, np.zeros(len(alpha))).energies
-            return fit.fit_energy_shifts(rest, parts.counts, start, self.element_map.kept)
+            return parts.fit_shifts(self.labels, alpha, start, self.element_map.kept)
         if isinstance(setting, Mapping):
             start = np.array([setting[t] for t in self.element_map.target_types])
         return fit.EnergyShiftFit(start, 0, (), ())
@@ -192,6 +189,26 @@ class Transfer:
         }
         return [zero_shot(step, predicted, self.labels, parts.counts) for step, predicted in steps.items()]
 
+    def parts_at(self, scales: np.ndarray) -> NetworkParts:
+        """Predictions on the frames at other lengths, for trying many λ without building as many models.
+
+        Args:
+            scales: λ of each target type, shape (n_types,)
+        """
+        model, architecture = self._scalable_model
+        lengths = self._pair_scales(scales)
+        scaling.set_lengths(model, architecture, lengths)
+        return self._parts(model, scaling.with_lengths(architecture, lengths))
+
+    @cached_property
+    def _scalable_model(self) -> tuple[GraphModel, Architecture]:
+        architecture = self.base_architecture
+        types = self.config.type_names
+        if len(types) > 1:  # one cutoff per pair to vary
+            table = arch.pair_table(types, arch.pair_cutoffs(architecture))
+            architecture = architecture | {"per_edge_type_cutoff": table}
+        return self._build(architecture)[0], architecture
+
     def _first_guess(self) -> np.ndarray:
         try:
             return scaling.covalent_scales(self.element_map)
@@ -207,16 +224,9 @@ class Transfer:
         kept, guess = self.element_map.kept, self._first_guess()
         if kept.all():
             return np.ones(len(kept))
-        architecture = self.base_architecture
-        if len(kept) > 1:  # one cutoff per pair to vary
-            table = arch.pair_table(self.config.type_names, arch.pair_cutoffs(architecture))
-            architecture = architecture | {"per_edge_type_cutoff": table}
-        model, _ = self._build(architecture)
 
         def objective(factor: float) -> float:
-            lengths = self._pair_scales(np.where(kept, 1.0, factor * guess))
-            scaling.set_lengths(model, architecture, lengths)
-            return self._mismatch(self._parts(model, scaling.with_lengths(architecture, lengths)))
+            return self._mismatch(self.parts_at(np.where(kept, 1.0, factor * guess)))
 
         factor, inside = fit.fit_length_scale(objective, fit.LENGTH_RANGE)
         scales = np.where(kept, 1.0, factor * guess)

@@ -7,7 +7,7 @@ import numpy as np
 from nequip.data import AtomicDataDict
 from nequip.nn import GraphModel
 
-from nequip_elemtransfer.fit import composition_residual
+from nequip_elemtransfer import fit
 from nequip_elemtransfer.frames import Labels, compositions, predict
 from nequip_elemtransfer.trained_options import set_energies
 
@@ -37,6 +37,27 @@ class NetworkParts:
             forces=np.tensordot(alpha, self.forces, axes=1) + self.fixed_forces,
         )
 
+    def fit_scales(self, labels: Labels, kept: np.ndarray) -> fit.EnergyScaleFit:
+        """α by least squares of forces, see :func:`.fit.fit_energy_scales`; types in ``kept`` stay at one."""
+        rest = (labels.forces - self.fixed_forces).reshape(-1)
+        return fit.fit_energy_scales(rest, self.forces.reshape(len(kept), -1), kept)
+
+    def fit_shifts(self, labels: Labels, alpha: np.ndarray, start: np.ndarray, kept: np.ndarray) -> fit.EnergyShiftFit:
+        """μ in eV by least squares of energies at scales ``alpha``, see :func:`.fit.fit_energy_shifts`."""
+        rest = labels.energies - self.predicted(alpha, np.zeros(len(alpha))).energies
+        return fit.fit_energy_shifts(rest, self.counts, start, kept)
+
+    def of_frames(self, frames: np.ndarray) -> "NetworkParts":
+        """The same for some of the frames, given by index."""
+        atoms = atoms_of_frames(frames, self.counts)
+        return NetworkParts(
+            energies=self.energies[:, frames],
+            forces=self.forces[:, atoms],
+            fixed_energies=self.fixed_energies[frames],
+            fixed_forces=self.fixed_forces[atoms],
+            counts=self.counts[frames],
+        )
+
 
 @dataclass(frozen=True)
 class ZeroShot:
@@ -55,6 +76,17 @@ class ZeroShot:
     force_rmse: float | None
     energy_mae: float | None
     energy_mae_refitted: float | None
+
+
+def atoms_of_frames(frames: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Indices, among the atoms of all frames, of the atoms of the frames given by index.
+
+    Args:
+        counts: atoms of each type in each frame, shape (n_frames, n_types)
+    """
+    ends = np.cumsum(counts.sum(axis=1))
+    starts = ends - counts.sum(axis=1)
+    return np.concatenate([np.arange(starts[f], ends[f]) for f in frames])
 
 
 def network_parts(
@@ -100,5 +132,5 @@ def zero_shot(step: str, predicted: Labels, labels: Labels, counts: np.ndarray) 
     if labels.energies is not None:
         n_atoms, error = counts.sum(axis=1), predicted.energies - labels.energies
         energy_mae = float(np.abs(error / n_atoms).mean())
-        refitted = float(np.abs(composition_residual(error, counts)).mean())
+        refitted = float(np.abs(fit.composition_residual(error, counts)).mean())
     return ZeroShot(step, force_mae, force_rmse, energy_mae, refitted)

@@ -17,9 +17,7 @@ from .split import Stratum, representative_order, split
 
 def part_names(element: str, sizes: Sequence[int] = DEFAULT_SIZES) -> list[str]:
     """Names of the files that :func:`divide` makes for ``element``."""
-    return [f"{element}_{part}.xyz" for part in ("train", "val", "test")] + [
-        f"{element}_train_{n}.xyz" for n in sizes
-    ]
+    return [f"{element}_{part}.xyz" for part in ("train", "val", "test")] + [f"{element}_train_{n}.xyz" for n in sizes]
 
 
 def divide(

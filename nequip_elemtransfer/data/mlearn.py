@@ -90,9 +90,7 @@ def prepare(
         frames = load(element, "training", folder)
         strata = [stratum(atoms) for atoms in frames]
         families = [family(atoms) for atoms in frames]
-        files |= divide(
-            element, frames, strata, families, sizes=sizes, seed=seed, subset_seed=subset_seed
-        )
+        files |= divide(element, frames, strata, families, sizes=sizes, seed=seed, subset_seed=subset_seed)
         if folder is None or (folder / element / "test.json").exists():
             files[f"{element}_published_test.xyz"] = load(element, "test", folder)
     write_files(out, files, force=force)
@@ -203,14 +201,10 @@ def _read(folder: Path, name: str) -> bytes:
 def _check_sha256(content: bytes, name: str) -> None:
     found = hashlib.sha256(content).hexdigest()
     if found != SHA256[name]:
-        raise ValueError(
-            f"{name} is not the published file: expected SHA-256 {SHA256[name]}, found {found}"
-        )
+        raise ValueError(f"{name} is not the published file: expected SHA-256 {SHA256[name]}, found {found}")
 
 
 def _check_elements(elements: Sequence[str]) -> None:
     for element in elements:
         if element not in ELEMENTS:
-            raise ValueError(
-                f"no mlearn data of {element!r} here; choose from {', '.join(ELEMENTS)}"
-            )
+            raise ValueError(f"no mlearn data of {element!r} here; choose from {', '.join(ELEMENTS)}")

@@ -96,9 +96,7 @@ def interleave(lists: Sequence[list]) -> list:
     Item k of a list of length L gets the position (k + 1/2) / L. Sorting by it makes every
     prefix the Webster (Sainte-Laguë) apportionment of its places to the lists.
     """
-    places = [
-        ((k + 0.5) / len(items), j, k) for j, items in enumerate(lists) for k in range(len(items))
-    ]
+    places = [((k + 0.5) / len(items), j, k) for j, items in enumerate(lists) for k in range(len(items))]
     return [lists[j][k] for _, j, k in sorted(places)]
 
 

@@ -20,7 +20,6 @@ more stable. The default crystals stay below 0.067, and the liquids are molten a
 """
 
 from collections.abc import Iterator, Sequence
-from itertools import chain
 from pathlib import Path
 
 import ase.units
@@ -28,20 +27,16 @@ import numpy as np
 from ase import Atoms
 from ase.build import bulk
 from ase.calculators.calculator import Calculator
-from ase.calculators.singlepoint import SinglePointCalculator
 from ase.data import atomic_masses, atomic_numbers
-from ase.md.langevinbaoab import LangevinBAOAB
 from matscipy.calculators.manybody import Manybody
 from matscipy.calculators.manybody.explicit_forms.stillinger_weber import (
     Stillinger_Weber_PRB_31_5262_Si,
     StillingerWeber,
 )
 from matscipy.neighbours import CutoffNeighbourhood, first_neighbours, triplet_list
-from tqdm import tqdm
 
 from . import DEFAULT_SIZES
-from .files import check_output, check_parts, divide, part_names, write_files
-from .split import Stratum, split
+from .sampling import Material, Protocol, Run, plan_runs, prepare_sets, sample
 
 PARAMETERS = {
     "Si": Stillinger_Weber_PRB_31_5262_Si,
@@ -57,17 +52,16 @@ PARAMETERS = {
 GROUPS = ("diamond", "strained", "vacancy", "liquid")
 CRYSTAL_TEMPERATURES = (0.01, 0.03, 0.05)  # k_B T / ε; 252, 755, 1258 K for Si
 LIQUID_TEMPERATURES = (0.14, 0.17)  # 3523, 4278 K for Si
-MELTING_TEMPERATURE = 0.3
 
-# BAOAB places harmonic atoms without error at any stable step, so a long one costs no accuracy:
-# 0.06 τ is 1/12 of the shortest phonon period. Velocities are forgotten in 1/FRICTION = 0.5 τ,
-# and snapshots are 0.72 τ apart.
-TIME_STEP = 0.06  # τ
-FRICTION = 2.0  # 1/τ
-EQUILIBRATION_STEPS = 60
-MELTING_STEPS = 80
-STEPS_BETWEEN_FRAMES = 12
-LARGEST_STRAIN = 0.04
+# The step is 1/12 of the shortest phonon period; snapshots are 0.72 τ apart.
+PROTOCOL = Protocol(
+    time_step=0.06,
+    memory=0.5,
+    melting_temperature=0.3,
+    melting_steps=80,
+    equilibration_steps=60,
+    steps_between_frames=12,
+)
 
 
 def prepare(
@@ -100,13 +94,10 @@ def prepare(
         ValueError: see :func:`generate` and :func:`.files.divide`.
         NotADirectoryError, FileExistsError: see :func:`.files.check_output`.
     """
-    runs = {}
-    for element in elements:
-        check_output(out, part_names(element, sizes), force=force)
-        plan = _plan(element, frames, temperatures, liquid_temperatures)
-        strata = [(group, str(reduced)) for group, reduced, n in plan for _ in range(n)]
-        check_parts(element, split(strata, seed=seed), sizes)
-        runs[element] = generate(
+    runs = {element: _runs(element, frames, temperatures, liquid_temperatures) for element in elements}
+
+    def structures(element: str) -> Iterator[Atoms]:
+        return generate(
             element,
             frames,
             supercell=supercell,
@@ -114,19 +105,8 @@ def prepare(
             liquid_temperatures=liquid_temperatures,
             seed=seed,
         )
-    files: dict[str, list[Atoms]] = {}
-    for element, run in runs.items():
-        structures = list(tqdm(run, desc=f"{element} structures", total=frames))
-        files |= divide(
-            element,
-            structures,
-            [stratum(atoms) for atoms in structures],
-            sizes=sizes,
-            seed=seed,
-            subset_seed=subset_seed,
-        )
-    write_files(out, files, force=force)
-    return files
+
+    return prepare_sets(out, elements, runs, structures, sizes=sizes, seed=seed, subset_seed=subset_seed, force=force)
 
 
 def generate(
@@ -162,12 +142,9 @@ def generate(
     """
     if supercell < 1:
         raise ValueError(f"supercell must be at least 1, found {supercell}")
-    plan = _plan(element, frames, temperatures, liquid_temperatures)
-    seeds = np.random.SeedSequence([seed, atomic_numbers[element]]).spawn(len(plan))
-    return chain.from_iterable(
-        _trajectory(element, group, reduced, n, supercell, np.random.default_rng(run_seed))
-        for (group, reduced, n), run_seed in zip(plan, seeds, strict=True)
-    )
+    runs = _runs(element, frames, temperatures, liquid_temperatures)
+    seeds = np.random.SeedSequence([seed, atomic_numbers[element]])
+    return sample(_material(element, supercell), PROTOCOL, runs, seeds)
 
 
 def stillinger_weber_calculator(element: str) -> Calculator:
@@ -194,25 +171,22 @@ def kelvin(element: str, reduced_temperature: float) -> float:
     return reduced_temperature * _parameters(element)["epsilon"] / ase.units.kB
 
 
-def stratum(atoms: Atoms) -> Stratum:
-    """Group and temperature, what the split is stratified by."""
-    return atoms.info["group"], f"{atoms.info['temperature']:.0f} K"
-
-
-def _plan(
-    element: str, frames: int, temperatures: Sequence[float], liquid_temperatures: Sequence[float]
-) -> list[tuple[str, float, int]]:
-    """(group, reduced temperature, number of frames) of each trajectory."""
+def _runs(element: str, frames: int, temperatures: Sequence[float], liquid_temperatures: Sequence[float]) -> list[Run]:
     _parameters(element)
-    if frames < 1:
-        raise ValueError(f"frames must be at least 1, found {frames}")
-    plan = []
-    for group, n in zip(GROUPS, _even_shares(frames, len(GROUPS)), strict=True):
-        reduced = liquid_temperatures if group == "liquid" else temperatures
-        if not len(reduced) or not all(0 < t < np.inf for t in reduced):
-            raise ValueError(f"temperatures of {group} must be positive, found {list(reduced)}")
-        plan += [(group, *run) for run in zip(reduced, _even_shares(n, len(reduced)), strict=True)]
-    return [run for run in plan if run[2]]
+    return plan_runs(GROUPS, frames, temperatures, liquid_temperatures)
+
+
+def _material(element: str, supercell: int) -> Material:
+    parameters = _parameters(element)
+
+    def crystal(rng: np.random.Generator) -> Atoms:
+        atoms = bulk(element, "diamond", a=lattice_constant(element), cubic=True) * supercell
+        atoms.calc = stillinger_weber_calculator(element)
+        return atoms
+
+    mass = atomic_masses[atomic_numbers[element]]
+    tau = parameters["sigma"] * np.sqrt(mass / parameters["epsilon"])  # ASE time units
+    return Material(crystal, parameters["epsilon"], tau)
 
 
 class _PairTriplets(CutoffNeighbourhood):
@@ -231,69 +205,7 @@ class _PairTriplets(CutoffNeighbourhood):
         return ij_t, ik_t, d_tq, D_tqc
 
 
-def _trajectory(
-    element: str,
-    group: str,
-    reduced_temperature: float,
-    frames: int,
-    supercell: int,
-    rng: np.random.Generator,
-) -> Iterator[Atoms]:
-    atoms = bulk(element, "diamond", a=lattice_constant(element), cubic=True) * supercell
-    if group == "vacancy":
-        del atoms[rng.integers(len(atoms))]
-    atoms.calc = stillinger_weber_calculator(element)
-    cell = atoms.cell.array.copy()
-    if group == "liquid":
-        _langevin(element, atoms, MELTING_TEMPERATURE, MELTING_STEPS, rng)
-    _langevin(element, atoms, reduced_temperature, EQUILIBRATION_STEPS, rng)
-    for _ in range(frames):
-        if group == "strained":
-            atoms.set_cell(cell @ (np.eye(3) + _random_strain(rng)), scale_atoms=True)
-        _langevin(element, atoms, reduced_temperature, STEPS_BETWEEN_FRAMES, rng)
-        yield _labelled(atoms, group, kelvin(element, reduced_temperature))
-
-
-def _langevin(
-    element: str, atoms: Atoms, reduced_temperature: float, steps: int, rng: np.random.Generator
-) -> None:
-    parameters = _parameters(element)
-    mass = atomic_masses[atomic_numbers[element]]
-    tau = parameters["sigma"] * np.sqrt(mass / parameters["epsilon"])  # ASE time units
-    LangevinBAOAB(
-        atoms,
-        TIME_STEP * tau,
-        temperature_K=kelvin(element, reduced_temperature),
-        T_tau=tau / FRICTION,
-        rng=rng,
-    ).run(steps)
-
-
-def _random_strain(rng: np.random.Generator) -> np.ndarray:
-    strain = rng.uniform(-LARGEST_STRAIN, LARGEST_STRAIN, (3, 3))
-    return (strain + strain.T) / 2
-
-
-def _labelled(atoms: Atoms, group: str, temperature: float) -> Atoms:
-    frame = Atoms(atoms.symbols, atoms.positions, cell=atoms.cell, pbc=True)
-    frame.calc = SinglePointCalculator(
-        frame,
-        energy=atoms.get_potential_energy(),
-        energies=atoms.get_potential_energies(),
-        forces=atoms.get_forces(),
-        stress=atoms.get_stress(),
-    )
-    frame.info = {"group": group, "temperature": round(temperature, 1)}
-    return frame
-
-
 def _parameters(element: str) -> dict:
     if element not in PARAMETERS:
-        raise ValueError(
-            f"no Stillinger-Weber parameters for {element!r}; choose from {', '.join(PARAMETERS)}"
-        )
+        raise ValueError(f"no Stillinger-Weber parameters for {element!r}; choose from {', '.join(PARAMETERS)}")
     return PARAMETERS[element]
-
-
-def _even_shares(n: int, parts: int) -> list[int]:
-    return [n // parts + (k < n % parts) for k in range(parts)]

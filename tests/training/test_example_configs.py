@@ -8,21 +8,31 @@ import torch
 import yaml
 from real_runs import run, script, structures
 
+from nequip_elemtransfer.data import emt
+
 CONFIGS = Path(__file__).resolve().parents[2] / "example_configs"
 SHORT = ["++trainer.max_epochs=2", "++trainer.check_val_every_n_epoch=1", "trainer.log_every_n_steps=1"]
+
+ELEMENTS = {"sw": ("Si", "Ge"), "mlearn": ("Si", "Ge"), "emt": ("Cu", "Ag")}  # source, target
 
 
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory):
     """A folder in which the commands in the configs' first lines have been run, with tiny data."""
     folder = tmp_path_factory.mktemp("examples")
-    for kind in ("sw", "mlearn"):
+    for kind, elements in ELEMENTS.items():
         data = folder / "data" / kind
         data.mkdir(parents=True)
-        for element in ("Si", "Ge"):
+        for element in elements:
             for seed, part in enumerate(("train", "val", "test", "train_10")):
-                ase.io.write(data / f"{element}_{part}.xyz", structures(element, 10 if part == "train_10" else 4, seed))
+                n = 10 if part == "train_10" else 4
+                frames = metal(element, n, seed) if kind == "emt" else structures(element, n, seed)
+                ase.io.write(data / f"{element}_{part}.xyz", frames)
     return folder
+
+
+def metal(element, n, seed):
+    return list(emt.generate(element, n, supercell=1, temperatures=[0.01], liquid_temperatures=[0.05], seed=seed))
 
 
 def nequip_train(folder, name):
@@ -31,29 +41,32 @@ def nequip_train(folder, name):
     return torch.load(out / "best.ckpt", weights_only=True)
 
 
-@pytest.mark.parametrize("kind", ["sw", "mlearn"])
+@pytest.mark.parametrize("kind", ELEMENTS)
 def test_configs_run_in_order(workplace, kind):
-    silicon = nequip_train(workplace, f"{kind}_si")
-    transfer = nequip_train(workplace, f"{kind}_ge_transfer")
-    scratch = nequip_train(workplace, f"{kind}_ge_scratch")
-    assert transfer["hyper_parameters"]["model"]["provenance"]["elements"] == {"Ge": "Si"}
+    source, target = ELEMENTS[kind]
+    trained = nequip_train(workplace, f"{kind}_{source.lower()}")
+    transfer = nequip_train(workplace, f"{kind}_{target.lower()}_transfer")
+    scratch = nequip_train(workplace, f"{kind}_{target.lower()}_scratch")
+    assert transfer["hyper_parameters"]["model"]["provenance"]["elements"] == {target: source}
     shapes = [
         {name: value.shape for name, value in saved["state_dict"].items() if isinstance(value, torch.Tensor)}
-        for saved in (silicon, transfer, scratch)
+        for saved in (trained, transfer, scratch)
     ]
     assert shapes[0] == shapes[1] == shapes[2]
 
 
-@pytest.mark.parametrize("kind", ["sw", "mlearn"])
+@pytest.mark.parametrize("kind", ELEMENTS)
 def test_scratch_is_a_fair_baseline(kind):
     """Same data, steps, loss and architecture; only the start and its learning rate differ."""
-    silicon, transfer, scratch = (
-        yaml.safe_load((CONFIGS / f"{kind}_{name}.yaml").read_text()) for name in ("si", "ge_transfer", "ge_scratch")
+    source, target = (element.lower() for element in ELEMENTS[kind])
+    trained, transfer, scratch = (
+        yaml.safe_load((CONFIGS / f"{kind}_{name}.yaml").read_text())
+        for name in (source, f"{target}_transfer", f"{target}_scratch")
     )
     for section in ("run", "trainer", "max_steps", "n_train", "seed", "data_dir"):
         assert transfer[section] == scratch[section]
     assert transfer["data"] == {k: v for k, v in scratch["data"].items() if k != "stats_manager"}
     for section in ("_target_", "ema_decay", "loss", "val_metrics", "lr_scheduler"):
         assert transfer["training_module"][section] == scratch["training_module"][section]
-    assert silicon["training_module"]["model"] == scratch["training_module"]["model"]
-    assert scratch["cutoff_radius"] > silicon["cutoff_radius"]
+    assert trained["training_module"]["model"] == scratch["training_module"]["model"]
+    assert scratch["cutoff_radius"] > trained["cutoff_radius"]

@@ -1,0 +1,200 @@
+"""Snapshots of Langevin dynamics in a reference potential, all in the reduced units of the material.
+
+Temperatures are ``k_B T / ε`` and times multiples of ``τ``, so that different materials are sampled at corresponding
+states.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+import ase.units
+import numpy as np
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.md.langevinbaoab import LangevinBAOAB
+from tqdm import tqdm
+
+from .files import check_output, check_parts, divide, part_names, write_files
+from .split import Stratum, split
+
+LARGEST_STRAIN = 0.04
+
+
+@dataclass(frozen=True)
+class Material:
+    """What is sampled.
+
+    Args:
+        crystal: a new perfect crystal with its calculator; may draw from the generator, such as a random alloy
+        energy: ε in eV
+        time: τ in ASE's unit of time
+    """
+
+    crystal: Callable[[np.random.Generator], Atoms]
+    energy: float
+    time: float
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How it is sampled.
+
+    BAOAB places harmonic atoms without error at any stable step, so a long one costs no accuracy.
+
+    Args:
+        time_step: τ
+        memory: time after which velocities are forgotten, τ
+        melting_temperature: at which liquids are made, k_B T / ε
+        melting_steps, equilibration_steps, steps_between_frames: of dynamics
+    """
+
+    time_step: float
+    memory: float
+    melting_temperature: float
+    melting_steps: int
+    equilibration_steps: int
+    steps_between_frames: int
+
+
+@dataclass(frozen=True)
+class Run:
+    """One trajectory.
+
+    Args:
+        group: ``strained`` gets a new random strain before each snapshot, ``vacancy`` has one atom removed, ``liquid``
+            is molten first, any other is the crystal at its volume at 0 K
+        temperature: k_B T / ε
+        frames: snapshots to take
+    """
+
+    group: str
+    temperature: float
+    frames: int
+
+
+def plan_runs(
+    groups: Sequence[str], frames: int, temperatures: Sequence[float], liquid_temperatures: Sequence[float]
+) -> list[Run]:
+    """Trajectories that share ``frames`` snapshots evenly among the groups and the temperatures of each.
+
+    Raises:
+        ValueError: fewer than one frame, or a temperature that is not positive.
+    """
+    if frames < 1:
+        raise ValueError(f"frames must be at least 1, found {frames}")
+    runs = []
+    for group, n in zip(groups, _even_shares(frames, len(groups)), strict=True):
+        reduced = liquid_temperatures if group == "liquid" else temperatures
+        if not len(reduced) or not all(0 < t < np.inf for t in reduced):
+            raise ValueError(f"temperatures of {group} must be positive, found {list(reduced)}")
+        runs += [Run(group, *shared) for shared in zip(reduced, _even_shares(n, len(reduced)), strict=True)]
+    return [run for run in runs if run.frames]
+
+
+def sample(
+    material: Material, protocol: Protocol, runs: Sequence[Run], seed: np.random.SeedSequence
+) -> Iterator[Atoms]:
+    """Labelled snapshots of each run, bitwise the same for the same seed.
+
+    Returns:
+        an iterator of structures with energy (eV), energies (n,) in eV, forces (n, 3) in eV/Å and stress (6,) in eV/Å³
+        in a SinglePointCalculator, and ``group`` and ``temperature`` (K) in ``info``.
+    """
+    return chain.from_iterable(
+        _trajectory(material, protocol, run, np.random.default_rng(run_seed))
+        for run, run_seed in zip(runs, seed.spawn(len(runs)), strict=True)
+    )
+
+
+def prepare_sets(
+    out: Path,
+    names: Sequence[str],
+    runs: Mapping[str, Sequence[Run]],
+    generate: Callable[[str], Iterator[Atoms]],
+    *,
+    sizes: Sequence[int],
+    seed: int,
+    subset_seed: int | None,
+    force: bool,
+) -> dict[str, list[Atoms]]:
+    """Generate each named set with a progress bar, split it, and write all files, or none.
+
+    What is wrong with the sizes or the folder is found before anything is generated.
+
+    Args:
+        names: of the sets; they start the file names.
+        runs: by name, what ``generate`` will yield.
+        generate: gives the structures of a name.
+        sizes, seed, subset_seed: see :func:`.files.divide`.
+        force: replace files that exist.
+
+    Raises:
+        ValueError: see :func:`.files.divide`.
+        NotADirectoryError, FileExistsError: see :func:`.files.check_output`.
+    """
+    for name in names:
+        check_output(out, part_names(name, sizes), force=force)
+        strata = [(run.group, str(run.temperature)) for run in runs[name] for _ in range(run.frames)]
+        check_parts(name, split(strata, seed=seed), sizes)
+    files: dict[str, list[Atoms]] = {}
+    for name in names:
+        total = sum(run.frames for run in runs[name])
+        structures = list(tqdm(generate(name), desc=f"{name} structures", total=total))
+        strata = [stratum(atoms) for atoms in structures]
+        files |= divide(name, structures, strata, sizes=sizes, seed=seed, subset_seed=subset_seed)
+    write_files(out, files, force=force)
+    return files
+
+
+def stratum(atoms: Atoms) -> Stratum:
+    """Group and temperature, what the split is stratified by."""
+    return atoms.info["group"], f"{atoms.info['temperature']:.0f} K"
+
+
+def _trajectory(material: Material, protocol: Protocol, run: Run, rng: np.random.Generator) -> Iterator[Atoms]:
+    atoms = material.crystal(rng)
+    if run.group == "vacancy":
+        del atoms[rng.integers(len(atoms))]
+    cell = atoms.cell.array.copy()
+
+    def advance(temperature: float, steps: int) -> None:
+        LangevinBAOAB(
+            atoms,
+            protocol.time_step * material.time,
+            temperature_K=temperature * material.energy / ase.units.kB,
+            T_tau=protocol.memory * material.time,
+            rng=rng,
+        ).run(steps)
+
+    if run.group == "liquid":
+        advance(protocol.melting_temperature, protocol.melting_steps)
+    advance(run.temperature, protocol.equilibration_steps)
+    for _ in range(run.frames):
+        if run.group == "strained":
+            atoms.set_cell(cell @ (np.eye(3) + _random_strain(rng)), scale_atoms=True)
+        advance(run.temperature, protocol.steps_between_frames)
+        yield _labelled(atoms, run.group, run.temperature * material.energy / ase.units.kB)
+
+
+def _random_strain(rng: np.random.Generator) -> np.ndarray:
+    strain = rng.uniform(-LARGEST_STRAIN, LARGEST_STRAIN, (3, 3))
+    return (strain + strain.T) / 2
+
+
+def _labelled(atoms: Atoms, group: str, temperature: float) -> Atoms:
+    frame = Atoms(atoms.symbols, atoms.positions, cell=atoms.cell, pbc=True)
+    frame.calc = SinglePointCalculator(
+        frame,
+        energy=atoms.get_potential_energy(),
+        energies=atoms.get_potential_energies(),
+        forces=atoms.get_forces(),
+        stress=atoms.get_stress(),
+    )
+    frame.info = {"group": group, "temperature": round(temperature, 1)}
+    return frame
+
+
+def _even_shares(n: int, parts: int) -> list[int]:
+    return [n // parts + (k < n % parts) for k in range(parts)]
