@@ -5,12 +5,10 @@ import pickle
 import shutil
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from nequip_elemtransfer.deploy.info import kind_of
+from nequip_elemtransfer.deploy.output import folder_beside, put_in_place, require_writable
 from nequip_elemtransfer.deploy.write import Recipe, Verdict, check_options
 
 
@@ -28,9 +26,8 @@ def deploy(recipe: Recipe, out: Path, force: bool = False, verbose: bool = False
         RuntimeError: if the model cannot be exported
     """
     check_options(recipe, kind_of(out))
-    if out.exists() and not force:
-        raise FileExistsError(f"{out} exists; --force replaces it.")
-    with _folder_beside(out) as folder:
+    require_writable(out, force)
+    with folder_beside(out) as folder:
         staged = folder / out.name  # NequIP goes by the name's ending
         try:
             verdict = _in_own_process(recipe, staged, verbose)
@@ -41,23 +38,8 @@ def deploy(recipe: Recipe, out: Path, force: bool = False, verbose: bool = False
                 "--verbose shows its last words."
             ) from error
         if verdict.passed:
-            os.replace(staged, out)
+            put_in_place(staged, out, force)
     return verdict
-
-
-@contextmanager
-def _folder_beside(out: Path) -> Iterator[Path]:
-    """A temporary folder on the file system of ``out``, where a move is atomic."""
-    if not out.parent.is_dir():
-        raise FileNotFoundError(f"{out} cannot be written: there is no folder {out.parent}.")
-    try:
-        folder = Path(tempfile.mkdtemp(prefix=".nequip-deploy-", dir=out.parent))
-    except OSError as error:
-        raise OSError(f"{out} cannot be written: {error.strerror}.") from error
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _in_own_process(recipe: Recipe, staged: Path, verbose: bool) -> Verdict:

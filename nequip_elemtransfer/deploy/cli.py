@@ -85,13 +85,10 @@ def _add_lammps_input(parser: argparse.ArgumentParser, force: str) -> None:
     )
     parser.add_argument(
         "--structure",
-        default="diamond",
         metavar="FILE",
         help="for --lammps-input, any that ASE reads (default: diamond)",
     )
-    parser.add_argument(
-        "--temperature", type=_positive, default=300.0, metavar="K", help="for --lammps-input (default: 300)"
-    )
+    parser.add_argument("--temperature", type=_positive, metavar="K", help="for --lammps-input (default: 300)")
     parser.add_argument("--force", action="store_true", help=force)
 
 
@@ -104,6 +101,9 @@ def _run_build(args: argparse.Namespace) -> None:
 
     if args.checkpoint and not args.train_dir:
         raise ValueError("--checkpoint names a file in --train-dir; --model takes the path itself.")
+    if args.lammps_input and (args.target == "ase" or kind_of(args.out) == "package"):
+        raise ValueError(f"--lammps-input: {args.out} will not be a file for LAMMPS; build .nequip.pth or .nequip.pt2.")
+    _check_lammps_input(args)
     model = args.model or best_checkpoint(args.train_dir, args.checkpoint)
     recipe = Recipe(model, args.target, args.device, args.tf32, tuple(args.modifiers))
     print(f"Writing {args.out} ({kind_of(args.out)}) from {model} ...", flush=True)
@@ -115,18 +115,31 @@ def _run_build(args: argparse.Namespace) -> None:
         raise RuntimeError(f"the file differs from its model by more than the tolerance; {args.out} was not written.")
     info = read_info(args.out)
     print("", usage(info), sep="\n")
-    _write_lammps_input(args, info)
+    for file in _write_lammps_input(args, info):
+        print(f"Wrote {file}.")
 
 
-def _write_lammps_input(args: argparse.Namespace, info: dict) -> None:
+def _check_lammps_input(args: argparse.Namespace) -> None:
+    """Refuse what can be refused before a model is exported."""
+    from nequip_elemtransfer.deploy.lammps_input import input_files
+    from nequip_elemtransfer.deploy.structures import read_structure
+
+    if args.lammps_input:
+        input_files(args.lammps_input, args.force)
+        if args.structure not in (None, "diamond"):
+            read_structure(args.structure)
+    elif args.structure or args.temperature:
+        raise ValueError("--structure and --temperature are of the LAMMPS input: name one with --lammps-input.")
+
+
+def _write_lammps_input(args: argparse.Namespace, info: dict) -> list[Path]:
     if not args.lammps_input:
-        return
+        return []
     from nequip_elemtransfer.deploy.lammps_input import write_lammps_input
     from nequip_elemtransfer.deploy.structures import structure
 
-    atoms = structure(args.structure, info["type_names"], info["r_max"])
-    files = write_lammps_input(args.lammps_input, info, atoms, args.temperature, args.force)
-    print(f"Wrote {' and '.join(str(file) for file in files)}.")
+    atoms = structure(args.structure or "diamond", info["type_names"], info["r_max"])
+    return write_lammps_input(args.lammps_input, info, atoms, args.temperature or 300.0, args.force)
 
 
 def _add_info(commands) -> None:
@@ -146,9 +159,11 @@ def _run_info(args: argparse.Namespace) -> None:
     from nequip_elemtransfer.deploy.info import describe, read_info
     from nequip_elemtransfer.deploy.lammps_input import usage
 
+    _check_lammps_input(args)
     info = read_info(args.file)
     print(json.dumps(info, indent=2) if args.json else f"{describe(info)}\n\n{usage(info)}")
-    _write_lammps_input(args, info)
+    for file in _write_lammps_input(args, info):
+        print(f"Wrote {file}.", file=sys.stderr if args.json else sys.stdout)
 
 
 def _add_md(commands) -> None:
@@ -161,13 +176,15 @@ def _add_md(commands) -> None:
     md.add_argument("file", type=Path, metavar="FILE", help="deployed model")
     md.add_argument("structure", metavar="STRUCTURE", help="`diamond` (64 atoms), or a file that ASE reads")
     md.add_argument("--temperature", type=_positive, required=True, metavar="K")
-    md.add_argument("--steps", type=_count, required=True, metavar="N")
+    md.add_argument("--steps", type=_at_least_one, required=True, metavar="N")
     md.add_argument("--ensemble", choices=("nve", "nvt"), default="nvt", help="default: nvt (Nose-Hoover)")
     md.add_argument("--timestep", type=_positive, default=1.0, metavar="FS", help="in fs (default: 1)")
     md.add_argument(
         "--equilibrate", type=_count, default=0, metavar="N", help="NVT steps before those that count (default: 0)"
     )
-    md.add_argument("--every", type=_count, default=100, metavar="N", help="steps between outputs (default: 100)")
+    md.add_argument(
+        "--every", type=_at_least_one, default=100, metavar="N", help="steps between outputs (default: 100)"
+    )
     md.add_argument("--trajectory", type=Path, default=Path("md.extxyz"), metavar="FILE", help="default: md.extxyz")
     md.add_argument(
         "--max-drift",
@@ -176,7 +193,7 @@ def _add_md(commands) -> None:
         metavar="MEV",
         help="largest drift of the conserved energy over the run, in meV/atom (default: 1)",
     )
-    md.add_argument("--seed", type=_count, default=1, help="of the initial velocities (default: 1)")
+    md.add_argument("--seed", type=_at_least_one, default=1, metavar="N", help="of the initial velocities (default: 1)")
     md.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     md.add_argument("--force", action="store_true", help="replace the trajectory if it exists")
     md.set_defaults(run=_run_md)
@@ -185,10 +202,10 @@ def _add_md(commands) -> None:
 def _run_md(args: argparse.Namespace) -> None:
     from nequip_elemtransfer.deploy.deployed import DeployedModel
     from nequip_elemtransfer.deploy.md import Settings, run_md
+    from nequip_elemtransfer.deploy.output import require_writable
     from nequip_elemtransfer.deploy.structures import structure
 
-    if args.trajectory.exists() and not args.force:
-        raise FileExistsError(f"{args.trajectory} exists; --force replaces it, --trajectory names another.")
+    require_writable(args.trajectory, args.force)
     model = DeployedModel(args.file, args.device)
     atoms = structure(args.structure, model.type_names, model.r_max)
     settings = Settings(
@@ -215,14 +232,22 @@ def _run_md(args: argparse.Namespace) -> None:
 
 
 def _positive(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
     if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is not positive")
+        raise argparse.ArgumentTypeError(f"{text!r} is no positive number")
     return value
 
 
 def _count(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"{text} is negative")
-    return value
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 0 on")
+    return int(text)
+
+
+def _at_least_one(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 on")
+    return int(text)

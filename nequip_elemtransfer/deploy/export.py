@@ -41,7 +41,6 @@ def metadata_of(trained: TrainedModel, model: GraphModel, allow_tf32: bool) -> d
         model: the one written, with its modifiers
     """
     deploy = {
-        "pair_style": trained.pair_style,
         "source": {"file": trained.path.name, "sha256": trained.sha256},
         "versions": {k: v for k, v in get_current_code_versions(verbose=False).items() if v is not None},
     }

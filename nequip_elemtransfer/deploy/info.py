@@ -37,8 +37,8 @@ def read_info(path: Path) -> dict[str, Any]:
 
     Returns:
         ``file``, ``kind``, ``type_names``, ``r_max`` (Å), ``per_edge_type_cutoff`` (Å, center by neighbour),
-        ``model_dtype``, ``allow_tf32``, ``device``, ``inputs``, ``outputs``, ``pair_style``, ``versions``, ``source``
-        and ``element_transfer``; None for what the file does not say
+        ``model_dtype``, ``allow_tf32``, ``device``, ``inputs``, ``outputs``, ``pair_style`` (LAMMPS's; None for a file
+        that LAMMPS cannot run), ``versions``, ``source`` and ``element_transfer``; None for what the file does not say
 
     Raises:
         FileNotFoundError: if there is no such file
@@ -77,7 +77,7 @@ def describe(info: Mapping[str, Any]) -> str:
         ["types", " ".join(info["type_names"])],
         ["cutoff radius", "unknown" if info["r_max"] is None else f"{info['r_max']:g} Å"],
         ["precision", info["model_dtype"] or "unknown"],
-        ["TF32", {True: "allowed", False: "not allowed", None: "unknown"}[info["allow_tf32"]]],
+        ["TF32", {True: "allowed", False: "not allowed", None: None}[info["allow_tf32"]]],
         ["compiled for", info["device"]],
         ["inputs", info["inputs"]],
         ["outputs", info["outputs"]],
@@ -93,8 +93,11 @@ def describe(info: Mapping[str, Any]) -> str:
 
 
 def _read_torchscript(archive: zipfile.ZipFile) -> dict[str, Any]:
-    extra = {name.split("/extra/", 1)[1]: name for name in archive.namelist() if "/extra/" in name}
-    return _compiled({key: archive.read(name).decode() for key, name in extra.items()})
+    names = archive.namelist()
+    extra = {name.split("/extra/", 1)[1]: name for name in names if "/extra/" in name}
+    info = _compiled({key: archive.read(name).decode() for key, name in extra.items()})
+    local = any("/code/__torch__/allegro/" in name for name in names)  # where classes of that package are kept
+    return info | {"pair_style": "allegro" if local else "nequip"}
 
 
 def _read_aotinductor(archive: zipfile.ZipFile) -> dict[str, Any]:
@@ -102,7 +105,10 @@ def _read_aotinductor(archive: zipfile.ZipFile) -> dict[str, Any]:
     for name in archive.namelist():
         if name.endswith("_metadata.json"):
             metadata |= json.loads(archive.read(name))
-    return _compiled(metadata)
+    info = _compiled(metadata)
+    if "virial" not in (info["outputs"] or "").split():
+        return info  # compiled for ASE, or before NequIP wrote this
+    return info | {"pair_style": "nequip" if "edge_cell_shift" in info["inputs"].split() else "allegro"}
 
 
 def _compiled(metadata: Mapping[str, str]) -> dict[str, Any]:
@@ -118,7 +124,7 @@ def _compiled(metadata: Mapping[str, str]) -> dict[str, Any]:
         "device": metadata.get("AOTI_DEVICE_KEY"),
         "inputs": metadata.get("nequip_aoti_inputs"),
         "outputs": metadata.get("nequip_aoti_outputs"),
-        "pair_style": deploy.get("pair_style"),
+        "pair_style": None,
         "versions": deploy.get("versions", {}),
         "source": deploy.get("source"),
         "element_transfer": json.loads(metadata.get(PROVENANCE_KEY, "null")),

@@ -1,13 +1,18 @@
 """How a deployed file is used: the lines for LAMMPS and ASE, and a complete LAMMPS input to start from."""
 
 import os
+import re
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import ase.io
+import numpy as np
 from ase import Atoms
 from ase.data import atomic_masses, atomic_numbers
+
+from nequip_elemtransfer.deploy.output import folder_beside, put_in_place, require_writable
 
 # pair_style nequip wants every force on the rank that owns the atom, pair_style allegro sends those on ghosts back
 _NEWTON = {"nequip": "off", "allegro": "on"}
@@ -27,15 +32,27 @@ def usage(info: Mapping[str, Any]) -> str:
             "ASE: NequIPCalculator._from_saved_model, training: nequip.model.ModelFromPackage."
         )
     ase_line = f'NequIPCalculator.from_compiled_model("{file}", device="{info["device"] or "cpu"}")'
-    if "stress" in (info["outputs"] or ""):
+    if info["pair_style"] is None:
         return f"In ASE:\n  from nequip.integrations.ase import NequIPCalculator\n  atoms.calc = {ase_line}"
     lines = [
         "In LAMMPS (LAMMPS type i is the i-th name on the pair_coeff line):",
         *(f"  {line}" for line in _potential_lines(info, file)),
         *(f"  {line}" for line in _mass_lines(info["type_names"])),
-        _RANKS[_pair_style(info)],
+        _RANKS[info["pair_style"]],
     ]
     return "\n".join(lines)
+
+
+def input_files(file: Path, force: bool = False) -> tuple[Path, Path]:
+    """The input and its data file beside it, once it is clear that they may be written.
+
+    Raises:
+        OSError: if not
+    """
+    files = file, file.with_name(f"{file.name}.data")
+    for out in files:
+        require_writable(out, force)
+    return files
 
 
 def write_lammps_input(
@@ -46,7 +63,7 @@ def write_lammps_input(
     Args:
         file: the input; the data file is ``FILE.data`` beside it
         info: metadata of the deployed file
-        atoms: fully periodic
+        atoms: the cell is brought to rest along its periodic directions
         temperature: in K
         force: replace files that exist
 
@@ -57,18 +74,19 @@ def write_lammps_input(
         OSError: if they cannot be written
         ValueError: if the file is not for LAMMPS
     """
-    if info["kind"] == "package" or "stress" in (info["outputs"] or ""):
+    if info["pair_style"] is None:
         raise ValueError(f"{info['file']} is not compiled for LAMMPS: deploy a .nequip.pth, or a .nequip.pt2 for it.")
-    if not file.parent.is_dir():
-        raise FileNotFoundError(f"{file} cannot be written: there is no folder {file.parent}.")
-    data = file.with_name(f"{file.name}.data")
-    for old in (file, data):
-        if old.exists() and not force:
-            raise FileExistsError(f"{old} exists; --force replaces it.")
-    write_data(data, atoms, info["type_names"])
-    model = os.path.relpath(info["file"], file.parent or ".")
-    file.write_text(_input(info, model, file.name, data.name, temperature))
-    return [file, data]
+    files = input_files(file, force)
+    with folder_beside(file) as folder:
+        staged = [folder / out.name for out in files]
+        try:
+            staged[0].write_text(_input(info, atoms, file, temperature))
+            write_data(staged[1], atoms, info["type_names"])
+        except OSError as error:
+            raise OSError(f"{file} and its data file cannot be written: {error.strerror}.") from error
+        for source, out in zip(staged, files):
+            put_in_place(source, out, force)
+    return list(files)
 
 
 def write_data(file: Path, atoms: Atoms, type_names: Sequence[str]) -> None:
@@ -77,21 +95,14 @@ def write_data(file: Path, atoms: Atoms, type_names: Sequence[str]) -> None:
 
 
 def _potential_lines(info: Mapping[str, Any], model: str) -> list[str]:
-    style = _pair_style(info)
+    style = info["pair_style"]
     return [
         "units         metal",
         "atom_style    atomic",
         f"newton        {_NEWTON[style]}",
         f"pair_style    {style}",
-        f"pair_coeff    * * {model} {' '.join(info['type_names'])}",
+        f"pair_coeff    * * {_word(model)} {' '.join(info['type_names'])}",
     ]
-
-
-def _pair_style(info: Mapping[str, Any]) -> str:
-    """The recorded pair style; for a file of ``nequip-compile``, what its inputs say."""
-    if info["inputs"] is not None:
-        return "nequip" if "edge_cell_shift" in info["inputs"] else "allegro"
-    return info["pair_style"] or "nequip"
 
 
 def _mass_lines(type_names: Sequence[str]) -> list[str]:
@@ -103,26 +114,55 @@ def _mass_lines(type_names: Sequence[str]) -> list[str]:
     ]
 
 
-def _input(info: Mapping[str, Any], model: str, name: str, data: str, temperature: float) -> str:
-    units, style, newton, *potential = _potential_lines(info, model)
+def _input(info: Mapping[str, Any], atoms: Atoms, file: Path, temperature: float) -> str:
+    units, style, newton, *potential = _potential_lines(info, os.path.relpath(info["file"], file.parent))
+    name = file.name
     return "\n".join(
         [
             f"# {' '.join(info['type_names'])}: minimise, heat to {temperature:g} K, run NVT (from nequip-deploy)",
-            f"# Run in this folder: lmp -in {name}",
-            f"# {_RANKS[_pair_style(info)]}",
+            f"# Run in this folder: lmp -in {_word(name)}",
+            f"# {_RANKS[info['pair_style']]}",
             "",
             units,
             style,
             newton,
             "boundary      p p p",
-            "box           tilt large",
-            f"read_data     {data}",
+            f"read_data     {_word(name + '.data')}",
             "",
             *potential,
             "",
-            _PROTOCOL.format(temperature=temperature, dump=f"{name}.lammpstrj", types=" ".join(info["type_names"])),
+            *_SETTINGS,
+            "",
+            *_minimisation(atoms),
+            "",
+            _DYNAMICS.format(
+                temperature=temperature, dump=_word(f"{name}.lammpstrj"), types=" ".join(info["type_names"])
+            ),
         ]
     )
+
+
+def _minimisation(atoms: Atoms) -> list[str]:
+    """Bring positions to rest, and the cell along periodic directions; vacuum keeps its size."""
+    minimize = "minimize      0.0 1.0e-3 500 5000"
+    periodic = [axis for axis, is_periodic in zip("xyz", atoms.pbc) if is_periodic]
+    if not periodic:
+        return ["# positions at rest", minimize, "reset_timestep 0"]
+    tilted = not np.allclose(atoms.cell.angles(), 90)
+    tilts = [a + b for a, b in combinations(periodic, 2)] if tilted else []
+    pressures = " ".join(f"{component} 0.0" for component in periodic + tilts)
+    return [
+        "# positions and cell at rest",
+        f"fix           relax all box/relax {pressures} vmax 0.001",
+        minimize,
+        "unfix         relax",
+        "reset_timestep 0",
+    ]
+
+
+def _word(text: str) -> str:
+    """A name as one word of a LAMMPS command."""
+    return text if re.fullmatch(r"[\w./+-]+", text) else f'"{text}"'
 
 
 def _stem(file: str) -> str:
@@ -130,20 +170,15 @@ def _stem(file: str) -> str:
 
 
 # times in ps, lengths in Å, energies in eV, pressures in bar
-_PROTOCOL = """\
-variable      T equal {temperature:g}              # K
-neighbor      1.0 bin
-neigh_modify  delay 0 every 1 check yes
-thermo        50
-thermo_style  custom step temp pe ke etotal press vol
-
-# positions and cell at rest
-fix           relax all box/relax aniso 0.0 vmax 0.001
-minimize      0.0 1.0e-3 500 5000
-unfix         relax
-reset_timestep 0
-
+_SETTINGS = (
+    "neighbor      1.0 bin",
+    "neigh_modify  delay 0 every 1 check yes",
+    "thermo        50",
+    "thermo_style  custom step temp pe ke etotal press vol",
+)
+_DYNAMICS = """\
 # heat in 5 ps
+variable      T equal {temperature:g}              # K
 timestep      0.001
 velocity      all create $(v_T/10) 4928459 mom yes rot yes dist gaussian
 fix           heat all nvt temp $(v_T/10) $T 0.1
@@ -152,7 +187,7 @@ unfix         heat
 
 # NVT for 20 ps
 dump          trajectory all custom 100 {dump} id type element x y z fx fy fz
-dump_modify   trajectory element {types} sort id
+dump_modify   trajectory element {types} sort id format float %.8f
 fix           nvt all nvt temp $T $T 0.1
 run           20000
 """

