@@ -109,10 +109,7 @@ def predict(model: torch.nn.Module, graph: AtomicDataDict.Type) -> Prediction:
     Raises:
         ValueError: if the model computes no forces
     """
-    out = model(graph.copy())
-    if AtomicDataDict.FORCE_KEY not in out:
-        raise ValueError("the model computes no forces (`do_derivatives: false`), which every use of the file needs.")
-    return _prediction(out, graph)
+    return _prediction(model(graph.copy()), graph)
 
 
 def neighbor_list(
@@ -146,6 +143,11 @@ def with_ghost_atoms(graph: AtomicDataDict.Type) -> tuple[AtomicDataDict.Type, t
 
 def _prediction(out: AtomicDataDict.Type, graph: AtomicDataDict.Type, owners: torch.Tensor | None = None) -> Prediction:
     """Read a model's output; energies of images count for nothing, forces on them act on their atoms."""
+    if AtomicDataDict.FORCE_KEY not in out:
+        raise ValueError(
+            "the model computes no forces (`do_derivatives: false`, or the modifier disable_ForceStressOutput), which "
+            "every use of the file needs."
+        )
     n_atoms = len(graph[AtomicDataDict.POSITIONS_KEY])
     energies, forces = out[AtomicDataDict.PER_ATOM_ENERGY_KEY].detach(), out[AtomicDataDict.FORCE_KEY].detach()
     if owners is not None:

@@ -22,7 +22,7 @@ def require_writable(out: Path, force: bool) -> None:
     if not out.parent.is_dir():
         raise FileNotFoundError(f"{out} cannot be written: there is no folder {out.parent}.")
     if not os.access(out.parent, os.W_OK):
-        raise PermissionError(f"{out} cannot be written: Permission denied in the folder {out.parent}.")
+        raise PermissionError(f"{out} cannot be written: the folder {out.parent} is not writable.")
 
 
 @contextmanager

@@ -187,7 +187,7 @@ def test_folder_that_cannot_be_written(ge_run, tmp_path, capsys, monkeypatch):
             raise PermissionError(13, "Permission denied")
 
         monkeypatch.setattr(output.tempfile, "mkdtemp", mkdtemp)
-    assert "Permission denied" in refused(capsys, "build", "--train-dir", ge_run, folder / "ge.nequip.pth")
+    assert "cannot be written: " in refused(capsys, "build", "--train-dir", ge_run, folder / "ge.nequip.pth")
     assert list(folder.iterdir()) == []
 
 
@@ -262,6 +262,12 @@ def test_unknown_modifier(ge_run, tmp_path, capsys, in_process):
         capsys, "build", "--train-dir", ge_run, tmp_path / "ge.nequip.pth", "--modifiers", "enable_OpenEquivarianc"
     )
     assert "did you mean 'enable_OpenEquivariance'" in error
+
+
+def test_model_without_forces(ge_run, tmp_path, capsys, in_process):
+    build = ["build", "--train-dir", ge_run, tmp_path / "ge.nequip.pth"]
+    assert "computes no forces" in refused(capsys, *build, "--modifiers", "disable_ForceStressOutput")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_interrupted(ge_run, tmp_path, monkeypatch):
