@@ -24,8 +24,6 @@ from nequip.utils.global_state import TF32_KEY
 from nequip_elemtransfer.deploy.info import DEPLOY_KEY, PROVENANCE_KEY
 from nequip_elemtransfer.deploy.trained import TrainedModel
 
-TARGETS = ("pair_nequip", "pair_allegro", "ase")
-
 # installing any of these gives AOTInductor what it looks for
 _COMPILER_ADVICE = (
     "install one (Debian, Ubuntu: `apt install g++`; Fedora: `dnf install gcc-c++`; conda: `conda install -c "

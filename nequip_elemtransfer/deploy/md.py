@@ -23,8 +23,6 @@ from nequip_elemtransfer.deploy.deployed import DeployedModel
 from nequip_elemtransfer.deploy.errors import one_line
 from nequip_elemtransfer.deploy.lammps_input import write_data
 
-ENSEMBLES = ("nve", "nvt")
-
 # LAMMPS's names of what is printed: ps, K, eV, bar
 COLUMNS = ("step", "temp", "pe", "ke", "econserve", "press")
 _HEADER = "    step      T (K)   potential (eV)   kinetic (eV)  conserved (eV)   pressure (bar)"

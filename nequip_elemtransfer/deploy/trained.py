@@ -74,7 +74,7 @@ def modified(path: Path, modifiers: Sequence[str]) -> GraphModel:
         ValueError: if the model has no such modifier, or it cannot be applied here
     """
     model = _load(path)
-    available = [name for name, function in get_all_modifiers(model).items()]
+    available = list(get_all_modifiers(model))
     for modifier in modifiers:
         if modifier not in available:
             raise ValueError(f"the model has no modifier {modifier!r}{suggest(modifier, available)}.")
