@@ -2,10 +2,16 @@
 
 import hashlib
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
+from pathlib import Path
 from typing import Any
 
+import torch
+import yaml
+from hydra.core.hydra_config import HydraConfig
 from lightning.pytorch.utilities.seed import isolate_rng
 from nequip.utils.logger import RankedLogger
 from omegaconf import DictConfig, OmegaConf
@@ -58,7 +64,8 @@ def _once(root: DictConfig, name: str, compute: Callable[[], Any]) -> Any:
     key = name + hashlib.sha256(json.dumps(OmegaConf.to_container(root), default=str).encode()).hexdigest()
     if key not in _results:
         try:
-            _results[key] = compute()
+            with _reproducible():
+                _results[key] = compute()
         except Exception as error:
             # Hydra resolves once more than it reports; a failed transfer is not computed again
             _results[key] = error
@@ -67,9 +74,43 @@ def _once(root: DictConfig, name: str, compute: Callable[[], Any]) -> Any:
     return _results[key]
 
 
+@contextmanager
+def _reproducible() -> Iterator[None]:
+    """The same numbers in each process of a training: sums in one order, and no random state taken or left.
+
+    Each rank of a data-parallel training makes its own start, and NequIP's strategy does not compare them. On several
+    threads PyTorch adds up forces in an order that changes from run to run.
+    """
+    enabled = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    try:
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        with isolate_rng():
+            yield
+    finally:
+        torch.use_deterministic_algorithms(enabled, warn_only=warn_only)
+
+
 def _config(root: DictConfig) -> TransferConfig:
+    _refuse_types_named_twice()
     key = root.element_transfer
     return TransferConfig.from_mapping(OmegaConf.to_container(key, resolve=True) if OmegaConf.is_config(key) else key)
+
+
+def _refuse_types_named_twice() -> None:
+    """In a file, OmegaConf refuses them; of an override on the command line, Hydra keeps the last and says nothing."""
+    if not HydraConfig.initialized():
+        return
+    for override in HydraConfig.get().overrides.task:
+        name, _, value = override.lstrip("+").partition("=")
+        if name.split(".")[0] != "element_transfer" or "{" not in value:
+            continue
+        try:
+            OmegaConf.create(re.sub(r":(?=\S)", ": ", value))  # Hydra takes {Ge:Si}, which YAML reads as one word
+        except yaml.constructor.ConstructorError as error:
+            raise ValueError(f"the override {override!r} names a type twice ({error.problem}): keep one.") from error
+        except yaml.YAMLError:
+            continue  # Hydra's own syntax, which it has understood
 
 
 def _transfer(root: DictConfig) -> Transfer:
@@ -89,20 +130,23 @@ def _new_transfer(root: DictConfig) -> Transfer:
         finally:
             _provisional_r_max.reset(token)
 
-    with isolate_rng():
-        return Transfer(config, load_source(config.source, config.sha256), load_frames)
+    return Transfer(config, load_source(config.source, config.sha256), load_frames)
 
 
 def _model(root: DictConfig) -> dict[str, Any]:
     transfer = _transfer(root)
-    with isolate_rng():
-        result = transfer.run()
+    result = transfer.run()
     hand_over(result.provenance["weights"], result.state)
     logger.info(receipt(result.provenance))
     return {"_target_": TRANSFERRED_MODEL, "architecture": result.architecture, "provenance": result.provenance}
 
 
 def _of_checkpoint(path: str) -> dict[str, Any]:
+    if not Path(path).is_file():
+        raise FileNotFoundError(
+            f"`ckpt_path` is {path!r}, which is not a file: give the checkpoint to continue from "
+            f"(relative paths start from {Path.cwd()}), or leave `ckpt_path` out to start anew."
+        )
     model = read_checkpoint(path)["hyper_parameters"].get("model")
     architecture = read_configuration(model, path).architecture
     return {
