@@ -39,7 +39,7 @@ def check(architecture: Architecture) -> None:
             f"{architecture.get('_target_')!r} is not a NequIP model builder: "
             "known are nequip.model.NequIPGNNModel and the builders of the installed NequIP extensions."
         )
-    for value in _nested({k: v for k, v in architecture.items() if k != "_target_"}):
+    for value in nested({k: v for k, v in architecture.items() if k != "_target_"}):
         # Hydra resolves these before it builds a part, and `${oc.create:...}` can make a `_target_`
         if isinstance(value, str) and "${" in value:
             raise ValueError(f"the model's configuration holds {value!r}: only plain values are used.")
@@ -147,20 +147,25 @@ def evaluation_mode(model: GraphModel) -> Iterator[GraphModel]:
         model.train(training)
 
 
-def _check_part(name: Any) -> None:
-    part = locate(name)
-    is_module = inspect.isclass(part) and issubclass(part, torch.nn.Module)
-    is_factory = inspect.isfunction(part) and "type_names" in inspect.signature(part).parameters
-    if not (is_module or is_factory):
-        raise ValueError(f"the model's configuration asks for {name!r}, which is not a part of a model.")
-
-
-def _nested(value: Any) -> Iterator[Any]:
+def nested(value: Any) -> Iterator[Any]:
     """The value and every value inside it."""
     yield value
     inside = value.values() if isinstance(value, Mapping) else value if isinstance(value, (list, tuple)) else ()
     for item in inside:
-        yield from _nested(item)
+        yield from nested(item)
+
+
+def _check_part(name: Any) -> None:
+    part = locate(name)
+    is_module = inspect.isclass(part) and issubclass(part, torch.nn.Module)
+    # such as allegro.nn.TwoBodyBesselScalarEmbed: like the modules, factories of them live in a package's `nn`
+    is_factory = (
+        inspect.isfunction(part)
+        and part.__module__.split(".")[1:2] == ["nn"]
+        and "type_names" in inspect.signature(part).parameters
+    )
+    if not (is_module or is_factory):
+        raise ValueError(f"the model's configuration asks for {name!r}, which is not a part of a model.")
 
 
 def _map_table(value: Any, element_map: ElementMap) -> Any:

@@ -166,7 +166,7 @@ def _setting(name: str, value: Any, words: tuple, number: bool, types: tuple) ->
             raise ValueError(f"`element_transfer.{name}` is {value!r}{suggest(value, kinds)}.")
         return value
     if isinstance(value, Mapping):
-        return {t: _number(name, value[t]) for t in _complete(name, value, types)}
+        return {t: _number(name, value[t], t) for t in _complete(name, value, types)}
     if number and _is_number(value):
         return _number(name, value)
     raise ValueError(f"`element_transfer.{name}` is {value!r}; choices: {', '.join(kinds)}.")
@@ -190,11 +190,12 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool)
 
 
-def _number(name: str, value: Any) -> float:
+def _number(name: str, value: Any, type_name: str | None = None) -> float:
+    found = f"{value!r}" if type_name is None else f"{value!r} for {type_name!r}"
     if not _is_number(value) or not math.isfinite(value):
-        raise ValueError(f"`element_transfer.{name}` needs finite numbers, found {value!r}.")
+        raise ValueError(f"`element_transfer.{name}` needs finite numbers, found {found}.")
     if name != "energy_shifts" and value <= 0:
-        raise ValueError(f"`element_transfer.{name}` must be positive, found {value!r}.")
+        raise ValueError(f"`element_transfer.{name}` must be positive, found {found}.")
     return float(value)
 
 

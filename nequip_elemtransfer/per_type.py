@@ -5,7 +5,7 @@ grows from n² to (n + 1)² over pairs of types. No tensor has to be listed by n
 of NequIP extensions as well, and it works when source and target have equally many types.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from nequip.nn import GraphModel
@@ -15,8 +15,6 @@ from nequip_elemtransfer.element_map import ElementMap
 
 # (axis, 1) for an axis over types, (axis, 2) for one over pairs of types, row-major
 TypeAxes = tuple[tuple[int, int], ...]
-
-_PROBE_TYPE = "Probe"
 
 
 def type_axes(model: GraphModel, architecture: Architecture) -> dict[str, TypeAxes]:
@@ -31,7 +29,7 @@ def type_axes(model: GraphModel, architecture: Architecture) -> dict[str, TypeAx
     """
     types = architecture["type_names"]
     species = (architecture.get("pair_potential") or {}).get("chemical_species")
-    grown = build(retype(architecture, ElementMap.identity(types, species).extended(_PROBE_TYPE)))
+    grown = build(retype(architecture, ElementMap.identity(types, species).extended(_another(types))))
     small, large = dict(named_tensors(model)), dict(named_tensors(grown))
     axes, unknown = {}, sorted(set(small) ^ set(large))
     for name in set(small) & set(large):
@@ -52,6 +50,14 @@ def named_tensors(model: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
     """All parameters and buffers by name, those left out of the state dict too."""
     yield from model.named_parameters()
     yield from model.named_buffers()
+
+
+def _another(types: Sequence[str]) -> str:
+    """A type name that is not among those."""
+    name = "Probe"
+    while name in types:
+        name += "0"
+    return name
 
 
 def _axes(small: torch.Size, large: torch.Size, n: int) -> TypeAxes | None:

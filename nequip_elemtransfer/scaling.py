@@ -93,8 +93,8 @@ def with_lengths(architecture: Architecture, scales: np.ndarray) -> Architecture
         return architecture
     scaled = dict(architecture, r_max=float(architecture["r_max"]) * float(scales.max()))
     if np.ptp(scales) > 1e-9 or architecture.get("per_edge_type_cutoff") is not None:
-        cutoffs = np.minimum(pair_cutoffs(architecture) * scales, scaled["r_max"])
-        scaled["per_edge_type_cutoff"] = pair_table(architecture["type_names"], cutoffs)
+        # none above r_max, not by rounding either: NequIP would refuse it
+        scaled["per_edge_type_cutoff"] = pair_table(architecture["type_names"], pair_cutoffs(architecture) * scales)
     return scaled
 
 

@@ -2,8 +2,10 @@
 
 import hashlib
 import pickle
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from nequip.train import EMALightningModule, NequIPLightningModule, ScheduleFree
 from nequip.train.lightning import _SOLE_MODEL_KEY
 from nequip.utils.dtype import floating_point_tolerance
 from nequip.utils.logger import RankedLogger
+from nequip.utils.model_repository import ModelNotFoundError
 from omegaconf import OmegaConf
 
 from nequip_elemtransfer import architecture as arch
@@ -36,6 +39,15 @@ _LOADERS = {
     "nequip.model.ModelFromCheckpoint": "checkpoint_path",
     "nequip.model.ModelFromPackage": "package_path",
 }
+
+_NEQUIP_NET = "nequip.net:"
+
+# The only functions that may group parameters for the optimizer of a ScheduleFree source.
+_PARAMETER_GROUPS = (
+    "nequip.train.lightning._default_param_group_factory",
+    "nequip.model.MuonParamGroups",
+    "allegro.model.MuonParamGroups",
+)
 
 
 @dataclass(frozen=True)
@@ -102,7 +114,7 @@ def load_source(path: str, sha256: str | None = None) -> SourceModel:
         FileNotFoundError: if there is no such file
         ValueError: if it holds no model, differs from ``sha256``, or cannot be rebuilt
     """
-    with _get_model_file_path(path) as file:
+    with _local_file(path) as file:
         digest = _checked_digest(path, file, sha256)
         arch.initialize_nequip()
         configuration, reference = _package(file) if _is_package(file) else _checkpoint(file)
@@ -165,7 +177,7 @@ def read_configuration(model: Any, path: str | Path) -> Configuration:
         return Configuration(_accepted(model["architecture"], path), (), model["provenance"])
     if target == "nequip.model.modify":
         inner = read_configuration(model["model"], path)
-        return replace(inner, modifiers=(*inner.modifiers, model["modifiers"]))
+        return replace(inner, modifiers=(*inner.modifiers, _modifiers(model.get("modifiers"), path)))
     if target in _LOADERS:
         return _followed(str(model.get(_LOADERS[target])), target, path)
     return Configuration(_accepted(model, path), (), None)
@@ -179,8 +191,9 @@ def existing_file(path: str | Path) -> Path:
     """
     file = Path(path)
     if not file.is_file():
+        problem = "is a folder" if file.is_dir() else "does not exist"
         raise FileNotFoundError(
-            f"source {str(path)!r} does not exist: give the path of a .ckpt file written by `nequip-train`, of a "
+            f"source {str(path)!r} {problem}: give the path of a .ckpt file written by `nequip-train`, of a "
             f".nequip.zip package, or a nequip.net id (relative paths start from {Path.cwd()})."
         )
     return file
@@ -193,6 +206,20 @@ def sha256_of(path: str | Path) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+@contextmanager
+def _local_file(path: str) -> Iterator[Path]:
+    """The file itself, or the one that NequIP has in its cache or fetches."""
+    with ExitStack() as stack:
+        try:
+            file = stack.enter_context(_get_model_file_path(path))
+        except (ModelNotFoundError, OSError, ValueError, AssertionError) as error:
+            raise ValueError(
+                f"source {path!r} cannot be fetched: check the id, nequip.net:group/model:version, and the connection, "
+                f"which NequIP needs for a cached model too; or give a .nequip.zip file. ({_first_line(error)})"
+            ) from error
+        yield file
 
 
 def _checked_digest(path: str, file: Path, expected: str | None) -> str:
@@ -244,6 +271,17 @@ def _release(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
 
 
+def _modifiers(value: Any, path: str | Path) -> list:
+    """The list given to ``nequip.model.modify``, which may stand under the model's name."""
+    modifiers = value.get(_SOLE_MODEL_KEY) if isinstance(value, Mapping) else value
+    if not isinstance(modifiers, list) or not all(isinstance(m, Mapping) and "modifier" in m for m in modifiers):
+        raise ValueError(
+            f"source {str(path)!r} holds modifiers that `nequip.model.modify` does not take, {value!r}: "
+            "a list of `{modifier: name, ...}` is needed."
+        )
+    return modifiers
+
+
 def _accepted(architecture: Mapping, path: str | Path) -> Architecture:
     try:
         arch.check(dict(architecture))
@@ -273,7 +311,13 @@ def _evaluation_model(checkpoint: Mapping, configuration: Configuration, path: s
     for modifiers in configuration.modifiers:
         model = {"_target_": "nequip.model.modify", "model": model, "modifiers": modifiers}
     with arch.override_model_compile_mode("eager"), only_apply_persistent_modifiers(persistent_only=True):
-        module = module_class(model=model, num_datasets={"train": 1, "val": 0, "test": 0}, **options)
+        try:
+            module = module_class(model=model, num_datasets={"train": 1, "val": 0, "test": 0}, **options)
+        except (RuntimeError, TypeError, AttributeError, LookupError, AssertionError) as error:
+            raise ValueError(
+                f"the model in source {str(path)!r} cannot be built from its configuration, modifiers included: was it "
+                f"trained with another version of NequIP or of an extension? ({_first_line(error)})"
+            ) from error
     try:
         module.load_state_dict(state)
     except RuntimeError as error:
@@ -297,17 +341,27 @@ def _training_module(checkpoint: Mapping) -> tuple[type[NequIPLightningModule], 
             )
         return EMALightningModule, {"ema_decay": ema["decay"]}
     if issubclass(saved, ScheduleFreeLightningModule):
-        optimizer = hyper["optimizer"]
-        if not str(optimizer["_target_"]).startswith("schedulefree."):
-            raise ValueError(f"the optimizer {optimizer['_target_']!r} is not one of the schedulefree package.")
-        # NequIP would have Hydra call the `_target_` in them
-        if optimizer.get("param_groups") is not None:
-            raise ValueError(
-                "a source trained with ScheduleFree is read only if its optimizer has no `param_groups`, found "
-                f"{optimizer['param_groups']!r}."
-            )
-        return ScheduleFreeLightningModule, {"optimizer": optimizer}
+        return ScheduleFreeLightningModule, {"optimizer": _schedule_free(hyper["optimizer"])}
     return NequIPLightningModule, {}
+
+
+def _schedule_free(optimizer: Mapping) -> Mapping:
+    """A checkpoint's optimizer, which NequIP builds to evaluate; it has Hydra call what the parameter groups name."""
+    if not str(optimizer["_target_"]).startswith("schedulefree."):
+        raise ValueError(f"the optimizer {optimizer['_target_']!r} is not one of the schedulefree package.")
+    groups = optimizer.get("param_groups")
+    if groups is not None:
+        calls = [item["_target_"] for item in arch.nested(groups) if isinstance(item, Mapping) and "_target_" in item]
+        hidden = [item for item in arch.nested(groups) if isinstance(item, str) and "${" in item]
+        if hidden or len(calls) != 1 or calls[0] not in _PARAMETER_GROUPS:
+            raise ValueError(
+                f"the `param_groups` of a source trained with ScheduleFree may call one of "
+                f"{', '.join(_PARAMETER_GROUPS)} and nothing else, found {groups!r}: package the model with "
+                "`nequip-package` and use the package as the source."
+            )
+    if find_spec("schedulefree") is None:
+        raise ValueError("a source trained with ScheduleFree needs the schedulefree package: pip install schedulefree.")
+    return optimizer
 
 
 def _prove_round_trip(source: SourceModel, reference: GraphModel) -> None:

@@ -1,7 +1,7 @@
 """Options of an architecture that training or a modifier may have changed, read back from the built model.
 
-Energy scales and shifts and Lennard-Jones parameters are numbers in the configuration and tensors in the model. They
-are carried through the configuration, so that it says the truth about the target model.
+Energy scales and shifts and Lennard-Jones parameters are numbers in the configuration and tensors in the model; whether
+there are forces is a switch. They are carried through the configuration, so that it says the truth about the target.
 """
 
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ import torch
 
 from nequip_elemtransfer.architecture import Architecture
 
-_ENERGIES, _LENNARD_JONES = "PerTypeScaleShift", "LennardJones"
+_ENERGIES, _LENNARD_JONES, _DERIVATIVES = "PerTypeScaleShift", "LennardJones", "ForceStressOutput"
 
 
 def with_trained_options(architecture: Architecture, model: torch.nn.Module) -> Architecture:
@@ -35,6 +35,9 @@ def with_trained_options(architecture: Architecture, model: torch.nn.Module) -> 
         updated["pair_potential"] = dict(updated["pair_potential"]) | {
             name: (tensor.triu() + tensor.triu(1).T).tolist() for name, tensor in upper.items() if tensor.numel()
         }
+    for module in _modules(model, _DERIVATIVES):
+        if module.do_derivatives != updated.get("do_derivatives", True):  # a modifier switched them on or off
+            updated["do_derivatives"] = module.do_derivatives
     return updated
 
 

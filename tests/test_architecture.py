@@ -110,6 +110,17 @@ def test_builders_of_allegro_are_accepted(allegro_architecture, embedding):
     arch.check(architecture | {"_target_": "allegro.model.allegro_models.FullAllegroModel"})
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["nequip.model.NequIPGNNModel", "nequip.model.pair_potential.ZBLPairPotential", "allegro.model.AllegroModel"],
+)
+def test_model_builder_is_not_a_part(nequip_architecture, name):
+    """It takes `type_names` as the factories of parts do, which live in a package's `nn`."""
+    if name.startswith("allegro"):
+        pytest.importorskip("allegro")
+    assert name in refusal(nequip_architecture("Si", pair_potential={"_target_": name, "r_max": 3.0}))
+
+
 def test_build_leaves_its_argument_and_the_random_state_alone(nequip_architecture):
     arch.initialize_nequip()  # which seeds
     architecture = nequip_architecture("Si", compile_mode="compile")

@@ -203,7 +203,8 @@ def test_one_shift_for_all_types_is_refused():
 @pytest.mark.parametrize("per_type", [False, True])
 def test_scales_are_positive(setting, value, per_type):
     message = message_of(MINIMAL | {setting: {"Ge": value} if per_type else value})
-    assert f"`element_transfer.{setting}` must be positive, found {value!r}" in message
+    whose = " for 'Ge'" if per_type else ""
+    assert f"`element_transfer.{setting}` must be positive, found {value!r}{whose}." in message
 
 
 def test_shifts_may_be_zero_or_negative():
@@ -225,9 +226,9 @@ def test_shifts_may_be_zero_or_negative():
     ],
 )
 def test_numbers_are_finite_numbers(setting, value):
-    found = value["Ge"] if isinstance(value, dict) else value
+    found = f"{value['Ge']!r} for 'Ge'" if isinstance(value, dict) else f"{value!r}"
     message = message_of(MINIMAL | {setting: value})
-    assert f"`element_transfer.{setting}` needs finite numbers, found {found!r}" in message
+    assert f"`element_transfer.{setting}` needs finite numbers, found {found}." in message
 
 
 @pytest.mark.parametrize("setting", ["length_scale", "energy_scale", "energy_shifts"])

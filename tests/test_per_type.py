@@ -98,6 +98,12 @@ def test_named_tensors_include_those_left_out_of_the_state_dict(nequip_architect
     assert set(model.state_dict()) < set(names) and len(set(names)) == len(names)
 
 
+def test_type_that_is_called_as_the_one_we_add(nequip_architecture, build):
+    """A type may have any name."""
+    types = ("Probe", "Si", "Probe0")
+    assert found(build, nequip_architecture(*types)) == found(build, nequip_architecture(*TYPES))
+
+
 # ---- the models of a made-up NequIP extension
 
 

@@ -1,5 +1,7 @@
 """What a source file may make this process do; the files users have are in ``training/test_sources.py``."""
 
+import json
+
 import pytest
 import torch
 
@@ -25,13 +27,24 @@ def checkpoint(nequip_architecture, build):
     return make
 
 
-def test_optimizer_of_schedule_free_calls_nothing(checkpoint, tmp_path):
+@pytest.mark.parametrize(
+    "groups",
+    [
+        {"_target_": "os.mkdir", "path": "{}"},
+        {"_target_": "nequip.model.modify", "x": {"_target_": "os.mkdir", "path": "{}"}},
+        {"_target_": "nequip.model.MuonParamGroups", "adam": {}, "muon": {"_target_": "os.mkdir", "path": "{}"}},
+        {"_target_": "nequip.model.MuonParamGroups", "adam": {}, "muon": "${oc.create:{_target_: os.mkdir}}"},
+        {"x": [{"_target_": "os.mkdir", "path": "{}"}]},
+        [{"lr": 0.1}],
+    ],
+)
+def test_optimizer_of_schedule_free_calls_only_functions_that_group_parameters(checkpoint, tmp_path, groups):
     """NequIP needs that optimizer to evaluate, and has Hydra call what its parameter groups name."""
     marker = tmp_path / "ran"
-    call = {"_target_": "nequip.model.modify", "x": {"_target_": "os.mkdir", "path": str(marker)}}
+    call = json.loads(json.dumps(groups).replace('"{}"', json.dumps(str(marker))))
     optimizer = {"_target_": "schedulefree.AdamWScheduleFree", "lr": 0.001, "param_groups": call}
     path = checkpoint(tmp_path / "evil.ckpt", "nequip.train.ScheduleFreeLightningModule", optimizer)
-    with pytest.raises(ValueError, match="only if its optimizer has no `param_groups`"):
+    with pytest.raises(ValueError, match="`param_groups` .* may call one of .*MuonParamGroups and nothing else"):
         load_source(path)
     assert not marker.exists()
 
@@ -56,3 +69,24 @@ def test_optimizer_of_other_training_modules_is_not_looked_at(checkpoint, tmp_pa
     path = checkpoint(tmp_path / "si.ckpt", "nequip.train.NequIPLightningModule", optimizer)
     assert load_source(path).r_max == 4.0
     assert not marker.exists()
+
+
+def test_folder_is_not_a_source(tmp_path):
+    with pytest.raises(FileNotFoundError, match=f"source '{tmp_path}' is a folder: give the path of a .ckpt file"):
+        load_source(str(tmp_path))
+
+
+@pytest.mark.parametrize("trained_with", [True, False])
+def test_derivatives_switched_by_a_modifier(checkpoint, nequip_architecture, tmp_path, trained_with):
+    """The target has forces if and only if the trained model had."""
+    path = checkpoint(tmp_path / "si.ckpt", "nequip.train.NequIPLightningModule", {})
+    saved = torch.load(path, weights_only=True)
+    saved["hyper_parameters"]["model"] = {
+        "_target_": "nequip.model.modify",
+        "modifiers": [{"modifier": f"{'enable' if trained_with else 'disable'}_ForceStressOutput"}],
+        "model": nequip_architecture("Si", do_derivatives=not trained_with),
+    }
+    torch.save(saved, path)
+    source = load_source(path)
+    assert source.architecture["do_derivatives"] is trained_with
+    assert source.build().model.do_derivatives is trained_with

@@ -2,7 +2,7 @@
 
 import ase.io
 import pytest
-from real_runs import LATTICE, MODEL, structures, train, training_config
+from real_runs import LATTICE, MODEL, package, structures, train, training_config
 
 
 @pytest.fixture(scope="session")
@@ -21,3 +21,9 @@ def source(data, tmp_path_factory):
     folder = tmp_path_factory.mktemp("si")
     train(folder, training_config(data, "Si", MODEL))
     return folder / "out" / "best.ckpt"
+
+
+@pytest.fixture(scope="session")
+def source_package(source):
+    """The same model, packaged."""
+    return package(source, source.parent / "si.nequip.zip")

@@ -96,7 +96,7 @@ def transfer_config(data, source, **key):
     config = training_config(
         data, "Ge", "${element_transfer:model}", "${element_transfer:type_names}", "${element_transfer:r_max}"
     )
-    return {"element_transfer": {"source": str(source), "elements": {"Ge": "Si"}, **key}, **config}
+    return {"element_transfer": {"source": str(source), "elements": {"Ge": "Si"}} | key, **config}
 
 
 def train(folder: Path, config: dict, *overrides: str, check: bool = True) -> subprocess.CompletedProcess:
@@ -105,6 +105,12 @@ def train(folder: Path, config: dict, *overrides: str, check: bool = True) -> su
     (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
     command = [script("nequip-train"), "-cp", str(folder), "-cn", "config", f"hydra.run.dir={folder}/out", *overrides]
     return run(command, folder, check)
+
+
+def package(checkpoint: Path, path: Path) -> Path:
+    """Run ``nequip-package build``."""
+    run([script("nequip-package"), "build", checkpoint, path], path.parent)
+    return path
 
 
 def run(command: list, cwd: Path, check: bool = True) -> subprocess.CompletedProcess:

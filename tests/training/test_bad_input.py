@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 from omegaconf import OmegaConf
-from real_runs import MODEL, structures, train, training_config, transfer_config
+from real_runs import MODEL, run, script, structures, train, training_config, transfer_config
 
 from nequip_elemtransfer.resolvers import look_up
 
@@ -26,6 +26,59 @@ def with_frames(data, tmp_path, frames):
 def test_missing_source(data, tmp_path):
     with pytest.raises(FileNotFoundError, match="none.ckpt.*does not exist.*nequip-train"):
         resolve(transfer_config(data, tmp_path / "none.ckpt"))
+
+
+def test_source_that_is_a_folder(data, source):
+    with pytest.raises(FileNotFoundError, match="source .* is a folder: give the path of a .ckpt file"):
+        resolve(transfer_config(data, source.parent))
+
+
+def test_missing_checkpoint_to_continue_from(data, source, tmp_path):
+    """It is not the source that is missing."""
+    config = transfer_config(data, source) | {"ckpt_path": str(tmp_path / "last.ckpt")}
+    for name in ("type_names", "r_max", "model"):
+        with pytest.raises(FileNotFoundError, match="`ckpt_path` is '.*last.ckpt', which is not a file: give"):
+            resolve(config, name)
+
+
+@pytest.mark.parametrize(
+    ("elements", "message"),
+    [
+        ({"Ge": {"Si": 0.5, "Sn": 0.5}}, "starts 'Ge' from 'Sn', which is not a type of the source.*Choices: Si, auto"),
+        ({"Ge": {"Si": 0.7, "C": 0.2}}, r"blend for 'Ge' .* sum to 0.9: weights must sum to 1, as in {Si: 0.5"),
+        ({"Ge": {"Si": 1.5, "C": -0.5}}, "blend for 'Ge' .* gives 'Si' the weight 1.5: weights are numbers from 0"),
+        ({"bulk": "auto"}, "`elements: {bulk: auto}` needs chemical elements: the target is 'bulk' and .*types are Si"),
+    ],
+)
+def test_maps_that_cannot_be(data, source, elements, message):
+    with pytest.raises(ValueError, match=message):
+        resolve(transfer_config(data, source, elements=elements))
+
+
+def test_auto_with_no_element_in_the_source(data, source, tmp_path):
+    checkpoint = torch.load(source, weights_only=True)
+    checkpoint["hyper_parameters"]["model"]["type_names"] = ["bulk"]
+    torch.save(checkpoint, tmp_path / "bulk.ckpt")
+    with pytest.raises(ValueError, match="the target is 'Ge' and the source's types are bulk. Name a source type, or"):
+        resolve(transfer_config(data, tmp_path / "bulk.ckpt", elements={"Ge": "auto"}))
+
+
+def test_type_named_twice_in_the_config(data, source, tmp_path):
+    """OmegaConf's own sentence, with the line; nothing of ours has run by then."""
+    config = tmp_path / "twice.yaml"
+    config.write_text(f"element_transfer:\n  source: {source}\n  elements: {{Ge: Si, Ge: Sn}}\n")
+    command = [script("nequip-train"), "-cp", tmp_path, "-cn", "twice"]
+    done = run(command, tmp_path, check=False)
+    assert done.returncode != 0
+    assert "found duplicate key Ge" in done.stderr and "twice.yaml" in done.stderr and "line 3" in done.stderr
+
+
+def test_type_named_twice_on_the_command_line(data, source, tmp_path):
+    """Hydra would keep the last."""
+    override = "element_transfer.elements={Ge:Sn,Ge:Si}"
+    done = train(tmp_path, transfer_config(data, source), override, check=False)
+    assert done.returncode != 0
+    assert f"the override '{override}' names a type twice (found duplicate key Ge): keep one." in done.stderr
 
 
 @pytest.mark.parametrize(

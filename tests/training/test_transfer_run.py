@@ -6,6 +6,7 @@ import zipfile
 import ase.io
 import numpy as np
 import pytest
+import real_runs
 import torch
 from nequip.integrations.ase import NequIPCalculator
 from omegaconf import OmegaConf
@@ -34,10 +35,7 @@ def checkpoint(ran):
 
 @pytest.fixture(scope="module")
 def package(ran):
-    folder, _ = ran
-    path = folder / "ge.nequip.zip"
-    run([script("nequip-package"), "build", folder / "out" / "best.ckpt", path], folder)
-    return path
+    return real_runs.package(ran[0] / "out" / "best.ckpt", ran[0] / "ge.nequip.zip")
 
 
 def test_config_in_the_checkpoint_is_plain_and_complete(checkpoint):
@@ -148,6 +146,26 @@ def test_package_is_stock_and_runs_in_ase(ran, package):
     assert _energy(from_package.get_property, atoms) == pytest.approx(expected, abs=1e-6)
     np.testing.assert_allclose(_forces(from_package.get_property, atoms), forces, atol=1e-6)
     assert all(torch.isfinite(p).all() for p in model.parameters())
+
+
+def test_package_is_as_good_a_source_as_its_checkpoint(data, ran, package):
+    """Bitwise, and neither needs the first source."""
+    from nequip_elemtransfer.resolvers import look_up
+
+    checkpoint = ran[0] / "out" / "best.ckpt"
+    assert load_source(str(package)).provenance == load_source(str(checkpoint)).provenance
+    first, second = (
+        look_up("model", OmegaConf.create(transfer_config(data, path, elements={"Ge": "Ge"})))
+        for path in (checkpoint, package)
+    )
+    assert first["architecture"] == second["architecture"]
+    assert first["provenance"]["weights"] == second["provenance"]["weights"]
+
+
+def test_log_says_how_well_the_source_was_rebuilt(ran):
+    logged = re.search(r"Rebuilt source differs from the loaded one by at most (\S+) \(tolerance (\S+)\)\.", ran[1])
+    difference, tolerance = map(float, logged.groups())
+    assert 0 <= difference <= tolerance == 5e-5  # NequIP's tolerance for float32
 
 
 def test_without_handed_over_weights_every_parameter_is_nan(checkpoint, monkeypatch):
