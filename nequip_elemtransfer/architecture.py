@@ -4,7 +4,7 @@ An architecture is what a checkpoint stores: ``{_target_: nequip.model.NequIPGNN
 """
 
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -62,7 +62,9 @@ def build_as_configured(architecture: Architecture) -> GraphModel:
     check(architecture)
     initialize_nequip()
     options = dict(architecture)
-    return locate(options.pop("_target_"))(**options)
+    builder = locate(options.pop("_target_"))
+    _require_options(builder, options, architecture["_target_"])
+    return builder(**options)
 
 
 def initialize_nequip() -> None:
@@ -153,6 +155,20 @@ def nested(value: Any) -> Iterator[Any]:
     inside = value.values() if isinstance(value, Mapping) else value if isinstance(value, (list, tuple)) else ()
     for item in inside:
         yield from nested(item)
+
+
+def _require_options(builder: Callable, options: Mapping, name: str) -> None:
+    """A transfer says in options what a source may have left to the defaults; an extension may not have them."""
+    parameters = inspect.signature(builder).parameters  # of what NequIP's `model_builder` decorates
+    if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
+        return
+    unknown = set(options) - set(parameters) - {"seed", "model_dtype", "compile_mode"}
+    if unknown:
+        raise ValueError(
+            f"{name} does not take {', '.join(sorted(unknown))}: a transfer needs a model with "
+            "`per_type_energy_scales`, `per_type_energy_shifts` and, where `length_scale` differs between types, "
+            "`per_edge_type_cutoff`; for want of the last, use `length_scale: none` or one number for every type."
+        )
 
 
 def _check_part(name: Any) -> None:

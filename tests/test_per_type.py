@@ -186,6 +186,12 @@ def test_extension_with_tensors_named_by_type_is_refused(extension):
         type_axes(arch.build(architecture), architecture)
 
 
+def test_extension_without_an_option_the_transfer_needs(extension):
+    architecture = extension(TYPES, tensor="per_type", per_edge_type_cutoff={"H": 2.0})
+    with pytest.raises(ValueError, match="^made_up.MadeUpModel does not take per_edge_type_cutoff: .*`length_scale: n"):
+        arch.build(architecture)
+
+
 def test_extension_that_is_not_installed_is_refused(extension, monkeypatch):
     architecture = extension(TYPES, tensor="per_type")
     monkeypatch.setattr(arch, "entry_points", lambda group: [])
