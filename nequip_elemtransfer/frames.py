@@ -97,6 +97,8 @@ def require_edges(frames: Sequence[AtomicDataDict.Type], cutoffs: np.ndarray) ->
         found, needed = _edge_lengths(frame, cutoffs), _edge_lengths(with_neighbors(frame, cutoffs.max()), cutoffs)
         if len(found) < len(needed):
             reach = f"none beyond {found.max():.3f} Å" if len(found) else "none at all"
+            if cutoffs.max() > (half := _smallest_height(frame) / 2):
+                reach += f"; half the smallest cell height is {half:.3f} Å, so a neighbour counts in several images"
             raise ValueError(
                 f"the data's neighbour lists lack {len(needed) - len(found)} edges that a model with "
                 f"r_max = {cutoffs.max():.3f} Å needs ({reach}): "
@@ -164,6 +166,18 @@ def _species(dataset: torch.utils.data.Dataset, index: int) -> str:
         return "several elements"
     raw = dataset._get_data_list([index])[0]
     return ", ".join(chemical_symbols[z] for z in sorted(set(raw[AtomicDataDict.ATOMIC_NUMBERS_KEY].tolist())))
+
+
+def _smallest_height(frame: AtomicDataDict.Type) -> float:
+    """Smallest distance in Å between opposite faces of the cell along its periodic directions, infinite without any."""
+    if AtomicDataDict.CELL_KEY not in frame or AtomicDataDict.PBC_KEY not in frame:
+        return float("inf")
+    cell, periodic = frame[AtomicDataDict.CELL_KEY].reshape(3, 3), frame[AtomicDataDict.PBC_KEY].reshape(3)
+    if not periodic.any():
+        return float("inf")
+    # rows of the inverse's transpose are normal to the faces, of length one over the height
+    heights = 1 / torch.linalg.norm(torch.linalg.inv(cell).T, dim=1)
+    return float(heights[periodic].min())
 
 
 def _edge_lengths(frame: AtomicDataDict.Type, cutoffs: np.ndarray) -> np.ndarray:
