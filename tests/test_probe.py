@@ -25,6 +25,16 @@ def test_every_pair_of_types_and_more_than_two_neighbours_are_probed():
     assert data[AtomicDataDict.NUM_NODES_KEY].item() == len(types) == len(data[AtomicDataDict.POSITIONS_KEY])
 
 
+def test_many_types_are_probed_without_all_of_their_pairs():
+    """Each type in a tetrahedron, in a dimer of its own and with others; 4005 dimers of 89 types would be too many."""
+    data = probe_cluster({"type_names": [f"T{i}" for i in range(89)], "r_max": 5.0})
+    types = data[AtomicDataDict.ATOM_TYPE_KEY].numpy()
+    center, neighbor = data[AtomicDataDict.EDGE_INDEX_KEY].numpy()
+    pairs = {(types[i], types[j]) for i, j in zip(center, neighbor)}
+    assert all((t, t) in pairs and len({u for s, u in pairs if s == t}) == 5 for t in range(89))
+    assert set(types[np.bincount(center) == 3]) == set(range(89)) and len(center) < 2000
+
+
 def test_clusters_are_similar_pair_by_pair():
     """Edge lengths over the cutoff of the cluster's pair do not depend on the cutoffs, and lie inside them."""
     unit = edge_lengths(probe_cluster({"type_names": ["Si", "Ge"], "r_max": 1.0}))
