@@ -1,0 +1,1 @@
+"""What a transfer will do, before any training: the command ``nequip-elemtransfer plan``."""
