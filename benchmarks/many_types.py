@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("--types", nargs="+", type=int, default=[1, 10, 89])
     parser.add_argument("--layers", nargs="+", type=int, default=[2, 6])
     args = parser.parse_args()
-    print(f"{'types':>5} {'layers':>6}  {'job':<10} {'parameters':>10} {'build (s)':>9} {'transfer (s)':>12} {'peak (GB)':>9}")
+    print("types layers  job        parameters build (s) transfer (s) peak (GB)")
     context = multiprocessing.get_context("spawn")
     for layers in args.layers:
         for types in args.types:

@@ -6,7 +6,7 @@ that imports what it needs and calls it, so that ``--help`` stays fast.
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +21,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_inspect(commands)
+    _add_plan(commands)
     _add_data(commands)
+    _add_study(commands)
     args = parser.parse_args(argv)
     try:
         args.run(args)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ModuleNotFoundError) as error:
         print(f"nequip-elemtransfer: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("nequip-elemtransfer: stopped.", file=sys.stderr)
+        return 130
     return 0
 
 
@@ -42,6 +47,105 @@ def _run_inspect(args: argparse.Namespace) -> None:
     from nequip_elemtransfer.source import load_source
 
     print(describe(load_source(args.source)))
+
+
+def _add_plan(commands) -> None:
+    plan = commands.add_parser(
+        "plan",
+        help="say before any training what a transfer will do",
+        description="Say before any training what a transfer from SOURCE to the structures in DATA will do, and write "
+        "a config that carries it out.",
+    )
+    plan.add_argument("source", help=".ckpt or .nequip.zip file, or nequip.net:group/model:version")
+    plan.add_argument("data", help="labelled structures of the target, in any format that ASE reads")
+    plan.add_argument(
+        "--elements",
+        nargs="+",
+        default=[],
+        metavar="TARGET=START",
+        help="where target types start, as in Ge=Si, Ge=Si:0.5,Sn:0.5 or Ge=auto; a start is proposed for the rest",
+    )
+    plan.add_argument(
+        "--chemical-species", nargs="+", default=[], metavar="TYPE=ELEMENT", help="types not named after their element"
+    )
+    plan.add_argument("--source-data", metavar="FILE", help="structures the source was trained on")
+    plan.add_argument(
+        "--lattice-ratio",
+        type=float,
+        metavar="X",
+        help="target's lattice constant over the source's, to compare λ with",
+    )
+    plan.add_argument("--out", type=Path, metavar="DIR", help="folder for train.yaml, report.html and report.json")
+    plan.add_argument("--fit", action="store_true", help="train.yaml fits λ, α and μ again")
+    plan.add_argument("--force", action="store_true", help="replace files that exist")
+    plan.add_argument(
+        "--max-structures",
+        type=int,
+        default=60,
+        metavar="N",
+        help="run at most N structures, evenly spaced, through the model (default: 60)",
+    )
+    plan.add_argument("--seed", type=int, default=0, help="of the parts that are held out (default: 0)")
+    plan.set_defaults(run=_run_plan)
+
+
+def _run_plan(args: argparse.Namespace) -> None:
+    from nequip_elemtransfer.plan.environments import import_extra
+
+    for module in ("sklearn", "dscribe", "matplotlib", "jinja2"):
+        import_extra(module)
+    from nequip_elemtransfer.plan import planning, write
+    from nequip_elemtransfer.plan.summary import summary
+
+    if args.out is not None:
+        write.check_folder(args.out, force=args.force)
+    plan = planning.plan(
+        args.source,
+        args.data,
+        elements=_pairs("--elements", args.elements, _start),
+        chemical_species=_pairs("--chemical-species", args.chemical_species, str),
+        source_data=args.source_data,
+        lattice_ratio=args.lattice_ratio,
+        max_structures=args.max_structures,
+        seed=args.seed,
+        progress=True,
+    )
+    print(summary(plan))
+    if args.out is not None:
+        write.write_plan(plan, args.out, fit=args.fit, force=args.force)
+        print(f"\nWrote train.yaml, report.json and report.html to {args.out}. Train with")
+        print(f"  nequip-train -cp {args.out.resolve()} -cn train")
+
+
+def _pairs(option: str, items: Sequence[str], parse: Callable[[str], Any]) -> dict[str, Any]:
+    """``["Ge=Si", ...]`` as a dict.
+
+    Raises:
+        ValueError: if an item has no ``=``, or a name comes twice
+    """
+    found: dict[str, Any] = {}
+    for item in items:
+        name, equals, value = item.partition("=")
+        if not (name and equals and value):
+            raise ValueError(f"{option} takes pairs such as Ge=Si, found {item!r}.")
+        if name in found:
+            raise ValueError(f"{option} names {name!r} twice: give each type once.")
+        found[name] = parse(value)
+    return found
+
+
+def _start(text: str) -> str | dict[str, float]:
+    """``Si``, or ``Si:0.5,Sn:0.5`` as weights."""
+    if ":" not in text:
+        return text
+    weights = {}
+    for part in text.split(","):
+        name, _, weight = part.partition(":")
+        try:
+            weights[name] = float(weight)
+        except ValueError:
+            raise ValueError(f"a blend is written as Si:0.5,Sn:0.5, found {text!r}.") from None
+    return weights
 
 
 def _add_data(commands) -> None:
@@ -168,6 +272,46 @@ def _run_mlearn(args: argparse.Namespace) -> None:
 
     files = mlearn.prepare(args.out, folder=args.folder, elements=args.elements, **_output(args))
     _print_files(args.out, files)
+
+
+def _add_study(commands) -> None:
+    study = commands.add_parser("study", help="compare starts by a grid of trainings")
+    steps = study.add_subparsers(metavar="STEP", required=True)
+    run = steps.add_parser(
+        "run",
+        help="run the grid of CONFIG and report",
+        description="Run the trainings of the study CONFIG that are not finished yet, and write the report. The same "
+        "command continues a study that was interrupted.",
+    )
+    run.add_argument("config", type=Path, metavar="CONFIG", help="YAML file of a study")
+    run.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the study")
+    run.add_argument("--jobs", type=int, default=1, metavar="N", help="trainings at a time (default: 1)")
+    run.add_argument("--prepare", action="store_true", help="write structures and configs only, for Hydra's launchers")
+    run.set_defaults(run=_run_study)
+    report = steps.add_parser("report", help="write report.html, report.json and PNG files of what is finished")
+    report.add_argument("out", type=Path, metavar="DIR", help="folder of a study")
+    report.set_defaults(run=_report_study)
+
+
+def _run_study(args: argparse.Namespace) -> None:
+    from nequip_elemtransfer.study import study
+
+    if args.prepare:
+        grid = study.prepare(args.config, args.out)
+        print(f"{len(grid.runs)} runs are ready in {args.out}. Run them with\n  {study.multirun_command(args.out)}")
+        return
+    outcome = study.run(args.config, args.out, jobs=args.jobs, progress=True)
+    print(f"{len(outcome.finished)} runs finished, {len(outcome.failed)} failed, {len(outcome.skipped)} without a source")
+    for name in outcome.failed:
+        print(f"  failed: {name} (its log: {args.out / 'runs' / name / 'nequip-train.log'})")
+    _report_study(args)
+
+
+def _report_study(args: argparse.Namespace) -> None:
+    from nequip_elemtransfer.study.report import write_report
+
+    for path in write_report(args.out):
+        print(path)
 
 
 def _print_files(out: Path, files: Mapping[str, Sequence]) -> None:

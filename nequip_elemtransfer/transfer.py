@@ -119,8 +119,8 @@ class Transfer:
             model, report = self._build(self.scaled_architecture)
             scaling.prove_similarity(base, model, self.base_architecture, self.scaled_architecture)
         require_edges(self.frames, arch.pair_cutoffs(self.scaled_architecture))
-        before = self._parts(base, self.base_architecture)
-        parts = before if model is base else self._parts(model, self.scaled_architecture)
+        before = self._parts(base, self.source.r_max)
+        parts = before if model is base else self._parts(model, self.r_max)
         energy_scales = self._energy_scales(parts)
         energy_shifts = self._energy_shifts(parts, energy_scales.scales)
         scales, shifts = self._sigma * energy_scales.scales, energy_shifts.shifts
@@ -131,6 +131,52 @@ class Transfer:
         provenance["zero_shot"] = [asdict(row) for row in self._ladder(before, parts, energy_scales.scales, shifts)]
         provenance["weights"] = state_digest(state)
         return TransferResult(architecture, state, provenance)
+
+    @property
+    def has_radii(self) -> bool:
+        """Whether every type in use is an element with a covalent radius."""
+        try:
+            scaling.covalent_scales(self.element_map)
+        except ValueError:
+            return False
+        return True
+
+    def first_guess(self) -> np.ndarray:
+        """λ of each target type before any fit: covalent radii where they are known, else one."""
+        return scaling.covalent_scales(self.element_map) if self.has_radii else np.ones(len(self.element_map.kept))
+
+    @property
+    def start_shifts(self) -> np.ndarray:
+        """Energy shift μ of each target type as it comes from the source, eV, shape (n_types,)."""
+        return _energies(self.base_architecture)[1]
+
+    def model_at(self, scales: np.ndarray) -> tuple[GraphModel, float]:
+        """The target model, energies at the source's scales, with its lengths set, and its cutoff in Å.
+
+        For trying many λ without building as many models: each call changes the same model.
+
+        Args:
+            scales: λ of each target type, shape (n_types,)
+        """
+        model, architecture = self._scalable_model
+        lengths = self._pair_scales(scales)
+        scaling.set_lengths(model, architecture, lengths)
+        return model, float(arch.pair_cutoffs(scaling.with_lengths(architecture, lengths)).max())
+
+    def parts_at(self, scales: np.ndarray, task: str = "") -> NetworkParts:
+        """Predictions of :meth:`model_at` on the frames.
+
+        Args:
+            scales: λ of each target type, shape (n_types,)
+            task: name for a progress bar
+        """
+        return self._parts(*self.model_at(scales), task)
+
+    def retargeted(self, config: TransferConfig) -> "Transfer":
+        """Another transfer from the same source to the same frames; what is known of the source is not found again."""
+        other = Transfer(config, self.source, self._load_frames)
+        vars(other).update(_source_model=self._source_model, _type_axes=self._type_axes)
+        return other
 
     def _build(self, architecture: Architecture) -> tuple[GraphModel, list[TensorReport]]:
         model = arch.build(architecture)
@@ -157,8 +203,7 @@ class Transfer:
     def _pair_scales(self, scales: np.ndarray) -> np.ndarray:
         return scaling.pair_scales(scales, self.element_map)
 
-    def _parts(self, model: GraphModel, architecture: Architecture, task: str = "") -> NetworkParts:
-        r_max = arch.pair_cutoffs(architecture).max()
+    def _parts(self, model: GraphModel, r_max: float, task: str = "") -> NetworkParts:
         return network_parts(model, [with_neighbors(f, r_max) for f in self.frames], self._sigma, task)
 
     def _energy_scales(self, parts: NetworkParts) -> fit.EnergyScaleFit:
@@ -170,7 +215,7 @@ class Transfer:
         return fit.EnergyScaleFit(np.where(kept, 1.0, 1.0 if setting == "none" else setting), ())
 
     def _energy_shifts(self, parts: NetworkParts, alpha: np.ndarray) -> fit.EnergyShiftFit:
-        setting, (_, start) = self.config.energy_shifts, _energies(self.base_architecture)
+        setting, start = self.config.energy_shifts, self.start_shifts
         if setting == "fit":
             return parts.fit_shifts(self.labels, alpha, start, self.element_map.kept)
         if isinstance(setting, Mapping):
@@ -180,7 +225,7 @@ class Transfer:
     def _ladder(
         self, before: NetworkParts, parts: NetworkParts, alpha: np.ndarray, shifts: np.ndarray
     ) -> list[ZeroShot]:
-        one, start = np.ones(len(alpha)), _energies(self.base_architecture)[1]
+        one, start = np.ones(len(alpha)), self.start_shifts
         steps = {
             "element map": before.predicted(one, start),
             "+ length scale": parts.predicted(one, start),
@@ -188,17 +233,6 @@ class Transfer:
             "+ energy shifts": parts.predicted(alpha, shifts),
         }
         return [zero_shot(step, predicted, self.labels, parts.counts) for step, predicted in steps.items()]
-
-    def parts_at(self, scales: np.ndarray) -> NetworkParts:
-        """Predictions on the frames at other lengths, for trying many λ without building as many models.
-
-        Args:
-            scales: λ of each target type, shape (n_types,)
-        """
-        model, architecture = self._scalable_model
-        lengths = self._pair_scales(scales)
-        scaling.set_lengths(model, architecture, lengths)
-        return self._parts(model, scaling.with_lengths(architecture, lengths))
 
     @cached_property
     def _scalable_model(self) -> tuple[GraphModel, Architecture]:
@@ -209,19 +243,13 @@ class Transfer:
             architecture = architecture | {"per_edge_type_cutoff": table}
         return self._build(architecture)[0], architecture
 
-    def _first_guess(self) -> np.ndarray:
-        try:
-            return scaling.covalent_scales(self.element_map)
-        except ValueError:
-            return np.ones(len(self.element_map.target_types))
-
     def _longest_cutoff(self) -> float:
-        longest = self._pair_scales(np.where(self.element_map.kept, 1.0, fit.LENGTH_RANGE[1] * self._first_guess()))
+        longest = self._pair_scales(np.where(self.element_map.kept, 1.0, fit.LENGTH_RANGE[1] * self.first_guess()))
         return float((arch.pair_cutoffs(self.base_architecture) * longest).max())
 
     def _fit_length_scales(self) -> np.ndarray:
         """One common factor on the first guess of all types that do not keep their name."""
-        kept, guess = self.element_map.kept, self._first_guess()
+        kept, guess = self.element_map.kept, self.first_guess()
         if kept.all():
             return np.ones(len(kept))
 

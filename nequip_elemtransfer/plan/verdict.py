@@ -1,0 +1,67 @@
+"""Go, go with care, or do not: rules on three numbers, calibrated on measured transfers (``docs/plan.md``)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+GO, CARE, STOP = "go", "go with care", "do not"
+
+# Part of the held-out force variance that the fitted start leaves unexplained.
+CLOSE = 0.05
+LEAST = 0.5
+# AUC, at the lengths where it is lowest, above which source and target are different kinds of structures.
+UNLIKE = 0.95
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The verdict and what decided it.
+
+    Args:
+        word: ``go``, ``go with care`` or ``do not``
+        sentence: the reason
+        numbers: name -> value of the numbers that decided; None where a number could not be had
+    """
+
+    word: str
+    sentence: str
+    numbers: dict[str, float | None]
+
+
+def judge(
+    unexplained: float | None, map_alone: float | None, auc: float | None, warnings: Sequence[str] = ()
+) -> Verdict:
+    """The verdict on a start.
+
+    Args:
+        unexplained: part of the held-out force variance that the fitted start leaves; None without forces or with one
+            structure
+        map_alone: the same for the element map alone, as in the literature
+        auc: of telling target from source structures by a descriptor, at the lengths where it is lowest; None without
+            source structures
+        warnings: of the length scan
+    """
+    word, sentence = _rule(unexplained, auc, warnings)
+    numbers = {
+        "force variance the start leaves unexplained": unexplained,
+        "the same for the element map alone": map_alone,
+        "AUC of structures, at the lengths where it is lowest": auc,
+    }
+    return Verdict(word, sentence, numbers)
+
+
+def _rule(unexplained: float | None, auc: float | None, warnings: Sequence[str]) -> tuple[str, str]:
+    if unexplained is None:
+        return CARE, "there are no forces on held-out structures to judge by, so compare with a start from scratch"
+    start = f"before any training the start explains {max(0.0, 1 - unexplained):.1%} of the variance of held-out forces"
+    if unexplained >= LEAST:
+        return STOP, f"{start}, which is too little: take another source, or start from scratch"
+    if auc is not None and auc > UNLIKE and unexplained > CLOSE:
+        return STOP, (
+            f"{start}, but the structures are of another kind than the source's at any length (AUC {auc:.2f}): such a "
+            "start trains to larger errors than one from scratch"
+        )
+    if unexplained > CLOSE and auc is None:
+        return CARE, f"{start}, and without source structures nothing says whether the rest can be learned from there"
+    if warnings:
+        return CARE, f"{start}, but {warnings[0].rstrip('.')}"
+    return GO, start

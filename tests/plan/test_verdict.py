@@ -1,0 +1,37 @@
+"""The rules, on the transfers they were made from (``docs/results.md``)."""
+
+import pytest
+
+from nequip_elemtransfer.plan.verdict import CARE, CLOSE, GO, LEAST, STOP, UNLIKE, judge
+
+
+@pytest.mark.parametrize(
+    "unexplained, auc, warnings, word",
+    [
+        (0.01, 0.5, (), GO),
+        (0.01, 1.0, (), GO),  # close whatever the structures look like
+        (0.2, 0.55, (), GO),  # the same kinds of structures: the rest can be learned
+        (0.1, 1.0, (), STOP),
+        (0.1, None, (), CARE),
+        (0.6, 0.5, (), STOP),
+        (1.3, None, (), STOP),
+        (0.01, 0.5, ("the minimum is flat.",), CARE),
+        (None, 0.5, (), CARE),
+    ],
+)
+def test_rules(unexplained, auc, warnings, word):
+    verdict = judge(unexplained, 0.9, auc, warnings)
+    assert verdict.word == word
+    assert list(verdict.numbers.values()) == [unexplained, 0.9, auc]
+
+
+def test_limits_belong_to_one_side_each():
+    assert judge(LEAST, None, 0.5).word == STOP and judge(LEAST - 1e-9, None, 0.5).word == GO
+    assert judge(CLOSE, None, 1.0).word == GO and judge(CLOSE + 1e-9, None, 1.0).word == STOP
+    assert judge(0.1, None, UNLIKE).word == GO and judge(0.1, None, UNLIKE + 1e-9).word == STOP
+
+
+def test_sentences_hold_the_numbers():
+    assert "90.0% of the variance" in judge(0.1, None, 0.99).sentence and "AUC 0.99" in judge(0.1, None, 0.99).sentence
+    assert "explains 0.0% of" in judge(1.2, None, None).sentence
+    assert judge(0.01, None, 0.5, ("it is flat.",)).sentence.endswith("but it is flat")

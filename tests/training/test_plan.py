@@ -1,0 +1,135 @@
+"""The command ``nequip-elemtransfer plan`` on a really trained source, and the training it writes."""
+
+import json
+
+import ase.io
+import numpy as np
+import pytest
+import torch
+import yaml
+from real_runs import run, script, structures
+
+from nequip_elemtransfer.cli import main
+
+
+@pytest.fixture(scope="module")
+def planned(data, source, tmp_path_factory):
+    """A folder with the files of a plan, and what the command printed."""
+    folder = tmp_path_factory.mktemp("plan")
+    done = run(
+        [script("nequip-elemtransfer"), "plan", source, data / "Ge_train.xyz", "--out", folder / "out", "--seed", "3"]
+        + ["--lattice-ratio", "1.041"],
+        folder,
+    )
+    return folder / "out", done.stdout
+
+
+def test_files_and_output(planned):
+    out, printed = planned
+    assert sorted(path.name for path in out.iterdir()) == ["report.html", "report.json", "train.yaml"]
+    report = json.loads((out / "report.json").read_text())
+    assert printed.startswith(f"Verdict: {report['verdict']['word']} (")
+    assert report["elements"] == {"Ge": "Si"} and report["proposed"] == ["Ge"]
+    assert f"{report['length_scale']['Ge']:.4f}" in printed
+    assert [step["name"] for step in report["ladder"]][-1] == "+ energy shifts"
+    assert set(report["scan"]["marks"]) == {"covalent radii", "lattice", "fit"}
+    # the checkpoint names its training file, so both kinds of features are compared at each length
+    assert {step["features"] for step in report["adversarial"]} == {"model", "ACSF"}
+    assert {step["lengths"] for step in report["adversarial"]} == {"as they are", "λ", "equal volume"}
+
+
+def test_report_needs_nothing_else(planned):
+    html = (planned[0] / "report.html").read_text()
+    assert html.count("<svg") >= 3 and "prefers-color-scheme: dark" in html
+    for outside in ("src=", "<link", "@import", "url(http"):
+        assert outside not in html
+
+
+def test_config_trains_the_start_of_the_plan(planned, tmp_path):
+    """λ, α and μ reach the checkpoint to the digits written; energies before training are those of the plan."""
+    out, _ = planned
+    short = ["max_steps=2", "++trainer.check_val_every_n_epoch=1", f"hydra.run.dir={tmp_path}/run"]
+    run([script("nequip-train"), "-cp", out, "-cn", "train", *short], tmp_path)
+    saved = torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["hyper_parameters"]["model"]["provenance"]
+    report = json.loads((out / "report.json").read_text())
+    for name, key in (("length_scale", "length_scale"), ("energy_scale", "energy_scale"), ("energy_shifts",) * 2):
+        assert saved[key]["per_type"]["Ge"] == pytest.approx(report[name]["Ge"], abs=1e-6)
+    config = yaml.safe_load((out / "train.yaml").read_text())
+    assert config["data"]["split_dataset"] | {"file_path": ""} == {"file_path": "", "train": 5, "val": 1}
+
+
+def test_nothing_is_overwritten(planned, data, source, capsys):
+    out, _ = planned
+    before = (out / "train.yaml").read_bytes()
+    assert main(["plan", str(source), str(data / "Ge_train.xyz"), "--out", str(out)]) == 2
+    assert "--force" in capsys.readouterr().err and (out / "train.yaml").read_bytes() == before
+
+
+@pytest.fixture
+def labelled(tmp_path):
+    """Writes structures to a file and gives its path."""
+
+    def write(frames):
+        ase.io.write(tmp_path / "structures.xyz", frames)
+        return str(tmp_path / "structures.xyz")
+
+    return write
+
+
+def plan_of(source, file, capsys, *options):
+    assert main(["plan", str(source), file, *options]) == 0
+    return capsys.readouterr().out
+
+
+def test_energies_alone(source, labelled, capsys):
+    frames = structures("Ge", 4)
+    for atoms in frames:
+        del atoms.calc.results["forces"]
+    printed = plan_of(source, labelled(frames), capsys)
+    assert "Verdict: go with care" in printed and "Not every structure has forces" in printed
+    assert "1.0811" in printed  # λ of the covalent radii
+
+
+def test_one_structure(source, labelled, capsys):
+    printed = plan_of(source, labelled(structures("Ge", 1)), capsys)
+    assert "Verdict: go with care" in printed and "leaves nothing to hold out" in printed
+
+
+def test_uncovered_element(source, labelled, capsys):
+    frames = structures("Ge", 2)
+    frames[1].symbols[0] = "C"
+    assert main(["plan", str(source), labelled(frames), "--elements", "Ge=Si", "Ge=Sn"]) == 2
+    assert capsys.readouterr().err == "nequip-elemtransfer: --elements names 'Ge' twice: give each type once.\n"
+    # carbon is given a start as well
+    assert "\nC " in plan_of(source, labelled(frames), capsys, "--elements", "Ge=Si")
+
+
+@pytest.mark.parametrize(
+    "arguments, sentence",
+    [
+        (["nowhere.ckpt", "DATA"], "nowhere.ckpt"),
+        (["SOURCE", "nowhere.xyz"], "'nowhere.xyz' does not exist"),
+        (["SOURCE", "DATA", "--elements", "Ge"], "pairs such as Ge=Si"),
+        (["SOURCE", "DATA", "--elements", "Ge=Sn"], "'Sn', which is not a type of the source"),
+        (["SOURCE", "DATA", "--elements", "Ge=Si:x"], "a blend is written as"),
+        (["SOURCE", "DATA", "--source-data", "nowhere.xyz"], "'nowhere.xyz' does not exist"),
+    ],
+)
+def test_bad_input_is_one_sentence(source, data, tmp_path, capsys, arguments, sentence):
+    named = {"SOURCE": str(source), "DATA": str(data / "Ge_train.xyz")}
+    out = tmp_path / "out"
+    assert main(["plan", *(named.get(a, a) for a in arguments), "--out", str(out)]) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("nequip-elemtransfer: ") and sentence in error and not out.exists()
+
+
+def test_structures_are_fitted_from_their_own_labels_only(source, labelled, capsys):
+    """A shift of all energies moves μ and nothing else."""
+    frames = structures("Ge", 4)
+    first = plan_of(source, labelled(frames), capsys).splitlines()
+    for atoms in frames:
+        atoms.calc.results["energy"] += 2.5 * len(atoms)
+    moved = plan_of(source, labelled(frames), capsys).splitlines()
+    start = [next(line for line in lines if line.startswith("Ge ")).split() for lines in (first, moved)]
+    assert start[0][:-1] == start[1][:-1]
+    np.testing.assert_allclose(float(start[1][-1]) - float(start[0][-1]), 2.5, atol=1e-3)
