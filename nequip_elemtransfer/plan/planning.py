@@ -212,7 +212,12 @@ class _Planner:
     @cached_property
     def chosen(self) -> list[Atoms]:
         """The structures that are run through the model."""
-        return [self.structures[i] for i in evenly_spaced(len(self.structures), self.max_structures)]
+        return [self.structures[i] for i in self.indices]
+
+    @property
+    def indices(self) -> np.ndarray:
+        """Places of the chosen structures in the file."""
+        return evenly_spaced(len(self.structures), self.max_structures)
 
     @cached_property
     def families(self) -> list[int]:
@@ -279,7 +284,7 @@ class _Planner:
     def verdict(self) -> Verdict:
         """From held-out forces and from how alike the structures are."""
         start = self.start
-        forecast = self.scan is not None and len(start.folds) > 1
+        forecast = start.labels.forces is not None and len(start.folds) > 1
         alike = [step.result.auc for step in self.adversarial[0] if step.features != "model"]
         return judge(
             unexplained=start.unexplained(self.tried_scales) if forecast else None,
@@ -297,11 +302,11 @@ class _Planner:
     def adversarial(self) -> tuple[list[AdversarialStep], list[str]]:
         """Adversarial validations before and after the length scaling, and what was left out."""
         structures, origin = source_structures(self.model.path, self.source_data)
-        if len(structures) < MIN_FAMILIES or len(self.chosen) < MIN_FAMILIES:
-            reason = origin if not structures else f"{MIN_FAMILIES} structures on each side are needed"
-            return [], [f"Adversarial validation was left out: {reason}."]
         structures = [structures[i] for i in evenly_spaced(len(structures), MAX_ADVERSARIAL_STRUCTURES)]
         families = duplicate_families(structures, self.model.r_max), self.families
+        if min(len(set(side)) for side in families) < MIN_FAMILIES:
+            reason = f"{MIN_FAMILIES} different structures on each side are needed" if structures else origin
+            return [], [f"Adversarial validation was left out: {reason}."]
         notes, found = [f"Source structures: {origin}."], []
         own = self._model_environments(structures)
         if own is None:
@@ -311,11 +316,16 @@ class _Planner:
             if own is not None and scales is not None:
                 target = self._target_environments(scales)
                 result = adversarial_validation(own, target, self.seed, *families)
-                found.append(AdversarialStep("model", lengths, scale, result))
+                found.append(AdversarialStep("model", lengths, scale, self._numbered(result)))
             target = descriptor_environments(self.chosen, self.model.r_max, scale)
             result = adversarial_validation(descriptor, target, self.seed, *families)
-            found.append(AdversarialStep(descriptor.kind, lengths, scale, result))
+            found.append(AdversarialStep(descriptor.kind, lengths, scale, self._numbered(result)))
         return found, notes
+
+    def _numbered(self, result: AdversarialResult) -> AdversarialResult:
+        """The result with the structures of the target numbered as in the file."""
+        scores = (replace(score, structure=int(self.indices[score.structure])) for score in result.target_scores)
+        return replace(result, target_scores=tuple(scores))
 
     def _lengths(self, structures: list[Atoms]) -> list[tuple[str, float, np.ndarray | None]]:
         """Lengths to compare at: their name, one number for the descriptor, which knows no types, and λ by type."""
@@ -325,7 +335,7 @@ class _Planner:
         if not np.allclose(self.scales, 1.0):
             found.append(("λ", float(np.average(self.scales, weights=weights)), self.scales))
         own, target = typical_volume(structures), typical_volume(self.chosen)
-        if own is not None and target is not None:
+        if own is not None and target is not None and not np.isclose(target, own, rtol=3e-3):
             found.append(("equal volume", (target / own) ** (1 / 3), None))
         return found
 

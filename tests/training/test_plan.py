@@ -90,6 +90,22 @@ def test_energies_alone(source, labelled, capsys):
     assert "1.0811" in printed  # λ of the covalent radii
 
 
+def test_more_of_the_same(source, labelled, capsys):
+    """Silicon from silicon: nothing is fitted, and no classifier tells the two apart."""
+    printed = plan_of(source, labelled(structures("Si", 8, seed=7)), capsys)
+    assert next(line for line in printed.splitlines() if line.startswith("Si ")).split()[:4] == [
+        "Si",
+        "Si",
+        "1.0000",
+        "1.0000",
+    ]
+    aucs = [line for line in printed.splitlines() if line.startswith(("the model's", "ACSF"))]
+    assert len(aucs) == 2 and all("as they are" in line for line in aucs)
+    for line in aucs:
+        low, high = line[line.index("[") + 1 : -1].split(",")
+        assert float(low) < 0.5 < float(high)
+
+
 def test_one_structure(source, labelled, capsys):
     printed = plan_of(source, labelled(structures("Ge", 1)), capsys)
     assert "Verdict: go with care" in printed and "leaves nothing to hold out" in printed
