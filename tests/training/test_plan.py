@@ -1,12 +1,15 @@
 """The command ``nequip-elemtransfer plan`` on a really trained source, and the training it writes."""
 
 import json
+import sys
 
 import ase.io
 import numpy as np
 import pytest
 import torch
 import yaml
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
 from real_runs import run, script, structures
 
 from nequip_elemtransfer.cli import main
@@ -109,6 +112,28 @@ def test_more_of_the_same(source, labelled, capsys):
 def test_one_structure(source, labelled, capsys):
     printed = plan_of(source, labelled(structures("Ge", 1)), capsys)
     assert "Verdict: go with care" in printed and "leaves nothing to hold out" in printed
+
+
+def test_molecules_among_crystals(source, labelled, capsys):
+    frames = structures("Ge", 4)
+    dimer = Atoms("Ge2", positions=[[0, 0, 0], [0, 0.1, 2.5]])
+    dimer.calc = SinglePointCalculator(dimer, energy=-4.0, forces=[[0, 0, 0.3], [0, 0, -0.3]])
+    printed = plan_of(source, labelled([*frames, dimer]), capsys)
+    assert "periodic" in printed and printed.startswith("Verdict: ")
+
+
+def test_features_that_cannot_be_read(source, labelled, capsys, monkeypatch):
+    monkeypatch.setattr("nequip_elemtransfer.plan.planning.model_environments", lambda *args: None)
+    printed = plan_of(source, labelled(structures("Ge", 4)), capsys)
+    assert "only the descriptor was used" in printed and "the model's" not in printed and "ACSF" in printed
+
+
+@pytest.mark.parametrize("module", ["sklearn", "dscribe", "matplotlib", "jinja2"])
+def test_missing_extra(source, data, capsys, monkeypatch, module):
+    monkeypatch.setitem(sys.modules, module, None)
+    assert main(["plan", str(source), str(data / "Ge_train.xyz")]) == 2
+    error = capsys.readouterr().err
+    assert repr(module) in error and "nequip-elemtransfer[plan]" in error and error.count("\n") == 1
 
 
 def test_uncovered_element(source, labelled, capsys):
