@@ -14,7 +14,7 @@ from .data import DEFAULT_SIZES
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns 0, or 2 after printing what was wrong with the input."""
+    """Run the command; returns 0, 1 if a run of a study failed, or 2 after printing what was wrong with the input."""
     parser = argparse.ArgumentParser(
         prog="nequip-elemtransfer",
         description="Start a NequIP or Allegro model of one element from a model of another.",
@@ -26,14 +26,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     _add_study(commands)
     args = parser.parse_args(argv)
     try:
-        args.run(args)
+        return args.run(args) or 0
     except (ValueError, OSError, ModuleNotFoundError) as error:
         print(f"nequip-elemtransfer: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("nequip-elemtransfer: stopped.", file=sys.stderr)
         return 130
-    return 0
 
 
 def _add_inspect(commands) -> None:
@@ -110,9 +109,10 @@ def _run_plan(args: argparse.Namespace) -> None:
         seed=args.seed,
         progress=True,
     )
-    print(summary(plan))
     if args.out is not None:
         write.write_plan(plan, args.out, fit=args.fit, force=args.force)
+    print(summary(plan))
+    if args.out is not None:
         print(f"\nWrote train.yaml, report.json and report.html to {args.out}. Train with")
         print(f"  nequip-train -cp {args.out.resolve()} -cn train")
 
@@ -293,18 +293,20 @@ def _add_study(commands) -> None:
     report.set_defaults(run=_report_study)
 
 
-def _run_study(args: argparse.Namespace) -> None:
+def _run_study(args: argparse.Namespace) -> int:
     from nequip_elemtransfer.study import study
 
     if args.prepare:
         grid = study.prepare(args.config, args.out)
         print(f"{len(grid.runs)} runs are ready in {args.out}. Run them with\n  {study.multirun_command(args.out)}")
-        return
+        return 0
     outcome = study.run(args.config, args.out, jobs=args.jobs, progress=True)
-    print(f"{len(outcome.finished)} runs finished, {len(outcome.failed)} failed, {len(outcome.skipped)} without a source")
+    counts = [len(names) for names in (outcome.finished, outcome.failed, outcome.skipped)]
+    print("{} runs finished, {} failed, {} without a source".format(*counts))
     for name in outcome.failed:
         print(f"  failed: {name} (its log: {args.out / 'runs' / name / 'nequip-train.log'})")
     _report_study(args)
+    return 1 if outcome.failed else 0
 
 
 def _report_study(args: argparse.Namespace) -> None:

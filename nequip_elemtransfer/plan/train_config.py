@@ -90,13 +90,13 @@ def _labels(plan: Plan) -> dict[str, str]:
     if plan.has_forces:
         return {
             "loss": "nequip.train.EnergyForceLoss",
-            "loss_coeffs": "{total_energy: 1.0, forces: 1.0}",
+            "loss_coeffs": "    coeffs: {total_energy: 1.0, forces: 1.0}\n",
             "metrics": "nequip.train.EnergyForceMetrics",
             "metrics_coeffs": "{per_atom_energy_mae: 1.0, forces_mae: 1.0}",
         }
     return {
         "loss": "nequip.train.EnergyOnlyLoss",
-        "loss_coeffs": "{total_energy: 1.0}",
+        "loss_coeffs": "",
         "metrics": "nequip.train.EnergyOnlyMetrics",
         "metrics_coeffs": "{per_atom_energy_mae: 1.0}",
     }
@@ -167,8 +167,7 @@ training_module:
   loss:
     _target_: {loss}
     per_atom_energy: true
-    coeffs: {loss_coeffs}
-  val_metrics:
+{loss_coeffs}  val_metrics:
     _target_: {metrics}
     coeffs: {metrics_coeffs}
   optimizer:

@@ -84,13 +84,16 @@ def plan_of(source, file, capsys, *options):
     return capsys.readouterr().out
 
 
-def test_energies_alone(source, labelled, capsys):
+def test_energies_alone(source, labelled, capsys, tmp_path):
     frames = structures("Ge", 4)
     for atoms in frames:
         del atoms.calc.results["forces"]
-    printed = plan_of(source, labelled(frames), capsys)
+    printed = plan_of(source, labelled(frames), capsys, "--out", str(tmp_path / "out"))
     assert "Verdict: go with care" in printed and "Not every structure has forces" in printed
     assert "1.0811" in printed  # λ of the covalent radii
+    short = ["max_steps=2", "++trainer.check_val_every_n_epoch=1", f"hydra.run.dir={tmp_path}/run"]
+    run([script("nequip-train"), "-cp", tmp_path / "out", "-cn", "train", *short], tmp_path)
+    assert (tmp_path / "run" / "best.ckpt").exists()
 
 
 def test_more_of_the_same(source, labelled, capsys):
