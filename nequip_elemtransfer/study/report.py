@@ -1,0 +1,155 @@
+"""``report.json``, ``report.html`` and PNG files of a study."""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from nequip_elemtransfer import __version__
+from nequip_elemtransfer.report_page import Picture, page
+from nequip_elemtransfer.study import figures
+from nequip_elemtransfer.study.evaluation import BETTER, QUANTITIES, WORSE, Curve, Efficiency, Speed, learning_curves
+from nequip_elemtransfer.study.grid import SOURCE, Grid
+from nequip_elemtransfer.study.learning_curves import EQUAL, Equivalent, Reached, Spread
+from nequip_elemtransfer.study.run_results import RunResult, State, read_results
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The curves and pictures of one cell of the grid."""
+
+    name: str
+    curves: tuple[Curve, ...]
+    pictures: Mapping[str, Picture]
+
+
+def write_report(out: Path) -> list[Path]:
+    """Evaluate what is finished and write the report into the folder of the study, replacing an earlier one.
+
+    Args:
+        out: folder of the study
+
+    Returns:
+        the files
+
+    Raises:
+        FileNotFoundError: it is no folder of a study
+    """
+    grid = Grid.read(out)
+    results = read_results(grid, out)
+    curves = learning_curves(results, list(grid.test_sets))
+    cells = _cells(curves, results)
+    content: dict[str, bytes] = {
+        "report.json": (json.dumps(_as_json(results, curves), indent=1, ensure_ascii=False) + "\n").encode(),
+        "report.html": _html(results, cells, list(grid.test_sets)).encode(),
+    }
+    for cell in cells:
+        for name, picture in cell.pictures.items():
+            content["-".join([name, *cell.name.replace(",", "").split()]) + ".png"] = picture.png
+    _write_together(out, content)
+    return [out / name for name in content]
+
+
+def _cells(curves: Sequence[Curve], results: Sequence[RunResult]) -> list[Cell]:
+    by_name: dict[str, list[Curve]] = {}
+    for curve in curves:
+        by_name.setdefault(curve.name, []).append(curve)
+    cells = []
+    for name, members in by_name.items():
+        pictures = {"learning_curves": figures.learning_curve_figure(members)}
+        cell = members[0].cell.items()
+        validation = figures.validation_figure([r for r in results if cell <= r.run.settings.items() and _is_target(r)])
+        if validation is not None:
+            pictures["validation"] = validation
+        cells.append(Cell(name, tuple(members), pictures))
+    return cells
+
+
+def _is_target(result: RunResult) -> bool:
+    return result.run.settings["start"] != SOURCE
+
+
+def _as_json(results: Sequence[RunResult], curves: Sequence[Curve]) -> dict[str, Any]:
+    return {
+        "version": __version__,
+        "units": {"forces": "eV/Å", "energies": "eV/atom", "time": "s"},
+        "curves": [asdict(curve) for curve in curves],
+        "runs": [
+            {
+                "name": result.run.name,
+                "settings": dict(result.run.settings),
+                "state": result.state.value,
+                "reason": result.reason,
+                "tests": result.tests,
+                "validations": [asdict(validation) for validation in result.validations],
+            }
+            for result in results
+        ],
+    }
+
+
+def _html(results: Sequence[RunResult], cells: Sequence[Cell], test_sets: Sequence[str]) -> str:
+    return page(
+        __package__,
+        "report.html.jinja",
+        {"milli": _milli, "structures": _structures, "seeds": _seeds, "by_size": _by_size, "steps": _steps}
+        | {"seconds": _seconds},
+        version=__version__,
+        results=results,
+        gaps=[result for result in results if result.state is not State.FINISHED],
+        cells=cells,
+        quantities=dict(zip(QUANTITIES, ("forces", "energies"))),
+        labels=figures.LABELS,
+        test_sets=list(test_sets)[1:],
+        marks={BETTER: "good", WORSE: "bad"},
+    )
+
+
+def _milli(value: Spread | None) -> str:
+    """``60.1 ± 1.4`` of a spread in eV or eV/Å."""
+    if value is None:
+        return "–"
+    deviation = "" if value.deviation is None else f" ± {1000 * value.deviation:.1f}"
+    return f"{1000 * value.mean:.1f}{deviation}"
+
+
+def _structures(value: Equivalent) -> str:
+    bound = "" if value.bound == EQUAL else f"{value.bound} "
+    return f"{bound}{value.size:.3g}"
+
+
+def _seeds(value: Efficiency) -> str:
+    """The factors of single seeds."""
+    sign = {EQUAL: "", "more than": "> ", "less than": "< "}
+    return ", ".join(f"{sign[e.bound]}{e.factor:.2g}" for e in value.of_seeds.values())
+
+
+def _by_size(speed: Sequence[Speed]) -> list[list[Speed]]:
+    """The seeds of each quantity and size together."""
+    groups: dict[tuple, list[Speed]] = {}
+    for entry in speed:
+        groups.setdefault((entry.quantity, entry.size), []).append(entry)
+    return list(groups.values())
+
+
+def _steps(seeds: Sequence[Reached]) -> str:
+    """``0, 25, never``, seed by seed."""
+    return ", ".join("never" if reached.steps is None else str(reached.steps) for reached in seeds)
+
+
+def _seconds(seeds: Sequence[Reached]) -> str:
+    return ", ".join("–" if reached.seconds is None else f"{reached.seconds:.3g}" for reached in seeds)
+
+
+def _write_together(out: Path, content: Mapping[str, bytes]) -> None:
+    partial = {name: out / f".{name}.{os.getpid()}.part" for name in content}
+    try:
+        for name, data in content.items():
+            partial[name].write_bytes(data)
+        for name in content:
+            os.replace(partial[name], out / name)
+    finally:
+        for path in partial.values():
+            path.unlink(missing_ok=True)

@@ -1,0 +1,131 @@
+"""Training and test sets as files: the first n structures with given labels, and the test structures of each label."""
+
+import os
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import ase.io
+from ase import Atoms
+
+from nequip_elemtransfer.study.config import ALL, Structures
+
+WHOLE = "all"
+
+
+class StructureFiles:
+    """The structure files of a study.
+
+    Args:
+        structures: which files, and how the test set is divided
+        folder: of the files made here
+    """
+
+    def __init__(self, structures: Structures, folder: Path):
+        self._structures = structures
+        self._folder = folder
+        self._made: dict[Path, list[Atoms]] = {}
+
+    def training_set(self, part: str, labels: Mapping[str, Any], size: int | str, seed: int) -> tuple[Path, int]:
+        """The first ``size`` structures with ``labels``: the file that will hold them, and how many they are.
+
+        Args:
+            part: name of these labels
+            labels: label -> value, or list of values, of ``Atoms.info``
+            size: a number, or ``all``
+            seed: fills in ``{seed}`` in the path of the structures
+
+        Raises:
+            ValueError: there are fewer structures
+        """
+        path = self._structures.train.replace("{seed}", str(seed))
+        frames = [atoms for atoms in read_structures(path) if has_labels(atoms, labels)]
+        whose = f" with {dict(labels)}" if labels else ""
+        if size == ALL:
+            size = len(frames)
+        if not 1 <= size <= len(frames):
+            raise ValueError(
+                f"`sizes` has {size}, but {path} holds {len(frames)} structures{whose}: choose sizes up to that, or "
+                "all."
+            )
+        of_seed = f"-seed{seed}" if "{seed}" in self._structures.train else ""
+        file = self._folder / f"train-{part}{of_seed}-n{size}.xyz"
+        self._made[file] = frames[:size]
+        return file, size
+
+    def test_sets(self) -> dict[str, Path]:
+        """Name -> file of the whole test set, first, and of its parts; empty if the configs bring their own."""
+        if self._structures.test is None:
+            return {}
+        frames = read_structures(self._structures.test)
+        parts: dict[str, list[Atoms]] = {WHOLE: list(frames)}
+        label = self._structures.test_by
+        if label is not None:
+            for atoms in frames:
+                if label not in atoms.info:
+                    known = ", ".join(sorted({name for frame in frames for name in frame.info})) or "none"
+                    raise ValueError(
+                        f"`structures.test_by` is {label!r}, which not every structure of {self._structures.test} has; "
+                        f"labels in the file: {known}."
+                    )
+                parts.setdefault(_name(atoms.info[label]), []).append(atoms)
+        files = {name: self._folder / f"test-{re.sub(r'[^A-Za-z0-9_.-]', '_', name)}.xyz" for name in parts}
+        self._made |= {files[name]: members for name, members in parts.items()}
+        return files
+
+    def write(self) -> None:
+        """Write all files that were asked for; one that exists with the same content is left alone.
+
+        Raises:
+            ValueError: a file exists with other structures
+        """
+        self._folder.mkdir(parents=True, exist_ok=True)
+        for path, frames in self._made.items():
+            partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+            try:
+                ase.io.write(partial, frames, format="extxyz")
+                if not path.exists():
+                    os.replace(partial, path)
+                elif path.read_bytes() != partial.read_bytes():
+                    raise ValueError(
+                        f"{path} was made from other structures than those that the study names now: give another "
+                        "--out."
+                    )
+            finally:
+                partial.unlink(missing_ok=True)
+
+
+@lru_cache(maxsize=64)
+def read_structures(path: str) -> tuple[Atoms, ...]:
+    """All structures of a file.
+
+    Raises:
+        FileNotFoundError, ValueError: a sentence on what is wrong
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(
+            f"`structures` names {path!r}, which does not exist (relative paths start from {Path.cwd()})."
+        )
+    try:
+        frames = tuple(ase.io.iread(path, index=":"))
+    except Exception as error:  # ASE's readers raise whatever they meet
+        raise ValueError(f"{path} cannot be read as structures ({type(error).__name__}: {error}).") from None
+    if not frames:
+        raise ValueError(f"{path} holds no structures.")
+    return frames
+
+
+def has_labels(atoms: Atoms, labels: Mapping[str, Any]) -> bool:
+    """Whether each label has the value, or one of the values, in ``Atoms.info``."""
+    for name, wanted in labels.items():
+        values = wanted if isinstance(wanted, list) else [wanted]
+        if name not in atoms.info or atoms.info[name] not in values:
+            return False
+    return True
+
+
+def _name(value: Any) -> str:
+    """``300`` of 300.0, for the name of a test set."""
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,48 @@
+"""A study from its YAML file to its report."""
+
+from pathlib import Path
+
+from nequip_elemtransfer.study.config import StudyConfig
+from nequip_elemtransfer.study.grid import Grid, make_grid
+from nequip_elemtransfer.study.runner import Outcome, run_grid
+from nequip_elemtransfer.study.structure_files import StructureFiles
+from nequip_elemtransfer.study.training_configs import GROUP, PRIMARY, write_configs
+
+
+def prepare(config: Path, out: Path) -> Grid:
+    """Write the structures, the configs and the grid of a study into its folder; nothing is run.
+
+    Args:
+        config: the study
+        out: folder, made if it does not exist
+
+    Raises:
+        ValueError, FileNotFoundError: a sentence on what is wrong with the study, its configs or its structures
+        OSError: the folder cannot be written
+    """
+    study = StudyConfig.from_file(config)
+    out = out.resolve()
+    files = None if study.structures is None else StructureFiles(study.structures, out / "structures")
+    grid = make_grid(study, out, files)
+    try:
+        write_configs(grid, out)
+        if files is not None:
+            files.write()
+        grid.write(out)
+    except OSError as error:
+        raise OSError(
+            f"{out} cannot be written ({error.strerror or error}): give another --out, or make room."
+        ) from None
+    return grid
+
+
+def run(config: Path, out: Path, *, jobs: int = 1, progress: bool = False) -> Outcome:
+    """Prepare a study and run what is not finished; see :func:`prepare` and :func:`.runner.run_grid`."""
+    grid = prepare(config, out)
+    return run_grid(grid, out.resolve(), jobs=jobs, progress=progress)
+
+
+def multirun_command(out: Path) -> str:
+    """The command that runs the whole grid of a folder through a launcher of Hydra."""
+    folder = (out / PRIMARY).resolve()
+    return f"nequip-train -cp {folder} -cn {PRIMARY} --multirun hydra/launcher=submitit_local '+{GROUP}=glob(*)'"

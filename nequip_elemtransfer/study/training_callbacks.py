@@ -1,0 +1,55 @@
+"""Lightning callbacks of a study's trainings: steps and seconds in the metrics, and restarts that change nothing."""
+
+import time
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback
+
+STEPS, SECONDS = "training_steps", "training_seconds"
+
+
+class TrainingClock(Callback):
+    """Log the optimizer steps done and the seconds spent in them with every validation, as ``training_steps`` and
+    ``training_seconds``. Time for validation, checkpoints and start-up is not counted; a restart continues the count.
+    """
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._began = 0.0
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """"""
+        self._began = time.perf_counter()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """"""
+        self.seconds += time.perf_counter() - self._began
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """"""
+        if not trainer.sanity_checking:
+            pl_module.log_dict({STEPS: float(trainer.global_step), SECONDS: self.seconds})
+
+    def state_dict(self) -> dict[str, float]:
+        """"""
+        return {"seconds": self.seconds}
+
+    def load_state_dict(self, state_dict: dict[str, float]) -> None:
+        """"""
+        self.seconds = state_dict["seconds"]
+
+
+class RestoreBatchOrder(Callback):
+    """Continue the order of batches on a restart.
+
+    NequIP's datamodule saves the state of the generator that shuffles the training set, but Lightning restores it after
+    the datamodule has made its generator, so that a restart begins again with the order of the first epoch.
+    """
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """"""
+        data = trainer.datamodule
+        data.train_generator.set_state(data.train_generator_state)

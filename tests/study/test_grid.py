@@ -1,0 +1,216 @@
+"""The grid of a study, its configs and its structure files; nothing is trained."""
+
+from pathlib import Path
+
+import ase.io
+import numpy as np
+import pytest
+import yaml
+from ase.build import bulk
+
+from nequip_elemtransfer.study.config import StudyConfig
+from nequip_elemtransfer.study.grid import Grid
+from nequip_elemtransfer.study.runner import _make_ready, command, threads_per_job
+from nequip_elemtransfer.study.structure_files import read_structures
+from nequip_elemtransfer.study.study import prepare
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "example_configs"
+
+
+@pytest.fixture
+def workplace(tmp_path, monkeypatch):
+    """A folder to run the examples in, with 30 structures of silicon and germanium of three temperatures."""
+    for folder in ("mlearn", "sw"):
+        (tmp_path / "data" / folder).mkdir(parents=True)
+        for element in ("Si", "Ge"):
+            for part in ("train", "val", "test"):
+                frames = []
+                for i in range(30):
+                    frames.append(bulk(element, cubic=True))
+                    frames[-1].rattle(0.1, seed=i)
+                    frames[-1].info |= {"group": ("diamond", "liquid")[i % 2], "temperature": 300.0 * (1 + i % 3)}
+                ase.io.write(tmp_path / "data" / folder / f"{element}_{part}.xyz", frames)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def config_of(out, run):
+    return yaml.safe_load((out / "grid" / "training" / f"{run}.yaml").read_text())
+
+
+def study(folder, **entries):
+    """Write a study of the example configs and prepare it in ``folder/out``."""
+    common = {
+        "scratch": str(EXAMPLES / "mlearn_ge_scratch.yaml"),
+        "transfer": str(EXAMPLES / "mlearn_ge_transfer.yaml"),
+        "structures": {"train": "data/mlearn/Ge_train.xyz"},
+    }
+    (folder / "study.yaml").write_text(yaml.safe_dump(common | entries, sort_keys=False))
+    return prepare(folder / "study.yaml", folder / "out")
+
+
+def test_example_on_dft_data(workplace):
+    grid = prepare(EXAMPLES / "study_mlearn.yaml", Path("out"))
+    assert len(grid.runs) == 3 * 4 * 3
+    assert list(grid.test_sets) == ["all", "diamond", "liquid"]
+    assert grid == Grid.read(Path("out"))
+    # 25 steps in epochs of 1, 2, 5 and 6 steps
+    assert {
+        n: config_of(Path("out"), f"scratch-n{n}-seed1")["trainer"]["check_val_every_n_epoch"] for n in (5, 10, 25, 30)
+    } == {5: 25, 10: 12, 25: 5, 30: 4}
+    alone = config_of(Path("out"), "element_map-n5-seed2")
+    assert alone["element_transfer"] | {"elements": 0} == {
+        "source": "runs/mlearn_si/best.ckpt",
+        "elements": 0,
+        "length_scale": "none",
+        "energy_scale": "none",
+        "energy_shifts": "fit",
+    }
+    assert alone["run"] == ["val", "train", "test"] and alone["max_steps"] == 300
+    scratch = config_of(Path("out"), "scratch-n5-seed2")
+    assert (scratch["seed"], scratch["data"]["seed"], scratch["training_module"]["model"]["seed"]) == (2, 2, 2)
+
+
+def test_example_on_classical_data(workplace):
+    grid = prepare(EXAMPLES / "study_sw.yaml", Path("out"))
+    assert [run.name for run in grid.runs[:2]] == ["source-invariant", "source-equivariant"]
+    assert len(grid.runs) == 2 + 2 * 2 * 2 * 2 * 2
+    runs = {run.name: run for run in grid.runs}
+    start = runs["corresponding_states-invariant-atomic_energies-n5-seed0"]
+    assert start.needs == "source-invariant"
+    config = config_of(Path("out"), start.name)
+    assert config["element_transfer"]["source"] == str(workplace / "out" / "runs" / "source-invariant" / "best.ckpt")
+    assert config["training_module"]["loss"]["extra_metrics"][0]["field"] == "atomic_energy"
+    assert config_of(Path("out"), "source-invariant")["training_module"]["model"]["l_max"] == 0
+    assert config_of(Path("out"), "source-invariant")["run"] == ["train", "test"]
+    from_scratch = runs["scratch-invariant-totals-n5-seed0"]
+    assert (
+        from_scratch.needs is None
+        and config_of(Path("out"), from_scratch.name)["training_module"]["model"]["l_max"] == 0
+    )
+
+
+def test_training_temperature(workplace):
+    """One temperature to train on, the others to test on."""
+    grid = study(
+        workplace,
+        structures={"train": "data/mlearn/Ge_train.xyz", "test": "data/mlearn/Ge_test.xyz", "test_by": "temperature"},
+        starts=["scratch"],
+        sizes=[4],
+        train_on={"cold": {"temperature": 300}, "warm": {"temperature": [600, 900]}},
+    )
+    assert [run.name for run in grid.runs] == ["scratch-cold-n4-seed0", "scratch-warm-n4-seed0"]
+    everything = ase.io.read("data/mlearn/Ge_train.xyz", ":")
+    for run, wanted in zip(grid.runs, ([0, 3, 6, 9], [1, 2, 4, 5])):
+        chosen = ase.io.read(run.training_set, ":")
+        for atoms, index in zip(chosen, wanted, strict=True):
+            np.testing.assert_array_equal(atoms.positions, everything[index].positions)
+    assert list(grid.test_sets) == ["all", "300", "600", "900"]
+    assert [len(ase.io.read(path, ":")) for path in grid.test_sets.values()] == [30, 10, 10, 10]
+
+
+def test_a_training_file_for_each_seed(workplace):
+    for seed in (0, 1):
+        Path(f"subset_{seed}.xyz").write_bytes(Path("data/mlearn/Ge_train.xyz").read_bytes())
+    grid = study(workplace, structures={"train": "subset_{seed}.xyz"}, starts=["scratch"], sizes=[4], seeds=[0, 1])
+    assert [Path(run.training_set).name for run in grid.runs] == [
+        "train-default-seed0-n4.xyz",
+        "train-default-seed1-n4.xyz",
+    ]
+
+
+def test_all_may_be_listed_as_a_number_too(workplace):
+    assert len(study(workplace, starts=["scratch"], sizes=[30, "all"]).runs) == 1
+
+
+def test_structures_that_changed_are_refused(workplace):
+    study(workplace, starts=["scratch"], sizes=[4])
+    study(workplace, starts=["scratch"], sizes=[4])
+    Path("data/mlearn/Ge_train.xyz").write_bytes(Path("data/mlearn/Ge_train.xyz").read_bytes().replace(b"Ge", b"Si"))
+    read_structures.cache_clear()
+    with pytest.raises(ValueError, match="was made from other structures"):
+        study(workplace, starts=["scratch"], sizes=[4])
+
+
+def test_interrupted_folders_lose_nothing(tmp_path):
+    """Without a restart point a run begins anew beside what there was; with one, the metrics so far are kept."""
+    run = tmp_path / "runs" / "scratch-n4-seed0"
+    run.mkdir(parents=True)
+    (run / "nequip-train.log").write_text("first")
+    _make_ready(run)
+    assert (tmp_path / "runs" / "scratch-n4-seed0.before_1" / "nequip-train.log").read_text() == "first"
+    (run / "metrics").mkdir(parents=True)
+    (run / "restart.ckpt").write_bytes(b"cut off")
+    _make_ready(run)
+    assert not run.exists() and (tmp_path / "runs" / "scratch-n4-seed0.before_2").exists()
+
+
+def test_command(tmp_path):
+    fresh = command("scratch-n4-seed0", tmp_path)
+    assert fresh[1:3] == ["-m", "nequip.scripts.train"] and "+training=scratch-n4-seed0" in fresh
+    (tmp_path / "runs" / "scratch-n4-seed0").mkdir(parents=True)
+    (tmp_path / "runs" / "scratch-n4-seed0" / "restart.ckpt").touch()
+    assert f'++ckpt_path="{tmp_path}/runs/scratch-n4-seed0/restart.ckpt"' in command("scratch-n4-seed0", tmp_path)
+
+
+def test_jobs_share_the_cores(monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(12)))
+    assert [threads_per_job(jobs) for jobs in (1, 2, 5, 40)] == [12, 6, 2, 1]
+    monkeypatch.setenv("OMP_NUM_THREADS", "4")
+    assert [threads_per_job(jobs) for jobs in (1, 2, 5)] == [4, 4, 2]
+
+
+@pytest.mark.parametrize(
+    "entries, sentence",
+    [
+        ({"size": [3]}, "no key 'size'; did you mean 'sizes'?"),
+        ({"starts": ["scrach"]}, "did you mean 'scratch'?"),
+        ({"starts": {"staged": {"overrides": []}}}, "`starts.staged` needs `config`"),
+        ({"sizes": [0]}, "`sizes` has 0: integers of at least 1"),
+        ({"sizes": [5, 5]}, "`sizes` lists 5 twice"),
+        ({"sizes": [5], "structures": None}, "`sizes` needs `structures.train`"),
+        ({"seeds": []}, "the grid has no runs: `seeds`"),
+        ({"seeds": [True]}, "`seeds` has True"),
+        ({"models": {"a": [], "b": []}}, "several `models` start from the same source"),
+        ({"models": {}}, "the grid has no runs: `models` is empty"),
+        ({"models": {"l=1": []}}, "use letters, digits and underscores"),
+        ({"axes": {"seed": {"a": []}}}, "which every study has already"),
+        ({"axes": {"labels": {"a": ["max_steps"]}}}, "`axes.labels.a` must list Hydra overrides"),
+        ({"structures": {"train": "Ge_{size}.xyz"}}, "{seed} is the only placeholder"),
+        ({"structures": {"train": "a.xyz", "test_by": "group"}}, "`structures.test`, which is missing"),
+        ({"validate_every": 0}, "`validate_every` has 0"),
+        ({"scratch": "mlearn_ge_scratch.yml"}, "names end in .yaml"),
+        ({"scratch": None}, "the start 'scratch' needs the key `scratch`"),
+    ],
+)
+def test_bad_entries_are_one_sentence(entries, sentence):
+    common = {
+        "scratch": "mlearn_ge_scratch.yaml",
+        "transfer": "mlearn_ge_transfer.yaml",
+        "structures": {"train": "Ge.xyz"},
+        "starts": ["scratch", "corresponding_states"],
+    }
+    with pytest.raises(ValueError) as error:
+        StudyConfig.from_mapping(common | entries, EXAMPLES)
+    assert sentence in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "entries, sentence",
+    [
+        ({"structures": {"train": "nowhere.xyz"}}, "'nowhere.xyz', which does not exist"),
+        ({"sizes": [31]}, "`sizes` has 31, but data/mlearn/Ge_train.xyz holds 30 structures"),
+        (
+            {"structures": {"train": "data/mlearn/Ge_train.xyz", "test": "data/mlearn/Ge_test.xyz", "test_by": "kind"}},
+            "labels in the file: group, temperature",
+        ),
+        ({"overrides": ["data.no_such=1"]}, "is refused by Hydra"),
+        ({"overrides": ["trainer.callbacks.0.filename=model"]}, "must have a ModelCheckpoint"),
+    ],
+)
+def test_what_does_not_fit_is_refused(workplace, entries, sentence):
+    with pytest.raises((ValueError, FileNotFoundError)) as error:
+        study(workplace, **{"starts": ["scratch"]} | entries)
+    assert sentence in str(error.value) and "\n" not in str(error.value)
+    assert not (workplace / "out").exists()
