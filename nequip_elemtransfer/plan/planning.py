@@ -135,6 +135,10 @@ def plan(
         ValueError: if source, data and elements do not go together
         ModuleNotFoundError: naming the extra, if scikit-learn or the descriptor library is not installed
     """
+    if max_structures < 1:
+        raise ValueError(f"max_structures must be at least 1, found {max_structures}.")
+    if lattice_ratio is not None and not lattice_ratio > 0:
+        raise ValueError(f"lattice_ratio must be positive, found {lattice_ratio}.")
     planner = _Planner(
         model=load_source(source),
         structures=read_structures(data),

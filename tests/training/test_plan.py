@@ -167,6 +167,8 @@ def test_uncovered_element(source, labelled, capsys):
         (["SOURCE", "DATA", "--elements", "Ge=Sn"], "'Sn', which is not a type of the source"),
         (["SOURCE", "DATA", "--elements", "Ge=Si:x"], "a blend is written as"),
         (["SOURCE", "DATA", "--source-data", "nowhere.xyz"], "'nowhere.xyz' does not exist"),
+        (["SOURCE", "DATA", "--max-structures", "0"], "at least 1, found 0"),
+        (["SOURCE", "DATA", "--lattice-ratio", "-1"], "must be positive, found -1.0"),
     ],
 )
 def test_bad_input_is_one_sentence(source, data, tmp_path, capsys, arguments, sentence):
