@@ -4,12 +4,13 @@
 holds the first n structures of ``{El}_train.xyz``, so the small sets are nested.
 """
 
-import os
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import ase.io
 from ase import Atoms
+
+from nequip_elemtransfer.atomic_files import written_together
 
 from . import DEFAULT_SIZES
 from .split import Stratum, representative_order, split
@@ -87,20 +88,11 @@ def check_output(out: Path, names: Iterable[str], *, force: bool = False) -> Non
 def write_files(out: Path, files: Mapping[str, Sequence[Atoms]], *, force: bool = False) -> None:
     """Write each list of frames as extxyz into ``out``, all of them or none.
 
-    Every file is written under a temporary name first and moved into place when all are
-    complete, so an interrupted run leaves no half file behind.
-
     Raises:
         NotADirectoryError, FileExistsError: see :func:`check_output`; nothing is written.
     """
     check_output(out, files, force=force)
     out.mkdir(parents=True, exist_ok=True)
-    partial = {name: out / f".{name}.{os.getpid()}.part" for name in files}
-    try:
-        for name, frames in files.items():
-            ase.io.write(partial[name], frames, format="extxyz")
-        for name in files:
-            os.replace(partial[name], out / name)
-    finally:
-        for path in partial.values():
-            path.unlink(missing_ok=True)
+    with written_together([out / name for name in files]) as paths:
+        for path, frames in zip(paths, files.values()):
+            ase.io.write(path, frames, format="extxyz")

@@ -1,33 +1,13 @@
-"""The plots of a plan as SVG text that takes its ink from the page, so that one picture serves light and dark."""
-
-import io
-from collections.abc import Iterator
-from contextlib import contextmanager
+"""The plots of a plan, as SVG text."""
 
 import numpy as np
-from matplotlib import rc_context
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.figure import Figure
 
 from nequip_elemtransfer.plan.errors import Estimate
 from nequip_elemtransfer.plan.planning import AdversarialStep, Plan
+from nequip_elemtransfer.report_page import INK, drawing
 
-# stands for the page's text colour, and is replaced by it
-_INK = "#010203"
 _FORCE, _ENERGY = "#3b82c4", "#d97a2b"
-_STYLE = {
-    "svg.fonttype": "none",
-    "font.family": "sans-serif",
-    "font.size": 10,
-    "text.color": _INK,
-    "axes.edgecolor": _INK,
-    "axes.labelcolor": _INK,
-    "xtick.color": _INK,
-    "ytick.color": _INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-}
 
 
 def ladder_figure(plan: Plan) -> str:
@@ -38,19 +18,19 @@ def ladder_figure(plan: Plan) -> str:
         ("energy MAE, shifts refitted (meV/atom)", [step.energy_mae_refitted for step in plan.ladder], _ENERGY),
     ]
     panels = [panel for panel in panels if panel[1][0] is not None]
-    with _figure(8.4, 2.3, len(panels)) as (axes, svg):
+    with drawing(8.4, 2.3, len(panels)) as (axes, picture):
         for ax, (label, estimates, color) in zip(axes, panels):
             _estimates(ax, names, [_milli(e) for e in estimates], color)
             ax.set_xlabel(label)
         for ax in axes[1:]:
             ax.set_yticklabels([])
-    return svg[0]
+    return picture.svg
 
 
 def scan_figure(plan: Plan) -> str:
     """Force and energy RMSE against λ, the candidates marked."""
     scan = plan.scan
-    with _figure(8.4, 3.0, 1) as ((ax,), svg):
+    with drawing(8.4, 3.0, 1) as ((ax,), picture):
         lengths = np.array(scan.length_scales)
         ax.plot(lengths, 1000 * np.array(scan.force_rmse), "o-", ms=3.5, color=_FORCE)
         ax.set_ylim(0)
@@ -64,7 +44,7 @@ def scan_figure(plan: Plan) -> str:
             twin.set_ylabel("energy RMSE (meV/atom)", color=_ENERGY)
         # names of nearby marks are kept apart by stacking them
         for level, (name, value) in enumerate(sorted(scan.marks.items(), key=lambda item: item[1])):
-            ax.axvline(value, color=_INK, lw=0.9, ls="-" if name == scan.chosen else ":")
+            ax.axvline(value, color=INK, lw=0.9, ls="-" if name == scan.chosen else ":")
             ax.annotate(
                 f"{name} {value:.3f}",
                 (value, 1.02 + 0.075 * level),
@@ -72,29 +52,29 @@ def scan_figure(plan: Plan) -> str:
                 ha="center",
                 fontsize=9,
             )
-    return svg[0]
+    return picture.svg
 
 
 def ranking_figure(plan: Plan, target: str) -> str:
     """Held-out force error of each candidate start of a target type."""
     candidates = [candidate for candidate in plan.ranking if candidate.target == target]
     names = [start_name(candidate.start) for candidate in candidates]
-    with _figure(8.4, 0.7 + 0.3 * len(names), 1) as ((ax,), svg):
+    with drawing(8.4, 0.7 + 0.3 * len(names), 1) as ((ax,), picture):
         _estimates(ax, names, [_milli(candidate.force_mae) for candidate in candidates], _FORCE)
         ax.set_xlabel("held-out force MAE (meV/Å)")
-    return svg[0]
+    return picture.svg
 
 
 def adversarial_figure(plan: Plan) -> str:
     """AUC of each classifier, before and after the length scaling."""
     names = [adversarial_name(step) for step in plan.adversarial]
     estimates = [Estimate(step.result.auc, *step.result.interval) for step in plan.adversarial]
-    with _figure(8.4, 0.8 + 0.35 * len(names), 1) as ((ax,), svg):
+    with drawing(8.4, 0.8 + 0.35 * len(names), 1) as ((ax,), picture):
         _estimates(ax, names, estimates, _FORCE, text="{:.2f}")
-        ax.axvline(0.5, color=_INK, lw=0.9, ls=":")
+        ax.axvline(0.5, color=INK, lw=0.9, ls=":")
         ax.set_xlim(0.4, 1.08)
         ax.set_xlabel("ROC AUC (0.5: source and target look the same; 1: always told apart)")
-    return svg[0]
+    return picture.svg
 
 
 def start_name(start: str | dict[str, float]) -> str:
@@ -106,20 +86,6 @@ def adversarial_name(step: AdversarialStep) -> str:
     """Which features, and at which lengths."""
     kind = "the model's features" if step.features == "model" else f"descriptor ({step.features})"
     return f"{kind}, {step.lengths} ({step.length_scale:.3f})"
-
-
-@contextmanager
-def _figure(width: float, height: float, panels: int) -> Iterator[tuple[list[Axes], list[str]]]:
-    """Axes to draw on, and a list that holds the SVG text afterwards; size in inches."""
-    svg: list[str] = []
-    with rc_context(_STYLE):
-        figure = Figure(figsize=(width, height), layout="constrained")
-        FigureCanvasSVG(figure)
-        yield list(figure.subplots(1, panels, squeeze=False)[0]), svg
-        buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
-    text = buffer.getvalue()
-    svg.append(text[text.index("<svg") :].replace(_INK, "currentColor"))
 
 
 def _estimates(ax: Axes, names: list[str], estimates: list[Estimate], color: str, text: str = "{:.1f}") -> None:

@@ -1,27 +1,25 @@
 """``report.html``: one page that needs nothing else, light or dark as the reader's browser is."""
 
-from importlib.resources import files
-
-from jinja2 import Environment, StrictUndefined
-
 from nequip_elemtransfer import __version__
 from nequip_elemtransfer.plan import figures
 from nequip_elemtransfer.plan.errors import Estimate
 from nequip_elemtransfer.plan.planning import Plan
+from nequip_elemtransfer.report_page import page
 
 
 def html_report(plan: Plan) -> str:
     """The report of a plan as HTML text."""
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {
+    targets = list(dict.fromkeys(candidate.target for candidate in plan.ranking))
+    filters = {
         "milli": _milli,
         "start": figures.start_name,
         "adversarial": figures.adversarial_name,
         "significant": lambda value: "not known" if value is None else f"{value:.3g}",
     }
-    template = environment.from_string(files(__package__).joinpath("report.html.jinja").read_text(encoding="utf-8"))
-    targets = list(dict.fromkeys(candidate.target for candidate in plan.ranking))
-    return template.render(
+    return page(
+        __package__,
+        "report.html.jinja",
+        filters,
         plan=plan,
         version=__version__,
         title=", ".join(f"{target} from {figures.start_name(start)}" for target, start in plan.elements.items()),

@@ -48,8 +48,8 @@ def to_frames(structures: Sequence[Atoms], types: Sequence[str], species: Sequen
     unknown = [symbol for symbol in elements_in(structures) if symbol not in species]
     if unknown:
         raise ValueError(
-            f"the structures hold {', '.join(unknown)}, which no type of the model covers ({', '.join(species)}): leave "
-            "those structures out, or give other ones."
+            f"the structures hold {', '.join(unknown)}, which no type of the model covers ({', '.join(species)}): "
+            "leave those structures out, or give other ones."
         )
     to_types = ChemicalSpeciesToAtomTypeMapper(list(types), dict(zip(species, types)))
     return [to_types(from_ase(atoms, exclude_keys=["energies"])) for atoms in structures]

@@ -1,10 +1,9 @@
 """The files of a plan: ``train.yaml``, ``report.json`` and ``report.html``, all of them or none."""
 
 import json
-import os
-from collections.abc import Mapping
 from pathlib import Path
 
+from nequip_elemtransfer.atomic_files import written_together
 from nequip_elemtransfer.plan.planning import Plan
 from nequip_elemtransfer.plan.report import html_report
 from nequip_elemtransfer.plan.train_config import train_config
@@ -43,16 +42,6 @@ def write_plan(plan: Plan, out: Path, *, fit: bool = False, force: bool = False)
         "report.json": json.dumps(plan.to_dict(), indent=1, ensure_ascii=False) + "\n",
         "report.html": html_report(plan),
     }
-    _write_together(out, texts)
-
-
-def _write_together(out: Path, texts: Mapping[str, str]) -> None:
-    partial = {name: out / f".{name}.{os.getpid()}.part" for name in texts}
-    try:
-        for name, text in texts.items():
-            partial[name].write_text(text, encoding="utf-8")
-        for name in texts:
-            os.replace(partial[name], out / name)
-    finally:
-        for path in partial.values():
-            path.unlink(missing_ok=True)
+    with written_together([out / name for name in texts]) as paths:
+        for path, text in zip(paths, texts.values()):
+            path.write_text(text, encoding="utf-8")
