@@ -10,6 +10,7 @@ What a folder says about its run:
 import fcntl
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -66,7 +67,7 @@ def run_grid(grid: Grid, out: Path, *, jobs: int = 1, progress: bool = False) ->
         raise ValueError(f"--jobs is {jobs}: at least one training has to run at a time.")
     _refuse_full_disk(out)
     (out / "runs").mkdir(exist_ok=True)
-    with _only_one(out) as lock, _sigterm_interrupts():
+    with only_one(out) as lock, _sigterm_interrupts():
         finished = [run.name for run in grid.runs if _is_finished(out / "runs" / run.name)]
         with tqdm(total=len(grid.runs), initial=len(finished), unit="run", disable=not progress) as bar:
             return _Queue(grid, out, jobs, lock.fileno(), bar, finished).run()
@@ -118,7 +119,7 @@ class _Queue:
                 mark_finished(folder)
                 self._finished.append(name)
             else:
-                _mark(folder, FAILED, {"exit_code": code, "reason": _last_line(folder / LOG)})
+                _mark(folder, FAILED, {"exit_code": code, "reason": _reason(code, folder / LOG)})
                 self._failed.append(name)
             self._bar.update()
 
@@ -204,10 +205,13 @@ def _mark(folder: Path, name: str, content: dict) -> None:
     os.replace(partial, folder / name)
 
 
-def _last_line(log: Path) -> str:
-    """The last line of a log, where Python puts the error."""
+def _reason(code: int, log: Path) -> str:
+    """The signal that ended a training, or the last error in its log, or else the log's last line."""
+    if code < 0:
+        return f"ended by signal {-code} ({signal.Signals(-code).name})"
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
-    return next((line.strip() for line in reversed(lines) if line.strip()), "no output")
+    errors = [line for line in lines if re.match(r"[\w.]*(Error|Exception|Interrupt)\b", line)]
+    return (errors or [line.strip() for line in lines if line.strip()] or ["no output"])[-1]
 
 
 def _end(processes: Sequence[subprocess.Popen]) -> None:
@@ -240,7 +244,7 @@ def _refuse_full_disk(out: Path) -> None:
 
 
 @contextmanager
-def _only_one(out: Path) -> Iterator[IO]:
+def only_one(out: Path) -> Iterator[IO]:
     """Keep a second study, or trainings that a killed one left behind, out of the folder."""
     with open(out / ".lock", "a") as lock:
         try:

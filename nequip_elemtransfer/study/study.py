@@ -1,12 +1,13 @@
 """A study from its YAML file to its report."""
 
+import shlex
 from pathlib import Path
 
 from nequip_elemtransfer.study.config import StudyConfig
 from nequip_elemtransfer.study.grid import Grid, make_grid
-from nequip_elemtransfer.study.runner import Outcome, run_grid
+from nequip_elemtransfer.study.runner import Outcome, only_one, run_grid
 from nequip_elemtransfer.study.structure_files import StructureFiles
-from nequip_elemtransfer.study.training_configs import GROUP, PRIMARY, write_configs
+from nequip_elemtransfer.study.training_configs import GROUP, PRIMARY, compose_configs, write_configs
 
 
 def prepare(config: Path, out: Path) -> Grid:
@@ -24,11 +25,14 @@ def prepare(config: Path, out: Path) -> Grid:
     out = out.resolve()
     files = None if study.structures is None else StructureFiles(study.structures, out / "structures")
     grid = make_grid(study, out, files)
+    configs = compose_configs(grid)
     try:
-        write_configs(grid, out)
-        if files is not None:
-            files.write()
-        grid.write(out)
+        out.mkdir(parents=True, exist_ok=True)
+        with only_one(out):
+            write_configs(configs, out)
+            if files is not None:
+                files.write()
+            grid.write(out)
     except OSError as error:
         raise OSError(
             f"{out} cannot be written ({error.strerror or error}): give another --out, or make room."
@@ -44,5 +48,5 @@ def run(config: Path, out: Path, *, jobs: int = 1, progress: bool = False) -> Ou
 
 def multirun_command(out: Path) -> str:
     """The command that runs the whole grid of a folder through a launcher of Hydra."""
-    folder = (out / PRIMARY).resolve()
-    return f"nequip-train -cp {folder} -cn {PRIMARY} --multirun hydra/launcher=submitit_local '+{GROUP}=glob(*)'"
+    command = ["nequip-train", "-cp", str((out / PRIMARY).resolve()), "-cn", PRIMARY, "--multirun"]
+    return shlex.join([*command, "hydra/launcher=submitit_local", f"+{GROUP}=glob(*)"])

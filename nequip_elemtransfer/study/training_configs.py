@@ -26,20 +26,28 @@ RESTART = "restart.ckpt"
 PRIMARY, GROUP = "grid", "training"
 
 
-def write_configs(grid: Grid, out: Path) -> None:
-    """Compose and write the config of every run.
+def compose_configs(grid: Grid) -> dict[str, str]:
+    """Name -> config, as YAML, of every run.
 
     Raises:
-        ValueError: a config that cannot be composed or does not suit a study; a run that was made with other settings
+        ValueError: a config that cannot be composed or does not suit a study
     """
     kinds = dict.fromkeys((run.config, run.overrides) for run in grid.runs)  # sizes and seeds share theirs
     composed = {(config, overrides): compose_config(Path(config), overrides) for config, overrides in kinds}
-    texts = {run.name: _text(training_config(run, grid, composed[run.config, run.overrides])) for run in grid.runs}
+    return {run.name: _text(training_config(run, grid, composed[run.config, run.overrides])) for run in grid.runs}
+
+
+def write_configs(configs: Mapping[str, str], out: Path) -> None:
+    """Write the configs of :func:`compose_configs` into the folder of a study.
+
+    Raises:
+        ValueError: a run that was made with other settings
+    """
     folder = out / PRIMARY / GROUP
-    for name, text in texts.items():
+    for name, text in configs.items():
         _refuse_other_settings(folder / f"{name}.yaml", text, out / "runs" / name)
     folder.mkdir(parents=True, exist_ok=True)
-    for name, text in texts.items():
+    for name, text in configs.items():
         _replace(folder / f"{name}.yaml", text)
     sweep = {"dir": str((out / "runs").resolve()), "subdir": "${hydra:runtime.choices." + GROUP + "}"}
     _replace(out / PRIMARY / f"{PRIMARY}.yaml", yaml.safe_dump({"hydra": {"sweep": sweep}}))

@@ -10,7 +10,7 @@ from ase.build import bulk
 
 from nequip_elemtransfer.study.config import StudyConfig
 from nequip_elemtransfer.study.grid import Grid
-from nequip_elemtransfer.study.runner import _make_ready, command, threads_per_job
+from nequip_elemtransfer.study.runner import _make_ready, _reason, command, threads_per_job
 from nequip_elemtransfer.study.structure_files import read_structures
 from nequip_elemtransfer.study.study import prepare
 
@@ -151,6 +151,16 @@ def test_command(tmp_path):
     (tmp_path / "runs" / "scratch-n4-seed0").mkdir(parents=True)
     (tmp_path / "runs" / "scratch-n4-seed0" / "restart.ckpt").touch()
     assert f'++ckpt_path="{tmp_path}/runs/scratch-n4-seed0/restart.ckpt"' in command("scratch-n4-seed0", tmp_path)
+
+
+def test_reason_of_a_failure(tmp_path):
+    log = tmp_path / "nequip-train.log"
+    assert _reason(1, log) == "no output"
+    log.write_text("Epoch 1\nout of luck\n\n")
+    assert _reason(1, log) == "out of luck"
+    log.write_text("Traceback\nomegaconf.errors.InterpolationResolutionError: ValueError: no\n    full_key: a\nb=c\n")
+    assert _reason(1, log) == "omegaconf.errors.InterpolationResolutionError: ValueError: no"
+    assert _reason(-9, log) == "ended by signal 9 (SIGKILL)"
 
 
 def test_jobs_share_the_cores(monkeypatch):
