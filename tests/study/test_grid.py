@@ -1,5 +1,10 @@
 """The grid of a study, its configs and its structure files; nothing is trained."""
 
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import ase.io
@@ -10,7 +15,7 @@ from ase.build import bulk
 
 from nequip_elemtransfer.study.config import StudyConfig
 from nequip_elemtransfer.study.grid import Grid
-from nequip_elemtransfer.study.runner import _make_ready, _reason, command, threads_per_job
+from nequip_elemtransfer.study.runner import _make_ready, _reason, command, only_one, threads_per_job
 from nequip_elemtransfer.study.structure_files import read_structures
 from nequip_elemtransfer.study.study import prepare
 
@@ -161,6 +166,30 @@ def test_reason_of_a_failure(tmp_path):
     log.write_text("Traceback\nomegaconf.errors.InterpolationResolutionError: ValueError: no\n    full_key: a\nb=c\n")
     assert _reason(1, log) == "omegaconf.errors.InterpolationResolutionError: ValueError: no"
     assert _reason(-9, log) == "ended by signal 9 (SIGKILL)"
+
+
+def test_trainings_left_behind_keep_others_out(tmp_path):
+    """A study that is killed leaves its trainings running; until they end, the folder is taken."""
+    killed = f"""
+import os, signal, subprocess
+from pathlib import Path
+from nequip_elemtransfer.study.runner import only_one
+with only_one(Path({str(tmp_path)!r})) as lock:
+    process = subprocess.Popen(["sleep", "60"], pass_fds=[lock.fileno()], stdout=subprocess.DEVNULL)
+    print(process.pid, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    left = int(subprocess.run([sys.executable, "-c", killed], stdout=subprocess.PIPE, text=True).stdout)
+    with pytest.raises(ValueError, match="is at work in"), only_one(tmp_path):
+        pass
+    os.kill(left, signal.SIGKILL)
+    for _ in range(100):
+        try:
+            with only_one(tmp_path):
+                return
+        except ValueError:
+            time.sleep(0.05)
+    pytest.fail("the folder is still taken")
 
 
 def test_jobs_share_the_cores(monkeypatch):
