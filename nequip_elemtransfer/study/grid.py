@@ -1,7 +1,6 @@
 """The runs of a study as plain data."""
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import product
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nequip_elemtransfer import __version__
+from nequip_elemtransfer.atomic_files import written_together
 from nequip_elemtransfer.study.config import DEFAULT, Model, Start, StudyConfig
 from nequip_elemtransfer.study.structure_files import StructureFiles
 
@@ -55,12 +55,8 @@ class Grid:
 
     def write(self, out: Path) -> None:
         """Write the grid to ``out``, for the report."""
-        partial = out / f".{GRID_FILE}.{os.getpid()}.part"
-        try:
+        with written_together([out / GRID_FILE]) as (partial,):
             partial.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
-            os.replace(partial, out / GRID_FILE)
-        finally:
-            partial.unlink(missing_ok=True)
 
     @classmethod
     def read(cls, out: Path) -> "Grid":

@@ -1,13 +1,13 @@
 """``report.json``, ``report.html`` and PNG files of a study."""
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from nequip_elemtransfer import __version__
+from nequip_elemtransfer.atomic_files import written_together
 from nequip_elemtransfer.report_page import Picture, page
 from nequip_elemtransfer.study import figures
 from nequip_elemtransfer.study.evaluation import BETTER, QUANTITIES, WORSE, Curve, Efficiency, Speed, learning_curves
@@ -48,7 +48,9 @@ def write_report(out: Path) -> list[Path]:
     for cell in cells:
         for name, picture in cell.pictures.items():
             content["-".join([name, *cell.name.replace(",", "").split()]) + ".png"] = picture.png
-    _write_together(out, content)
+    with written_together([out / name for name in content]) as paths:
+        for path, data in zip(paths, content.values()):
+            path.write_bytes(data)
     return [out / name for name in content]
 
 
@@ -141,15 +143,3 @@ def _steps(seeds: Sequence[Reached]) -> str:
 
 def _seconds(seeds: Sequence[Reached]) -> str:
     return ", ".join("–" if reached.seconds is None else f"{reached.seconds:.3g}" for reached in seeds)
-
-
-def _write_together(out: Path, content: Mapping[str, bytes]) -> None:
-    partial = {name: out / f".{name}.{os.getpid()}.part" for name in content}
-    try:
-        for name, data in content.items():
-            partial[name].write_bytes(data)
-        for name in content:
-            os.replace(partial[name], out / name)
-    finally:
-        for path in partial.values():
-            path.unlink(missing_ok=True)

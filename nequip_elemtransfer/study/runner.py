@@ -26,6 +26,7 @@ from typing import IO
 
 from tqdm.auto import tqdm
 
+from nequip_elemtransfer.atomic_files import written_together
 from nequip_elemtransfer.study.grid import Grid, Run
 from nequip_elemtransfer.study.run_results import FAILED, FINISHED, LOG, State, run_state, tested
 from nequip_elemtransfer.study.training_configs import GROUP, PRIMARY, RESTART
@@ -200,9 +201,8 @@ def mark_finished(folder: Path) -> None:
 
 
 def _mark(folder: Path, name: str, content: dict) -> None:
-    partial = folder / f".{name}.part"
-    partial.write_text(json.dumps(content) + "\n", encoding="utf-8")
-    os.replace(partial, folder / name)
+    with written_together([folder / name]) as (partial,):
+        partial.write_text(json.dumps(content) + "\n", encoding="utf-8")
 
 
 def _reason(code: int, log: Path) -> str:

@@ -8,7 +8,6 @@ and all of them ``--multirun '+training=glob(*)'``, with any of Hydra's launcher
 """
 
 import math
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from nequip_elemtransfer.atomic_files import written_together
 from nequip_elemtransfer.study.grid import SOURCE, Grid, Run
 
 _HERE = "${hydra:runtime.output_dir}"
@@ -182,9 +182,5 @@ def _refuse_other_settings(path: Path, text: str, folder: Path) -> None:
 
 
 def _replace(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with written_together([path]) as (partial,):
         partial.write_text(text, encoding="utf-8")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
