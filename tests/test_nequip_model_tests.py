@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sysconfig
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -142,7 +143,9 @@ class TransferredModelTests(BaseEnergyModelTests):
             save_checkpoint(source_of(family, kind, model_dtype), folder / "si.ckpt")
             config = transfer_config(conffile, folder)
             OmegaConf.save(config, folder / "conf.yaml")
-            env = os.environ | {"TEST_VAL_TWO": "2", "OMP_NUM_THREADS": "1"}
+            # the commands lie beside the Python that runs the tests, whether or not its environment is activated
+            path = os.pathsep.join([sysconfig.get_path("scripts"), os.environ["PATH"]])
+            env = os.environ | {"TEST_VAL_TWO": "2", "OMP_NUM_THREADS": "1", "PATH": path}
             done = subprocess.run(["nequip-train", "-cn", "conf"], cwd=folder, env=env, capture_output=True, text=True)
             assert done.returncode == 0, done.stderr
             yield config, str(folder), env

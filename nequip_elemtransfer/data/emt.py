@@ -123,7 +123,7 @@ def generate(
 def lattice_constant(metal: str) -> float:
     """Lattice constant of the fcc crystal, √2 β s₀ of EMT, in Å.
 
-    That of lowest energy differs by up to 1.5 % in ASE, for its cutoff.
+    That of lowest energy differs by up to 2 % in ASE, for its cutoff.
     """
     return np.sqrt(2) * _neighbor_distance(metal)
 

@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,7 @@ def read_info(path: Path) -> dict[str, Any]:
             if damaged := archive.testzip():
                 raise zipfile.BadZipFile(f"its part {damaged} fails its checksum")
             info = read(archive)
-    except (zipfile.BadZipFile, EOFError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
         raise ValueError(f"{path} is damaged or no {kind} file: {error}. Deploy the model again.") from error
     except (KeyError, ValueError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} is an archive but not a {kind} file of NequIP: {error}.") from error

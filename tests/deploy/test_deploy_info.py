@@ -127,3 +127,15 @@ def test_wrong_ending(deployed, tmp_path, capsys):
 def test_missing_file(tmp_path, capsys):
     assert main(["info", str(tmp_path / "ge.nequip.pth")]) == 2
     assert "does not exist" in capsys.readouterr().err
+
+
+def test_damaged_compressed_part(tmp_path, capsys):
+    """Some parts are compressed, and what is wrong in those is found while they are unpacked."""
+    file = tmp_path / "ge.nequip.pth"
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("ge/code", "".join(map(str, range(5000))))
+    content = file.read_bytes()
+    file.write_bytes(content[:200] + bytes(200) + content[400:])
+    assert main(["info", str(file)]) == 2
+    error = capsys.readouterr().err
+    assert "is damaged" in error and error.count("\n") == 1
