@@ -14,8 +14,8 @@ import ase.io
 import numpy as np
 
 from nequip_elemtransfer.config import TransferConfig
+from nequip_elemtransfer.element_map import start_text
 from nequip_elemtransfer.frames import labels_of
-from nequip_elemtransfer.plan.figures import start_name
 from nequip_elemtransfer.plan.planning import N_FOLDS
 from nequip_elemtransfer.plan.ranking import rank
 from nequip_elemtransfer.plan.start import Start
@@ -45,7 +45,7 @@ def report(data: Path, path: str, metal: str) -> bool:
     error = errors[proposed] if isinstance(proposed, str) else zero_shot_error(source, metal, proposed, train, test)
     table = ", ".join(f"{name} {1000 * value:.1f}" for name, value in sorted(errors.items(), key=lambda item: item[1]))
     print(
-        f"{metal}: proposed {start_name(proposed)}, {1000 * error:.1f} meV/Å, {error / best:.2f} of the best ({table})"
+        f"{metal}: proposed {start_text(proposed)}, {1000 * error:.1f} meV/Å, {error / best:.2f} of the best ({table})"
     )
     return error <= 1.1 * best
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import yaml
 
+from nequip_elemtransfer.element_map import start_text
 from nequip_elemtransfer.source import SourceModel
 
 
@@ -36,14 +37,8 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], numeric: Sequenc
 
 
 def _headline(provenance: Mapping) -> str:
-    starts = "; ".join(f"{t} from {_start(s)}" for t, s in provenance["elements"].items())
+    starts = "; ".join(f"{t} from {start_text(s)}" for t, s in provenance["elements"].items())
     return f"Element transfer: {starts}\nsource {provenance['source']} (sha256 {provenance['sha256'][:12]}...)"
-
-
-def _start(start: Any) -> str:
-    if isinstance(start, str):
-        return start
-    return " + ".join(f"{weight:g} {name}" for name, weight in start.items())
 
 
 def _tensors(provenance: Mapping) -> str:

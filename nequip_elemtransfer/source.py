@@ -183,6 +183,20 @@ def read_configuration(model: Any, path: str | Path) -> Configuration:
     return Configuration(_accepted(model, path), (), None)
 
 
+def training_file(path: str) -> str | None:
+    """The training file a checkpoint names in its ``data:`` section; None where it names none, as in a package.
+
+    Args:
+        path: as for :func:`load_source`
+    """
+    with _get_model_file_path(path) as file:
+        if _is_package(file):
+            return None
+        info = read_checkpoint(file)["hyper_parameters"].get("info_dict") or {}
+    named = (info.get("data") or {}).get("train_file_path")
+    return named if isinstance(named, str) else None
+
+
 def existing_file(path: str | Path) -> Path:
     """The path of a file.
 

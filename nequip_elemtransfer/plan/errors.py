@@ -19,6 +19,13 @@ class Estimate:
     high: float
 
 
+def milli_text(estimate: Estimate | None) -> str:
+    """``85.5 [40.6, 117.2]`` of an estimate in eV or eV/Å; a dash for none."""
+    if estimate is None:
+        return "–"
+    return f"{1000 * estimate.value:.1f} [{1000 * estimate.low:.1f}, {1000 * estimate.high:.1f}]"
+
+
 def force_error(
     predicted: np.ndarray, reference: np.ndarray, structure: np.ndarray, *, squared: bool = False
 ) -> Estimate:

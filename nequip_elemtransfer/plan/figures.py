@@ -3,6 +3,7 @@
 import numpy as np
 from matplotlib.axes import Axes
 
+from nequip_elemtransfer.element_map import start_text
 from nequip_elemtransfer.plan.errors import Estimate
 from nequip_elemtransfer.plan.planning import AdversarialStep, Plan
 from nequip_elemtransfer.report_page import INK, drawing
@@ -58,7 +59,7 @@ def scan_figure(plan: Plan) -> str:
 def ranking_figure(plan: Plan, target: str) -> str:
     """Held-out force error of each candidate start of a target type."""
     candidates = [candidate for candidate in plan.ranking if candidate.target == target]
-    names = [start_name(candidate.start) for candidate in candidates]
+    names = [start_text(candidate.start) for candidate in candidates]
     with drawing(8.4, 0.7 + 0.3 * len(names), 1) as ((ax,), picture):
         _estimates(ax, names, [_milli(candidate.force_mae) for candidate in candidates], _FORCE)
         ax.set_xlabel("held-out force MAE (meV/Å)")
@@ -75,11 +76,6 @@ def adversarial_figure(plan: Plan) -> str:
         ax.set_xlim(0.4, 1.08)
         ax.set_xlabel("ROC AUC (0.5: source and target look the same; 1: always told apart)")
     return picture.svg
-
-
-def start_name(start: str | dict[str, float]) -> str:
-    """A source type, or a blend as ``0.5 Si + 0.5 Sn``."""
-    return start if isinstance(start, str) else " + ".join(f"{weight:.2g} {name}" for name, weight in start.items())
 
 
 def adversarial_name(step: AdversarialStep) -> str:

@@ -1,8 +1,9 @@
 """``report.html``: one page that needs nothing else, light or dark as the reader's browser is."""
 
 from nequip_elemtransfer import __version__
+from nequip_elemtransfer.element_map import start_text
 from nequip_elemtransfer.plan import figures
-from nequip_elemtransfer.plan.errors import Estimate
+from nequip_elemtransfer.plan.errors import milli_text
 from nequip_elemtransfer.plan.planning import Plan
 from nequip_elemtransfer.report_page import page
 
@@ -11,8 +12,8 @@ def html_report(plan: Plan) -> str:
     """The report of a plan as HTML text."""
     targets = list(dict.fromkeys(candidate.target for candidate in plan.ranking))
     filters = {
-        "milli": _milli,
-        "start": figures.start_name,
+        "milli": milli_text,
+        "start": start_text,
         "adversarial": figures.adversarial_name,
         "significant": lambda value: "not known" if value is None else f"{value:.3g}",
     }
@@ -22,16 +23,9 @@ def html_report(plan: Plan) -> str:
         filters,
         plan=plan,
         version=__version__,
-        title=", ".join(f"{target} from {figures.start_name(start)}" for target, start in plan.elements.items()),
+        title=", ".join(f"{target} from {start_text(start)}" for target, start in plan.elements.items()),
         ladder_figure=figures.ladder_figure(plan),
         scan_figure=figures.scan_figure(plan) if plan.scan else None,
         ranking_figures={target: figures.ranking_figure(plan, target) for target in targets},
         adversarial_figure=figures.adversarial_figure(plan) if plan.adversarial else None,
     )
-
-
-def _milli(estimate: Estimate | None) -> str:
-    """``85.5 [40.6, 117.2]`` of an estimate in eV or eV/Å."""
-    if estimate is None:
-        return "–"
-    return f"{1000 * estimate.value:.1f} [{1000 * estimate.low:.1f}, {1000 * estimate.high:.1f}]"

@@ -3,10 +3,9 @@
 from pathlib import Path
 
 from ase import Atoms
-from nequip.model.saved_models.load_utils import _get_model_file_path
 
 from nequip_elemtransfer.plan.structures import read_structures
-from nequip_elemtransfer.source import read_checkpoint
+from nequip_elemtransfer.source import training_file
 
 
 def source_structures(source: str, given: str | Path | None) -> tuple[list[Atoms], str]:
@@ -24,11 +23,12 @@ def source_structures(source: str, given: str | Path | None) -> tuple[list[Atoms
     """
     if given is not None:
         return read_structures(given), str(given)
-    with _get_model_file_path(source) as file:
-        if str(file).endswith(".nequip.zip"):
-            return [], "a package holds no training structures; give --source-data FILE"
-        info = read_checkpoint(file)["hyper_parameters"].get("info_dict") or {}
-    named = (info.get("data") or {}).get("train_file_path")
-    if isinstance(named, str) and Path(named).is_file():
+    named = training_file(source)
+    if named is None:
+        return [], "the source names no file of training structures; give --source-data FILE"
+    if not Path(named).is_file():
+        return [], f"the source's training file {named!r} is not there; give --source-data FILE"
+    try:
         return read_structures(named), f"{named}, which the checkpoint names"
-    return [], f"the source's training file {named!r} is not there; give --source-data FILE"
+    except ValueError as error:  # nobody asked for that file, so it stops nothing
+        return [], f"{error} Give --source-data FILE"

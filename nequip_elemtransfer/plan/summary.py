@@ -1,6 +1,7 @@
 """A plan as text for the terminal."""
 
-from nequip_elemtransfer.plan.errors import Estimate
+from nequip_elemtransfer.element_map import start_text
+from nequip_elemtransfer.plan.errors import milli_text
 from nequip_elemtransfer.plan.planning import Plan
 from nequip_elemtransfer.receipt import table
 
@@ -29,7 +30,7 @@ def _start(plan: Plan) -> str:
     rows = [
         [
             target,
-            _name(start) + (" (proposed)" if target in plan.proposed else ""),
+            start_text(start) + (" (proposed)" if target in plan.proposed else ""),
             f"{plan.length_scale[target]:.4f}",
             f"{plan.energy_scale[target]:.4f}",
             f"{plan.energy_shifts[target]:.4f}",
@@ -42,7 +43,10 @@ def _start(plan: Plan) -> str:
 
 def _ladder(plan: Plan) -> str:
     rows = [
-        [step.name, *(_milli(e) for e in (step.force_mae, step.force_rmse, step.energy_mae, step.energy_mae_refitted))]
+        [
+            step.name,
+            *(milli_text(e) for e in (step.force_mae, step.force_rmse, step.energy_mae, step.energy_mae_refitted)),
+        ]
         for step in plan.ladder
     ]
     units = ["", "meV/Å", "meV/Å", "meV/atom", "meV/atom"]
@@ -52,7 +56,7 @@ def _ladder(plan: Plan) -> str:
 
 def _ranking(plan: Plan) -> str:
     rows = [
-        [c.target, _name(c.start), f"{c.length_scale:.3f}", _milli(c.force_mae), f"{c.unexplained:.3f}"]
+        [c.target, start_text(c.start), f"{c.length_scale:.3f}", milli_text(c.force_mae), f"{c.unexplained:.3f}"]
         for c in plan.ranking
     ]
     header = ["target", "start", "λ", "held-out force MAE (meV/Å)", "force variance unexplained"]
@@ -71,13 +75,3 @@ def _adversarial(plan: Plan) -> str:
     return table(
         ["features", "target's lengths divided by", "ROC AUC, source against target"], rows, [False, False, True]
     )
-
-
-def _name(start: str | dict[str, float]) -> str:
-    return start if isinstance(start, str) else " + ".join(f"{weight:.2g} {name}" for name, weight in start.items())
-
-
-def _milli(estimate: Estimate | None) -> str:
-    if estimate is None:
-        return "-"
-    return f"{1000 * estimate.value:.1f} [{1000 * estimate.low:.1f}, {1000 * estimate.high:.1f}]"

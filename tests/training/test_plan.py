@@ -135,7 +135,10 @@ def test_package_has_no_source_structures(source_package, data, labelled, capsys
     """The classifier is left out, unless the structures are given; the file is named in the config as it is."""
     file = labelled(structures("Ge", 4))
     printed = plan_of(source_package, file, capsys)
-    assert "ROC AUC" not in printed and "a package holds no training structures; give --source-data FILE" in printed
+    assert (
+        "ROC AUC" not in printed
+        and "the source names no file of training structures; give --source-data FILE" in printed
+    )
     assert "ROC AUC" in plan_of(source_package, file, capsys, "--source-data", str(data / "Si_train.xyz"))
     assert main(["plan", str(source_package), file, "--source-data", file]) == 2
     assert "hold Ge, which no type of the model covers (Si)" in capsys.readouterr().err
