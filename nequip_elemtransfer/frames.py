@@ -52,8 +52,7 @@ def training_frames(data: dict, type_names: Sequence[str]) -> list[AtomicDataDic
     datamodule.setup(stage="fit")
     try:
         dataset = datamodule.train_dataset[0]
-        indices = np.linspace(0, len(dataset) - 1, min(len(dataset), MAX_FRAMES)).round().astype(int)
-        frames = [_frame(dataset, int(i), type_names) for i in indices]
+        frames = [_frame(dataset, int(i), type_names) for i in evenly_spaced(len(dataset), MAX_FRAMES)]
     finally:
         datamodule.teardown(stage="fit")
     if not frames:
@@ -61,6 +60,11 @@ def training_frames(data: dict, type_names: Sequence[str]) -> list[AtomicDataDic
     if len(dataset) > MAX_FRAMES:
         logger.info(f"The start is fitted on {MAX_FRAMES} of {len(dataset)} training frames, evenly spaced.")
     return frames
+
+
+def evenly_spaced(n: int, limit: int) -> np.ndarray:
+    """Indices of at most ``limit`` of n items, evenly spaced, the first and the last among them."""
+    return np.linspace(0, n - 1, min(n, limit)).round().astype(int)
 
 
 def labels_of(frames: Sequence[AtomicDataDict.Type]) -> Labels:

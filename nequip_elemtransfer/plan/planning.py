@@ -12,7 +12,7 @@ from ase import Atoms
 from nequip_elemtransfer.config import Start as Origin
 from nequip_elemtransfer.config import TransferConfig
 from nequip_elemtransfer.element_map import AUTO
-from nequip_elemtransfer.frames import Labels, labels_of, with_neighbors
+from nequip_elemtransfer.frames import Labels, evenly_spaced, labels_of, with_neighbors
 from nequip_elemtransfer.plan.adversarial import MIN_FAMILIES, AdversarialResult, adversarial_validation
 from nequip_elemtransfer.plan.environments import Environments, descriptor_environments, model_environments
 from nequip_elemtransfer.plan.ladder import Step, ladder
@@ -22,7 +22,6 @@ from nequip_elemtransfer.plan.source_data import source_structures
 from nequip_elemtransfer.plan.start import Energies, Start
 from nequip_elemtransfer.plan.structures import (
     elements_in,
-    evenly_spaced,
     folds,
     read_structures,
     to_frames,

@@ -55,11 +55,6 @@ def to_frames(structures: Sequence[Atoms], types: Sequence[str], species: Sequen
     return [to_types(from_ase(atoms, exclude_keys=["energies"])) for atoms in structures]
 
 
-def evenly_spaced(n: int, limit: int) -> np.ndarray:
-    """Indices of at most ``limit`` of n items, evenly spaced."""
-    return np.unique(np.linspace(0, n - 1, min(n, limit)).round().astype(int))
-
-
 def typical_volume(structures: Sequence[Atoms]) -> float | None:
     """Median volume per atom in Å³ of the structures that are periodic in all directions; None if there are none."""
     volumes = [atoms.get_volume() / len(atoms) for atoms in structures if atoms.pbc.all()]
