@@ -302,10 +302,11 @@ def _run_study(args: argparse.Namespace) -> int:
         print(f"{len(grid.runs)} runs are ready in {args.out}. Run them with\n  {study.multirun_command(args.out)}")
         return 0
     outcome = study.run(args.config, args.out, jobs=args.jobs, progress=True)
-    counts = [len(names) for names in (outcome.finished, outcome.failed, outcome.skipped)]
-    print("{} runs finished, {} failed, {} without a source".format(*counts))
-    for name in outcome.failed:
-        print(f"  failed: {name} (its log: {args.out / 'runs' / name / 'nequip-train.log'})")
+    print(
+        f"{len(outcome.finished)} tasks finished, {len(outcome.failed)} failed, {len(outcome.skipped)} could not start"
+    )
+    for task in outcome.failed:
+        print(f"  failed: {task.name} (its log: {task.log})")
     _print_paths(write_report(args.out))
     return 1 if outcome.failed else 0
 

@@ -9,12 +9,14 @@ from typing import Any
 import yaml
 
 from nequip_elemtransfer.config import suggest
+from nequip_elemtransfer.study import evaluations
 
 SCRATCH, ELEMENT_MAP, CORRESPONDING_STATES = "scratch", "element_map", "corresponding_states"
 _NO_SCALES = ("++element_transfer.length_scale=none", "++element_transfer.energy_scale=none")
 _KEYS = (
     *("scratch", "transfer", "source", "structures", "sizes", "seeds", "starts", "models", "train_on", "axes"),
     *("overrides", "source_overrides", "validate_every"),
+    *evaluations.KEYS,
 )
 ALL = "all"
 DEFAULT = "default"
@@ -82,6 +84,7 @@ class StudyConfig:
         overrides: Hydra overrides of every training of the target
         source_overrides: Hydra overrides of the source's training
         validate_every: steps between validations, rounded to whole epochs; None leaves it to the configs
+        evaluations: the entries for :class:`.evaluations.Evaluations`
     """
 
     starts: tuple[Start, ...]
@@ -95,6 +98,7 @@ class StudyConfig:
     overrides: tuple[str, ...] = ()
     source_overrides: tuple[str, ...] = ()
     validate_every: int | None = None
+    evaluations: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def from_file(cls, path: Path) -> "StudyConfig":
@@ -142,7 +146,9 @@ class StudyConfig:
             overrides=_overrides("overrides", entries.get("overrides", [])),
             source_overrides=_overrides("source_overrides", entries.get("source_overrides", [])),
             validate_every=_validate_every(entries.get("validate_every")),
+            evaluations={key: entries[key] for key in evaluations.KEYS if key in entries},
         )
+        evaluations.Evaluations.from_mapping(study.evaluations)
         _refuse_axes_named_like(study.axes)
         _refuse_one_source_for_many_models(study)
         return study

@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nequip_elemtransfer.study.config import DEFAULT, SCRATCH
+from nequip_elemtransfer.study.comparison import cell_name, compare
+from nequip_elemtransfer.study.config import SCRATCH
 from nequip_elemtransfer.study.grid import SOURCE
 from nequip_elemtransfer.study.learning_curves import (
     Equivalent,
@@ -18,7 +19,6 @@ from nequip_elemtransfer.study.learning_curves import (
 from nequip_elemtransfer.study.run_results import ENERGY_MAE, FORCE_MAE, RunResult, State
 
 QUANTITIES = (FORCE_MAE, ENERGY_MAE)
-BETTER, WORSE, SIMILAR = "better", "worse", "within the spread"
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class Curve:
     @property
     def name(self) -> str:
         """The values of the cell, without those that every run shares by default."""
-        return ", ".join(str(value) for value in self.cell.values() if value != DEFAULT)
+        return cell_name(self.cell)
 
 
 def learning_curves(results: Sequence[RunResult], test_sets: Sequence[str]) -> list[Curve]:
@@ -137,15 +137,12 @@ def _point(name: str, size: int | None, members: list[RunResult], scratch: list[
         own, other = _errors(members, name, quantity, size), _errors(scratch, name, quantity, size)
         if own:
             errors[quantity] = spread(list(own.values()))
-            if min(len(own), len(other)) > 1:
-                against[quantity] = _compare(errors[quantity], spread(list(other.values())))
+            word = compare(errors[quantity], spread(list(other.values())) if other else None)
+            if word is not None:
+                against[quantity] = word
     of_size = [result for result in members if result.run.settings["size"] == size]
     missing = tuple(result.run.name for result in of_size if result.state is not State.FINISHED)
     return Point(size, errors, against, missing)
-
-
-def _compare(own: Spread, other: Spread) -> str:
-    return BETTER if own.high < other.low else WORSE if own.low > other.high else SIMILAR
 
 
 def _errors(members: Sequence[RunResult], name: str, quantity: str, size: int | None) -> dict[int, float]:

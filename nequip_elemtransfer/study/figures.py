@@ -20,14 +20,14 @@ def learning_curve_figure(curves: Sequence[Curve]) -> Picture:
     """Force and energy errors against the number of structures, for the starts of a cell; bars from low to high."""
     with drawing(8.4, 3.4, 2) as (axes, picture):
         for ax, quantity in zip(axes, QUANTITIES):
-            for curve, color in zip(curves, _colors([curve.start for curve in curves])):
+            for curve, color in zip(curves, start_colors([curve.start for curve in curves])):
                 _errors(ax, next(iter(curve.test_sets.values())), quantity, curve.start, color)
             if ax.lines:
                 points = [point for curve in curves for point in next(iter(curve.test_sets.values()))]
                 _logarithmic(ax, sorted({point.size for point in points}))
             ax.set_xlabel("training structures")
             ax.set_ylabel(LABELS[quantity])
-        _legend(axes[0])
+        legend(axes[0])
     return picture
 
 
@@ -42,7 +42,7 @@ def validation_figure(results: Sequence[RunResult]) -> Picture | None:
         return None
     sizes = sorted({result.run.settings["size"] for result in logged}, key=lambda size: size or 0)
     starts = list(dict.fromkeys(result.run.settings["start"] for result in results))
-    colors = dict(zip(starts, _colors(starts)))
+    colors = dict(zip(starts, start_colors(starts)))
     with drawing(max(4.2, 2.8 * len(sizes)), 3.2, len(sizes)) as (axes, picture):
         for ax, size in zip(axes, sizes):
             for result in logged:
@@ -60,7 +60,7 @@ def validation_figure(results: Sequence[RunResult]) -> Picture | None:
         for ax in axes:
             ax.set_ylim(low, high)
         axes[0].set_ylabel("validation force MAE (meV/Å)")
-        _legend(axes[0])
+        legend(axes[0])
     return picture
 
 
@@ -91,11 +91,13 @@ def _plain(axis: Axis) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-def _legend(ax: Axes) -> None:
+def legend(ax: Axes) -> None:
+    """A legend, if there is anything to name."""
     if ax.get_legend_handles_labels()[0]:
         ax.legend(frameon=False, fontsize=9, labelcolor=INK)
 
 
-def _colors(starts: Sequence[str]) -> list[str]:
+def start_colors(starts: Sequence[str]) -> list[str]:
+    """The colour of each start, the same in all figures."""
     more = iter(_MORE_COLORS * len(starts))
     return [_COLORS.get(start) or next(more) for start in starts]

@@ -27,6 +27,7 @@ class Run:
         overrides: Hydra overrides of that config
         training_set: file; None leaves what the config has
         needs: name of the run that trains the source; None if there is none
+        transfers: whether it starts from a trained model
     """
 
     name: str
@@ -35,6 +36,7 @@ class Run:
     overrides: tuple[str, ...]
     training_set: str | None = None
     needs: str | None = None
+    transfers: bool = False
 
 
 @dataclass(frozen=True)
@@ -45,12 +47,14 @@ class Grid:
         runs: the trainings
         test_sets: name -> file, the whole first
         validate_every: steps between validations; None leaves it to the configs
+        evaluations: the study's entries for :class:`.evaluations.Evaluations`
         version: of this package
     """
 
     runs: tuple[Run, ...]
     test_sets: Mapping[str, str] = field(default_factory=dict)
     validate_every: int | None = None
+    evaluations: Mapping[str, Any] = field(default_factory=dict)
     version: str = __version__
 
     def write(self, out: Path) -> None:
@@ -103,9 +107,17 @@ def make_grid(study: StudyConfig, out: Path, files: StructureFiles | None) -> Gr
                 *(item for axis, value in axes.items() for item in study.axes[axis][value]),
             )
             # `all` may be a size that is listed as a number too
-            runs[name] = Run(name, settings, str(start.config), overrides, training_set and str(training_set), needs)
+            runs[name] = Run(
+                name,
+                settings,
+                str(start.config),
+                overrides,
+                training_set=training_set and str(training_set),
+                needs=needs,
+                transfers=start.transfers,
+            )
     tests = {} if files is None else {name: str(path) for name, path in files.test_sets().items()}
-    return Grid(tuple(runs.values()), tests, study.validate_every)
+    return Grid(tuple(runs.values()), tests, study.validate_every, study.evaluations)
 
 
 def _source(study: StudyConfig, model: Model) -> Run:

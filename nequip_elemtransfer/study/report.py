@@ -10,10 +10,20 @@ from nequip_elemtransfer import __version__
 from nequip_elemtransfer.atomic_files import written_together
 from nequip_elemtransfer.report_page import Picture, page
 from nequip_elemtransfer.study import figures
-from nequip_elemtransfer.study.evaluation import BETTER, QUANTITIES, WORSE, Curve, Efficiency, Speed, learning_curves
+from nequip_elemtransfer.study.comparison import BETTER, WORSE
+from nequip_elemtransfer.study.evaluation import QUANTITIES, Curve, Efficiency, Speed, learning_curves
+from nequip_elemtransfer.study.evaluation_report import (
+    EvaluationReport,
+    evaluation_report,
+    failures,
+    number,
+    quantity_labels,
+    structure_labels,
+)
 from nequip_elemtransfer.study.grid import SOURCE, Grid
 from nequip_elemtransfer.study.learning_curves import EQUAL, Equivalent, Reached, Spread
-from nequip_elemtransfer.study.run_results import RunResult, State, read_results
+from nequip_elemtransfer.study.run_results import RunResult, State, failure_reason, read_results, run_state
+from nequip_elemtransfer.study.tasks import evaluation_tasks
 
 
 @dataclass(frozen=True)
@@ -23,6 +33,15 @@ class Cell:
     name: str
     curves: tuple[Curve, ...]
     pictures: Mapping[str, Picture]
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A run or an evaluation without a result: its state, and the reason if it failed."""
+
+    name: str
+    state: str
+    reason: str
 
 
 def write_report(out: Path) -> list[Path]:
@@ -41,9 +60,12 @@ def write_report(out: Path) -> list[Path]:
     results = read_results(grid, out)
     curves = learning_curves(results, list(grid.test_sets))
     cells = _cells(curves, results)
+    evaluated = evaluation_report(grid, out, results)
+    data = _as_json(results, curves) | evaluated.to_dict()
     content: dict[str, bytes] = {
-        "report.json": (json.dumps(_as_json(results, curves), indent=1, ensure_ascii=False) + "\n").encode(),
-        "report.html": _html(results, cells, list(grid.test_sets)).encode(),
+        "report.json": (json.dumps(data, indent=1, ensure_ascii=False) + "\n").encode(),
+        "report.html": _html(results, cells, evaluated, _gaps(grid, out, results), list(grid.test_sets)).encode(),
+        **{name: picture.png for name, picture in evaluated.pictures.items()},
     }
     for cell in cells:
         for name, picture in cell.pictures.items():
@@ -69,6 +91,12 @@ def _cells(curves: Sequence[Curve], results: Sequence[RunResult]) -> list[Cell]:
     return cells
 
 
+def _gaps(grid: Grid, out: Path, results: Sequence[RunResult]) -> list[Gap]:
+    runs = [Gap(r.run.name, r.state.value, r.reason) for r in results if r.state is not State.FINISHED]
+    tasks = [task for task in evaluation_tasks(grid, out) if not task.is_finished()]
+    return [*runs, *(Gap(task.name, run_state(task.folder).value, failure_reason(task.folder)) for task in tasks)]
+
+
 def _is_target(result: RunResult) -> bool:
     return result.run.settings["start"] != SOURCE
 
@@ -92,16 +120,25 @@ def _as_json(results: Sequence[RunResult], curves: Sequence[Curve]) -> dict[str,
     }
 
 
-def _html(results: Sequence[RunResult], cells: Sequence[Cell], test_sets: Sequence[str]) -> str:
+def _html(
+    results: Sequence[RunResult],
+    cells: Sequence[Cell],
+    evaluated: EvaluationReport,
+    gaps: Sequence[Gap],
+    test_sets: Sequence[str],
+) -> str:
     return page(
         __package__,
         "report.html.jinja",
         {"milli": _milli, "structures": _structures, "seeds": _seeds, "by_size": _by_size, "steps": _steps}
-        | {"seconds": _seconds},
+        | {"seconds": _seconds, "number": number, "quantity_labels": quantity_labels}
+        | {"structure_labels": structure_labels, "failures": failures, "milli_number": _milli_number},
         version=__version__,
         results=results,
-        gaps=[result for result in results if result.state is not State.FINISHED],
+        finished=sum(result.state is State.FINISHED for result in results),
+        gaps=gaps,
         cells=cells,
+        evaluated=evaluated,
         quantities=dict(zip(QUANTITIES, ("forces", "energies"))),
         labels=figures.LABELS,
         test_sets=list(test_sets)[1:],
@@ -115,6 +152,11 @@ def _milli(value: Spread | None) -> str:
         return "–"
     deviation = "" if value.deviation is None else f" ± {1000 * value.deviation:.1f}"
     return f"{1000 * value.mean:.1f}{deviation}"
+
+
+def _milli_number(value: float | None) -> str:
+    """``60.1`` of a value in eV/Å; a dash for none."""
+    return "–" if value is None else f"{1000 * value:.1f}"
 
 
 def _structures(value: Equivalent) -> str:

@@ -82,6 +82,12 @@ def run_state(folder: Path) -> State:
     return State.INTERRUPTED if folder.exists() else State.NOT_STARTED
 
 
+def failure_reason(folder: Path) -> str:
+    """Why what has this folder failed; empty if it did not."""
+    path = folder / FAILED
+    return json.loads(path.read_text(encoding="utf-8"))["reason"] if path.exists() else ""
+
+
 def tested(folder: Path) -> bool:
     """Whether the last thing that a run does is done."""
     return any(metrics for metrics in _tests(folder).values())
@@ -89,10 +95,8 @@ def tested(folder: Path) -> bool:
 
 def _read(run: Run, folder: Path, names: list[str]) -> RunResult:
     state = run_state(folder)
-    reason = ""
-    if state is State.FAILED:
-        reason = json.loads((folder / FAILED).read_text(encoding="utf-8"))["reason"]
-    elif state is State.NOT_STARTED and run.needs and run_state(folder.parent / run.needs) is State.FAILED:
+    reason = failure_reason(folder)
+    if state is State.NOT_STARTED and run.needs and run_state(folder.parent / run.needs) is State.FAILED:
         reason = f"its source, {run.needs}, failed"
     tests = _tests(folder) if state is State.FINISHED else {}
     named = {(names[index] if index < len(names) else f"test{index}"): values for index, values in tests.items()}

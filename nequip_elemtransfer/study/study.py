@@ -5,8 +5,9 @@ from pathlib import Path
 
 from nequip_elemtransfer.study.config import StudyConfig
 from nequip_elemtransfer.study.grid import Grid, make_grid
-from nequip_elemtransfer.study.runner import Outcome, only_one, run_grid
+from nequip_elemtransfer.study.runner import Outcome, only_one, run_tasks
 from nequip_elemtransfer.study.structure_files import StructureFiles
+from nequip_elemtransfer.study.tasks import all_tasks
 from nequip_elemtransfer.study.training_configs import GROUP, PRIMARY, compose_configs, write_configs
 
 
@@ -41,9 +42,9 @@ def prepare(config: Path, out: Path) -> Grid:
 
 
 def run(config: Path, out: Path, *, jobs: int = 1, progress: bool = False) -> Outcome:
-    """Prepare a study and run what is not finished; see :func:`prepare` and :func:`.runner.run_grid`."""
+    """Prepare a study and run what is not finished; see :func:`prepare` and :func:`.runner.run_tasks`."""
     grid = prepare(config, out)
-    return run_grid(grid, out.resolve(), jobs=jobs, progress=progress)
+    return run_tasks(all_tasks(grid, out), out.resolve(), jobs=jobs, progress=progress)
 
 
 def multirun_command(out: Path) -> str:

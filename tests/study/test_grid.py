@@ -14,10 +14,11 @@ import yaml
 from ase.build import bulk
 
 from nequip_elemtransfer.study.config import StudyConfig
-from nequip_elemtransfer.study.grid import Grid
-from nequip_elemtransfer.study.runner import _make_ready, _reason, command, only_one, threads_per_job
+from nequip_elemtransfer.study.grid import Grid, Run
+from nequip_elemtransfer.study.runner import _reason, only_one, threads_per_job
 from nequip_elemtransfer.study.structure_files import read_structures
 from nequip_elemtransfer.study.study import prepare
+from nequip_elemtransfer.study.tasks import Training
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "example_configs"
 
@@ -139,23 +140,25 @@ def test_structures_that_changed_are_refused(workplace):
 
 def test_interrupted_folders_lose_nothing(tmp_path):
     """Without a restart point a run begins anew beside what there was; with one, the metrics so far are kept."""
+    training = Training(Run("scratch-n4-seed0", {}, "config.yaml", ()), tmp_path)
     run = tmp_path / "runs" / "scratch-n4-seed0"
     run.mkdir(parents=True)
     (run / "nequip-train.log").write_text("first")
-    _make_ready(run)
+    training.make_ready()
     assert (tmp_path / "runs" / "scratch-n4-seed0.before_1" / "nequip-train.log").read_text() == "first"
     (run / "metrics").mkdir(parents=True)
     (run / "restart.ckpt").write_bytes(b"cut off")
-    _make_ready(run)
-    assert not run.exists() and (tmp_path / "runs" / "scratch-n4-seed0.before_2").exists()
+    training.make_ready()
+    assert not any(run.iterdir()) and (tmp_path / "runs" / "scratch-n4-seed0.before_2" / "metrics").exists()
 
 
 def test_command(tmp_path):
-    fresh = command("scratch-n4-seed0", tmp_path)
+    training = Training(Run("scratch-n4-seed0", {}, "config.yaml", ()), tmp_path)
+    fresh = training.command()
     assert fresh[1:3] == ["-m", "nequip.scripts.train"] and "+training=scratch-n4-seed0" in fresh
-    (tmp_path / "runs" / "scratch-n4-seed0").mkdir(parents=True)
+    training.make_ready()
     (tmp_path / "runs" / "scratch-n4-seed0" / "restart.ckpt").touch()
-    assert f'++ckpt_path="{tmp_path}/runs/scratch-n4-seed0/restart.ckpt"' in command("scratch-n4-seed0", tmp_path)
+    assert f'++ckpt_path="{tmp_path}/runs/scratch-n4-seed0/restart.ckpt"' in training.command()
 
 
 def test_reason_of_a_failure(tmp_path):

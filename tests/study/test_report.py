@@ -127,7 +127,7 @@ def test_nothing_is_finished(out):
         path.unlink()
     report, curves = report_of(out)
     assert all(point["errors"] == {} for curve in curves.values() for point in curve["test_sets"]["all"])
-    assert "0 of 36 runs are finished" in (out / "report.html").read_text()
+    assert "0 of 36 trainings are finished" in (out / "report.html").read_text()
 
 
 def test_repeated_validations_count_once(out):

@@ -15,10 +15,11 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from real_runs import MODEL, run, script, structures, training_config, transfer_config
 
 from nequip_elemtransfer.cli import main
-from nequip_elemtransfer.data.stillinger_weber import stillinger_weber_calculator
+from nequip_elemtransfer.data.stillinger_weber import lattice_constant, stillinger_weber_calculator
 from nequip_elemtransfer.study import runner
 from nequip_elemtransfer.study.grid import Grid
 from nequip_elemtransfer.study.run_results import State, read_results
+from nequip_elemtransfer.study.tasks import all_tasks
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +69,7 @@ def grid(study, labelled, tmp_path_factory):
     )
     out = tmp_path_factory.mktemp("grid") / "out"
     printed = run([script("nequip-elemtransfer"), "study", "run", file, "--out", out, "--jobs", "2"], out.parent).stdout
-    assert printed.startswith("4 runs finished, 0 failed")
+    assert printed.startswith("4 tasks finished, 0 failed")
     return file, out
 
 
@@ -122,7 +123,7 @@ def test_finished_runs_are_never_repeated(grid, capsys):
     file, out = grid
     before = {path: path.stat().st_mtime_ns for path in out.glob("runs/**/*")}
     assert main(["study", "run", str(file), "--out", str(out)]) == 0
-    assert capsys.readouterr().out.startswith("4 runs finished")
+    assert capsys.readouterr().out.startswith("4 tasks finished")
     assert {path: path.stat().st_mtime_ns for path in out.glob("runs/**/*")} == before
 
 
@@ -225,7 +226,8 @@ def test_hydras_launchers_and_atomic_energies(study, labelled, tmp_path, capsys)
     assert main(["study", "report", str(out)]) == 0
     first, second = read_results(Grid.read(out), out)
     assert second.state is State.NOT_STARTED
-    assert runner.run_grid(Grid(runs=(first.run,)), out).finished == (first.run.name,)
+    outcome = runner.run_tasks(all_tasks(Grid(runs=(first.run,)), out), out)
+    assert [task.name for task in outcome.finished] == [first.run.name]
     (first,) = read_results(Grid(runs=(first.run,)), out)
     assert first.run.name == "scratch-atomic-n6-seed0" and first.state is State.FINISHED
     (errors,) = first.tests.values()
@@ -275,3 +277,100 @@ def test_two_studies_in_one_folder(study, tmp_path, capsys):
 def test_report_of_another_folder(tmp_path, capsys):
     assert main(["study", "report", str(tmp_path)]) == 2
     assert "is no folder of a study" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def evaluated(grid, study, labelled, tmp_path_factory):
+    """The finished grid with properties, simulations and a plan for its models of six structures."""
+    _, trained = grid
+    file = study(
+        "evaluated",
+        structures={"train": str(labelled / "train.xyz"), "test": str(labelled / "test.xyz"), "test_by": "group"},
+        sizes=[3, "all"],
+        starts=["scratch", "corresponding_states"],
+        **EVALUATIONS,
+    )
+    out = tmp_path_factory.mktemp("evaluated") / "out"
+    command = [script("nequip-elemtransfer"), "study", "run", file, "--out", out]
+    run([*command, "--prepare"], out.parent)
+    shutil.copytree(trained / "runs", out / "runs")
+    return file, out, run([*command, "--jobs", "2"], out.parent).stdout
+
+
+EVALUATIONS = {
+    "crystal": {"structure": "diamond", "formula": "Ge", "a": 5.654},
+    "reference": {
+        "calculator": {
+            "_target_": "nequip_elemtransfer.data.stillinger_weber.stillinger_weber_calculator",
+            "element": "Ge",
+        },
+        "values": {"C44": 57.0},
+    },
+    "properties": {"sizes": ["all"], "supercell": 1, "phonon_supercell": 2, "surfaces": ["111"]},
+    "stability": {
+        "sizes": ["all"],
+        "starts": ["crystal", "vacancy"],
+        "temperatures": [100],
+        "runs": 1,
+        "time": 0.02,
+        "supercell": 1,
+        "engine": "eager",
+    },
+    "plan": {"sizes": ["all"]},
+}
+
+
+def test_evaluations(evaluated):
+    """Values of the reference are those of the potential; each model has all parts."""
+    _, out, printed = evaluated
+    assert printed.startswith("11 tasks finished, 0 failed")
+    report = json.loads((out / "report.json").read_text())
+    reference = report["reference"]
+    assert reference["lattice_constant"] == pytest.approx(lattice_constant("Ge"), abs=1e-3)
+    assert reference["C44"] == 57.0  # given
+    assert reference["bulk_modulus"] == pytest.approx((reference["C11"] + 2 * reference["C12"]) / 3, rel=0.02)
+    assert [(entry["start"], entry["size"]) for entry in report["properties"]] == [
+        ("scratch", 6),
+        ("corresponding_states", 6),
+    ]
+    simulations = [(entry["start"], entry["begin"], entry["time"]) for entry in report["stability"]]
+    assert simulations == [
+        (start, begin, 0.02) for begin in ("crystal", "vacancy") for start in ("scratch", "corresponding_states")
+    ]
+    (forecast,) = report["forecasts"]
+    assert forecast["agrees"] is (forecast["after"] < forecast["scratch"])
+    html = (out / "report.html").read_text()
+    assert "Gaps" not in html and "Out-of-target properties" in html and "Plan and outcome" in html
+
+
+def test_more_simulations_keep_those_there_are(evaluated, study, labelled):
+    file, out, _ = evaluated
+    first = {path: path.stat().st_mtime_ns for path in out.glob("evaluations/stability/*/*K-0.json")}
+    assert len(first) == 6
+    entries = yaml.safe_load(file.read_text())
+    entries["stability"]["runs"] = 2
+    file.write_text(yaml.safe_dump(entries))
+    assert main(["study", "run", str(file), "--out", str(out), "--jobs", "2"]) == 0
+    assert len(list(out.glob("evaluations/stability/*/*K-1.json"))) == 6
+    assert {path: path.stat().st_mtime_ns for path in first} == first
+    entry = json.loads((out / "report.json").read_text())["stability"][0]
+    assert len(entry["survived"]) == 2
+
+
+def test_failed_evaluation_is_a_gap(evaluated, tmp_path, capsys):
+    """A reference that cannot be made fails with its log; trainings and models are not touched."""
+    file, finished, _ = evaluated
+    out = tmp_path / "out"
+    shutil.copytree(finished, out)
+    shutil.rmtree(out / "evaluations" / "properties")
+    entries = yaml.safe_load(file.read_text())
+    entries["reference"]["calculator"]["element"] = "Xx"
+    broken = file.with_name("broken.yaml")
+    broken.write_text(yaml.safe_dump({key: value for key, value in entries.items() if key != "stability"}))
+    shutil.rmtree(out / "grid")  # the configs name the other folder's files
+    assert main(["study", "run", str(broken), "--out", str(out)]) == 1
+    printed = capsys.readouterr().out
+    assert "failed: properties of reference (its log: " in printed
+    html = (out / "report.html").read_text()
+    assert "<code>properties of reference</code>: failed" in html and "no Stillinger-Weber parameters" in html
+    assert "properties of scratch-n6-seed0" not in html.split("</h2>")[0]

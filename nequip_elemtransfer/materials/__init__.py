@@ -1,0 +1,1 @@
+"""Cubic crystals and the properties that an ASE calculator gives them, from the lattice constant to phonons."""

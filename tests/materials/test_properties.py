@@ -1,0 +1,386 @@
+r"""Properties of crystals against closed forms, literature and each other.
+
+In diamond of Stillinger and Weber every bond has its lowest energy and every angle none: an atom has the energy
+:math:`-2\varepsilon`, a broken bond costs ε, and what is cut out of the crystal or off it stays where it is.
+"""
+
+import sys
+
+import ase.units
+import numpy as np
+import pytest
+from ase.calculators.calculator import Calculator, all_changes
+from ase.calculators.emt import EMT
+from matscipy.calculators.manybody import Manybody
+from matscipy.calculators.manybody.explicit_forms.stillinger_weber import StillingerWeber
+
+from nequip_elemtransfer.data.stillinger_weber import PARAMETERS, lattice_constant, stillinger_weber_calculator
+from nequip_elemtransfer.materials import properties
+from nequip_elemtransfer.materials.crystal import Crystal
+from nequip_elemtransfer.materials.properties import (
+    bulk_modulus,
+    elastic_constants,
+    equation_of_state,
+    equilibrium,
+    phonon_bands,
+    surface_energy,
+    vacancy_formation_energy,
+)
+
+ELEMENTS = ("Si", "Ge")
+MILLER = ((1, 0, 0), (1, 1, 0), (1, 1, 1))
+JOULE_PER_SQUARE_METER = ase.units.J / ase.units.m**2
+by_element = pytest.mark.parametrize("element", ELEMENTS)
+by_miller = pytest.mark.parametrize("miller", MILLER)
+
+
+def diamond(element):
+    return Crystal("diamond", element, lattice_constant(element))
+
+
+def second_derivative_of_bond(element):
+    """Of the pair energy at its minimum, eV/Å²."""
+    p = PARAMETERS[element]
+
+    def energy(r):
+        ratio = p["sigma"] / r
+        return p["epsilon"] * p["A"] * (p["B"] * ratio**4 - 1) * np.exp(p["sigma"] / (r - p["a"] * p["sigma"]))
+
+    r, h = diamond(element).nearest_neighbor, 1e-4
+    return (energy(r + h) - 2 * energy(r) + energy(r - h)) / h**2
+
+
+@pytest.fixture(scope="module")
+def copper():
+    return equilibrium(Crystal("fcc", "Cu", 3.65), EMT())
+
+
+class Fixed(Calculator):
+    """The same energy and force for every atom, whatever the structure."""
+
+    implemented_properties = ["energy", "forces", "stress"]
+
+    def __init__(self, energy, force):
+        super().__init__()
+        self.energy, self.force = energy, force
+
+    def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
+        super().calculate(atoms, properties, system_changes)
+        n = len(atoms)
+        self.results = {"energy": n * self.energy, "forces": np.full((n, 3), self.force), "stress": np.zeros(6)}
+
+
+class Rounded(Calculator):
+    """A calculator in the precision of float32, as that of a model."""
+
+    implemented_properties = ["energy", "forces", "stress"]
+
+    def __init__(self, calculator):
+        super().__init__()
+        self.calculator = calculator
+
+    def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
+        super().calculate(atoms, properties, system_changes)
+        found = {name: self.calculator.get_property(name, atoms) for name in self.implemented_properties}
+        self.results = {name: np.asarray(value, np.float32).astype(float) for name, value in found.items()}
+
+
+# --- lattice constant and bulk modulus
+
+
+@by_element
+@pytest.mark.parametrize("start", [0.94, 1.0, 1.06])
+def test_lattice_constant_of_lowest_energy(element, start):
+    exact = diamond(element)
+    found = equilibrium(exact.with_a(start * exact.a), stillinger_weber_calculator(element))
+    assert found.a == pytest.approx(exact.a, abs=1e-5)
+    assert found.with_a(exact.a) == exact
+
+
+@by_element
+def test_equation_of_state(element):
+    """Energies per atom, lowest at the crystal's own volume, where they are those of two bonds."""
+    energies = equation_of_state(diamond(element), stillinger_weber_calculator(element), [0.9, 0.99, 1, 1.01, 1.1])
+    assert energies.shape == (5,)
+    assert energies[2] == pytest.approx(-2 * PARAMETERS[element]["epsilon"], abs=1e-5)
+    assert np.argsort(energies)[0] == 2
+    assert energies[0] > energies[1] and energies[4] > energies[3]
+
+
+def test_ratios_are_of_volumes(copper):
+    energy = equation_of_state(copper, EMT(), [1.1])
+    atoms = copper.supercell(1)
+    atoms.set_cell(atoms.cell * np.cbrt(1.1), scale_atoms=True)
+    atoms.calc = EMT()
+    assert energy == pytest.approx(atoms.get_potential_energy() / 4)
+
+
+@by_element
+def test_bulk_modulus_is_that_of_the_bonds(element):
+    """Angles do not change with the volume, and bonds of length r with its cube root: B = √3 φ''/(12 r)."""
+    exact = np.sqrt(3) * second_derivative_of_bond(element) / (12 * diamond(element).nearest_neighbor)
+    found = bulk_modulus(diamond(element), stillinger_weber_calculator(element))
+    assert found * ase.units.GPa == pytest.approx(exact, rel=1e-3)
+
+
+def test_no_lattice_constant_where_the_energy_has_no_minimum():
+    calculator = stillinger_weber_calculator("Si")
+    with pytest.raises(ValueError, match="no minimum of the energy of diamond Si between a = 5.520 and 6.480"):
+        equilibrium(Crystal("diamond", "Si", 6.0), calculator)
+    with pytest.raises(ValueError, match="no minimum"):
+        equilibrium(Crystal("diamond", "Si", 5.0), calculator)
+
+
+def test_no_bulk_modulus_away_from_equilibrium():
+    with pytest.raises(ValueError, match="no minimum of the energy within 4% of the volume at a = 5.600"):
+        bulk_modulus(diamond("Si").with_a(5.6), stillinger_weber_calculator("Si"))
+
+
+# --- elastic constants
+
+
+def test_elastic_constants_of_silicon():
+    """E. R. Cowley, Phys. Rev. Lett. 60, 2379 (1988), atoms relaxed."""
+    found = elastic_constants(diamond("Si"), stillinger_weber_calculator("Si"))
+    assert found == pytest.approx({"C11": 151.4, "C12": 76.4, "C44": 56.4}, abs=0.1)
+
+
+@by_element
+def test_elastic_constants_agree_with_the_equation_of_state(element):
+    calculator = stillinger_weber_calculator(element)
+    found = elastic_constants(diamond(element), calculator)
+    assert (found["C11"] + 2 * found["C12"]) / 3 == pytest.approx(bulk_modulus(diamond(element), calculator), rel=1e-3)
+
+
+def test_elastic_constants_of_a_metal(copper):
+    """One atom in the cell, and forces that are not of pairs: C12 ≠ C44."""
+    found = elastic_constants(copper, EMT())
+    assert (found["C11"] + 2 * found["C12"]) / 3 == pytest.approx(bulk_modulus(copper, EMT()), rel=0.01)
+    assert found["C11"] > found["C12"] > found["C44"] > 0
+
+
+# --- phonons
+
+
+@pytest.fixture(scope="module", params=ELEMENTS)
+def bands(request):
+    return request.param, phonon_bands(diamond(request.param), stillinger_weber_calculator(request.param), n=4)
+
+
+def test_three_acoustic_and_three_equal_optical_modes_at_gamma(bands):
+    at_gamma = bands[1].frequencies[0]
+    assert np.abs(at_gamma[:3]).max() < 1e-2
+    assert np.ptp(at_gamma[3:]) < 1e-3
+
+
+def test_optical_modes_at_gamma_are_those_of_bonds_and_angles(bands):
+    r"""Two sublattices against each other by u: half of K u², of mass m/2.
+
+    .. math::
+
+        K = \tfrac43 \varphi'' + \tfrac{512}{27} \varepsilon \lambda g^2 / r^2, \quad
+        g = e^{\gamma\sigma / (r - a\sigma)}
+
+    """
+    element, found = bands
+    p, r = PARAMETERS[element], diamond(element).nearest_neighbor
+    g = np.exp(p["gamma"] * p["sigma"] / (r - p["a"] * p["sigma"]))
+    stiffness = 4 / 3 * second_derivative_of_bond(element)
+    stiffness += 512 / 27 * p["epsilon"] * p["lambda1"] * g**2 / r**2
+    mass = diamond(element).unit_cell().get_masses()[0]
+    exact = np.sqrt(stiffness / (mass / 2)) / (2 * np.pi) * ase.units.fs * 1e3  # THz
+    assert found.frequencies[0, 5] == pytest.approx(exact, rel=2e-3)
+
+
+def test_slopes_at_gamma_are_the_speeds_of_sound(bands):
+    """Along [100], ρv² is C11 for the longitudinal wave and C44 for the two transverse ones."""
+    element, found = bands
+    constants = elastic_constants(diamond(element), stillinger_weber_calculator(element))
+    cell = diamond(element).unit_cell()
+    density = cell.get_masses().sum() / cell.get_volume()
+    assert found.labels[:2] == ("Γ", "X")
+    assert found.ticks[1] == pytest.approx(2 * np.pi / diamond(element).a)
+    speeds = 2 * np.pi * found.frequencies[1, :3] / found.x[1]  # THz Å
+    expected = [np.sqrt(constants[name] * ase.units.GPa / density) for name in ("C44", "C44", "C11")]
+    assert speeds == pytest.approx(np.array(expected) * ase.units.fs * 1e3, rel=0.02)
+
+
+def test_axis_of_the_plot(bands):
+    _, found = bands
+    n = len(found.x)
+    assert found.frequencies.shape == (n, 6) and found.q_points.shape == (n, 3)
+    assert found.labels == ("Γ", "X", "W", "K", "Γ", "L", "U", "W", "L", "K|U", "X")
+    assert len(found.ticks) == len(found.labels)
+    assert (np.diff(found.ticks) > 0).all() and (np.diff(found.x) >= 0).all()
+    assert set(found.ticks) <= set(found.x)
+    # K and U are different points with the same frequencies
+    before, after = np.flatnonzero(found.x == found.ticks[found.labels.index("K|U")])
+    assert not np.allclose(found.q_points[before], found.q_points[after])
+    assert found.frequencies[before] == pytest.approx(found.frequencies[after], abs=1e-3)
+
+
+@pytest.mark.parametrize("path_points", [properties.FEWEST_PATH_POINTS, 201])
+@pytest.mark.parametrize(("structure", "formula"), [("fcc", "Cu"), ("bcc", "Cu"), ("sc", "Cu")])
+def test_length_of_the_axis_does_not_depend_on_the_number_of_points(structure, formula, path_points):
+    found = phonon_bands(Crystal(structure, formula, 3.0), EMT(), n=1, path_points=path_points)
+    expected = phonon_bands(Crystal(structure, formula, 3.0), EMT(), n=1)
+    assert len(found.x) == path_points
+    assert found.ticks == pytest.approx(expected.ticks)
+
+
+def test_unstable_crystals_have_negative_frequencies(copper):
+    stable = phonon_bands(copper, EMT(), n=3)
+    unstable = phonon_bands(equilibrium(Crystal("sc", "Cu", 2.4), EMT()), EMT(), n=4)
+    assert stable.frequencies.min() > -1e-2
+    assert unstable.frequencies.min() < -1
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [({"n": 0}, "at least 1 primitive cell along each edge, found 0"), ({"path_points": 10}, "at least 50 q-points")],
+)
+def test_settings_of_phonons(settings, message):
+    with pytest.raises(ValueError, match=message):
+        phonon_bands(diamond("Si"), stillinger_weber_calculator("Si"), **settings)
+
+
+def test_without_phonopy_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "phonopy", None)
+    with pytest.raises(ModuleNotFoundError, match=r"need 'phonopy'.*pip install \"nequip-elemtransfer\[study\]\""):
+        phonon_bands(diamond("Si"), stillinger_weber_calculator("Si"))
+
+
+# --- vacancies and surfaces
+
+
+@by_element
+@pytest.mark.parametrize("n", [1, 2])
+def test_vacancy_costs_two_bonds(element, n):
+    """Four bonds break, and the atom taken out makes two in the crystal."""
+    found = vacancy_formation_energy(diamond(element), stillinger_weber_calculator(element), n)
+    assert found == pytest.approx(2 * PARAMETERS[element]["epsilon"], abs=1e-5)
+
+
+def test_relaxation_lowers_the_vacancy_of_a_metal(copper):
+    unrelaxed = copper.vacancy(2)
+    unrelaxed.calc = EMT()
+    per_atom = equation_of_state(copper, EMT(), [1])[0]
+    found = vacancy_formation_energy(copper, EMT())
+    assert 0 < found < unrelaxed.get_potential_energy() - 31 * per_atom - 0.01
+
+
+@by_element
+@by_miller
+def test_surfaces_cost_half_a_bond_for_each_broken_one(element, miller):
+    """4/√(h² + k² + l²) broken bonds per a², see test_crystal.py."""
+    exact = 2 * PARAMETERS[element]["epsilon"] / diamond(element).a ** 2 / np.linalg.norm(miller)
+    found = surface_energy(diamond(element), stillinger_weber_calculator(element), miller)
+    assert found * JOULE_PER_SQUARE_METER == pytest.approx(exact, rel=1e-5)
+
+
+@by_miller
+def test_relaxation_lowers_the_surfaces_of_a_metal(copper, miller):
+    slab = copper.slab(miller)
+    slab.calc = EMT()
+    area = np.linalg.norm(np.cross(slab.cell[0], slab.cell[1]))
+    unrelaxed = (slab.get_potential_energy() - len(slab) * equation_of_state(copper, EMT(), [1])[0]) / (2 * area)
+    # (100) hardly relaxes
+    assert 0 < surface_energy(copper, EMT(), miller) * JOULE_PER_SQUARE_METER < unrelaxed + 1e-9
+
+
+def test_the_densest_surface_of_a_metal_costs_least(copper):
+    energies = {miller: surface_energy(copper, EMT(), miller) for miller in MILLER}
+    assert sorted(energies, key=energies.get) == [(1, 1, 1), (1, 0, 0), (1, 1, 0)]
+
+
+@pytest.mark.parametrize("calculate", [vacancy_formation_energy, lambda *args: surface_energy(*args, (1, 1, 0))])
+def test_defects_of_compounds_have_no_single_energy(calculate):
+    with pytest.raises(ValueError, match="of GaAs has no single energy.*give a crystal of one element"):
+        calculate(Crystal("zincblende", "GaAs", 5.65), Fixed(0.0, 0.0))
+
+
+# --- all together
+
+
+def all_properties(crystal, calculator):
+    """Å, GPa, eV, J/m² and THz."""
+    found = elastic_constants(crystal, calculator)
+    found["B"] = bulk_modulus(crystal, calculator)
+    found["a"] = equilibrium(crystal, calculator).a
+    found["vacancy"] = vacancy_formation_energy(crystal, calculator)
+    found["surface"] = surface_energy(crystal, calculator, (1, 1, 1))
+    found["phonon"] = phonon_bands(crystal, calculator, n=2, path_points=50).frequencies.max()
+    return found
+
+
+@pytest.fixture(scope="module")
+def silicon():
+    return all_properties(diamond("Si"), stillinger_weber_calculator("Si"))
+
+
+def test_properties_scale_with_the_units_of_energy_and_length(silicon):
+    energy, length = 1.3, 1.1
+    p = PARAMETERS["Si"]
+    calculator = Manybody(
+        **StillingerWeber(p | {"epsilon": energy * p["epsilon"], "sigma": length * p["sigma"]})
+    )
+    found = all_properties(diamond("Si").with_a(length * lattice_constant("Si")), calculator)
+    scales = dict.fromkeys(("C11", "C12", "C44", "B"), energy / length**3)
+    scales |= {"a": length, "vacancy": energy, "surface": energy / length**2, "phonon": np.sqrt(energy) / length}
+    # to the forces that relaxation leaves, and the displacement of the phonons, which are not scaled
+    assert {name: found[name] / silicon[name] for name in silicon} == pytest.approx(scales, rel=2e-3)
+
+
+def test_single_precision_is_enough(silicon):
+    """For a model in float32; its energies have a relative error of 1e-7."""
+    found = all_properties(diamond("Si"), Rounded(stillinger_weber_calculator("Si")))
+    assert found == pytest.approx(silicon, rel=2e-3)
+
+
+def test_nothing_is_printed(capfd, recwarn):
+    all_properties(diamond("Si"), stillinger_weber_calculator("Si"))
+    assert capfd.readouterr() == ("", "")
+    assert not [str(warning.message) for warning in recwarn if warning.category is not DeprecationWarning]
+
+
+def test_calculators_are_as_before():
+    """Structures are copies: the calculator keeps no state that the next property would see."""
+    calculator = stillinger_weber_calculator("Si")
+    first = elastic_constants(diamond("Si"), calculator)
+    surface_energy(diamond("Si"), calculator, (1, 1, 0))
+    assert elastic_constants(diamond("Si"), calculator) == first
+
+
+# --- calculators that fail
+
+PROPERTIES = {
+    "equilibrium": equilibrium,
+    "bulk modulus": bulk_modulus,
+    "elastic constants": elastic_constants,
+    "phonons": phonon_bands,
+    "vacancy": vacancy_formation_energy,
+    "surface": lambda crystal, calculator: surface_energy(crystal, calculator, (1, 1, 1)),
+}
+
+
+@pytest.mark.parametrize("name", PROPERTIES)
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+def test_numbers_that_are_not_finite(name, number):
+    with pytest.raises(RuntimeError, match=r"the calculator gave .* that is not a finite number"):
+        PROPERTIES[name](diamond("Si"), Fixed(number, number))
+
+
+@pytest.mark.parametrize(
+    ("calculate", "formula"),
+    [
+        (lambda copper: elastic_constants(diamond("Si"), stillinger_weber_calculator("Si")), "Si2"),
+        (lambda copper: vacancy_formation_energy(copper, EMT()), "Cu31"),
+        (lambda copper: surface_energy(copper, EMT(), (1, 1, 0)), "Cu"),
+    ],
+    ids=["elastic constants", "vacancy", "surface"],
+)
+def test_relaxation_that_does_not_end(calculate, formula, copper, monkeypatch):
+    monkeypatch.setattr(properties, "MAX_STEPS", 1)
+    message = rf"relaxation of {formula}\d* did not converge: after 1 steps a force of .* eV/Å is left, more than"
+    with pytest.raises(RuntimeError, match=message):
+        calculate(copper)

@@ -1,0 +1,273 @@
+"""Properties, stability and plans of a study: what is asked for, what is run, and how results are compared."""
+
+import json
+
+import pytest
+
+from nequip_elemtransfer.study.evaluate import EOS_RATIOS, is_kept, keep
+from nequip_elemtransfer.study.evaluations import Evaluations
+from nequip_elemtransfer.study.forecast import forecasts
+from nequip_elemtransfer.study.grid import Grid, Run
+from nequip_elemtransfer.study.out_of_target import properties, reference_values
+from nequip_elemtransfer.study.report import write_report
+from nequip_elemtransfer.study.run_results import RunResult, State, Validation
+from nequip_elemtransfer.study.stability import survival, survival_curve
+from nequip_elemtransfer.study.tasks import evaluation_tasks
+
+CRYSTAL = {"structure": "diamond", "formula": "Ge", "a": 5.66}
+EMT = {"_target_": "ase.calculators.emt.EMT"}
+STARTS, SIZES, SEEDS = ("scratch", "corresponding_states"), (5, 10), (0, 1)
+
+
+def grid(**evaluations):
+    runs = []
+    for start in STARTS:
+        for size in SIZES:
+            for seed in SEEDS:
+                settings = {"start": start, "model": "default", "train_on": "default", "size": size, "seed": seed}
+                transfers = start != "scratch"
+                runs.append(Run(f"{start}-n{size}-seed{seed}", settings, "c.yaml", (), transfers=transfers))
+    return Grid(tuple(runs), evaluations=evaluations)
+
+
+def put(out, part, model, name="result.json", **content):
+    folder = out / "evaluations" / part / model
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text(json.dumps({"settings": {}} | content))
+
+
+@pytest.mark.parametrize(
+    "entries, sentence",
+    [
+        ({"properties": {}}, "`properties` needs `crystal`"),
+        ({"crystal": {"structure": "diamond", "formula": "Ge"}}, "`crystal` needs `a`"),
+        ({"crystal": CRYSTAL | {"a": -1}}, "`crystal.a` must be positive, found -1"),
+        ({"crystal": CRYSTAL | {"structure": "hcp"}}, "hcp"),
+        (
+            {"crystal": {"structure": "zincblende", "formula": "GeSi", "a": 5.6}, "properties": {}},
+            "one element, not GeSi",
+        ),
+        ({"reference": {"calculator": "EMT"}}, "`reference.calculator` must describe an ASE calculator"),
+        ({"reference": {"values": {"c11": 3}}}, "no key 'c11'; did you mean 'C11'?"),
+        ({"crystal": CRYSTAL, "properties": {"surfaces": ["211"]}}, "choose from 100, 110, 111"),
+        ({"crystal": CRYSTAL, "properties": {"supercell": 0}}, "`properties.supercell` has 0"),
+        ({"crystal": CRYSTAL, "properties": {"sizes": []}}, "`properties.sizes` must be a list"),
+        ({"crystal": CRYSTAL, "stability": {}}, "`stability` needs `starts`"),
+        ({"crystal": CRYSTAL, "stability": {"starts": ["crystal"]}}, "needs `temperatures` in K"),
+        (
+            {"crystal": CRYSTAL, "stability": {"starts": ["liquid"], "temperatures": [9]}},
+            "`stability.starts.liquid` needs `file`",
+        ),
+        (
+            {"crystal": CRYSTAL, "stability": {"starts": ["crystal"], "temperatures": [9], "ensemble": "nve"}},
+            "`stability.ensemble` is 'nve': choose nvt or npt",
+        ),
+        (
+            {"crystal": CRYSTAL, "stability": {"starts": ["crystal"], "temperatures": [9], "criteria": {"hotest": 2}}},
+            "did you mean 'hottest'?",
+        ),
+        ({"plan": {"size": [5]}}, "`plan` has no key 'size'; did you mean 'sizes'?"),
+    ],
+)
+def test_bad_entries_are_one_sentence(entries, sentence):
+    with pytest.raises(ValueError) as error:
+        Evaluations.from_mapping(entries)
+    assert sentence in str(error.value) and "\n" not in str(error.value)
+
+
+def test_missing_file():
+    liquid = {"file": "nowhere.xyz", "temperatures": [1500]}
+    with pytest.raises(FileNotFoundError, match="'nowhere.xyz', which does not exist"):
+        Evaluations.from_mapping({"crystal": CRYSTAL, "stability": {"starts": {"liquid": liquid}}})
+
+
+def test_tasks(tmp_path):
+    """The reference first where it has a calculator, then the chosen sizes; a plan for each transfer, once."""
+    study = grid(
+        crystal=CRYSTAL,
+        reference={"calculator": EMT},
+        properties={"sizes": ["all"]},
+        stability={"sizes": [5], "starts": ["crystal"], "temperatures": [300]},
+        plan=True,
+    )
+    names = [task.name for task in evaluation_tasks(study, tmp_path)]
+    assert names == [
+        "properties of reference",
+        *(f"properties of {start}-n10-seed{seed}" for start in STARTS for seed in SEEDS),
+        "stability of reference",
+        *(f"stability of {start}-n5-seed{seed}" for start in STARTS for seed in SEEDS),
+        *(f"plan of corresponding_states-n{n}-seed0" for n in SIZES),
+    ]
+    needs = {task.name: task.needs for task in evaluation_tasks(study, tmp_path)}
+    assert needs["properties of reference"] == needs["plan of corresponding_states-n5-seed0"] == ()
+    assert needs["stability of scratch-n5-seed1"] == ("scratch-n5-seed1",)
+
+
+def test_finished_for_its_settings(tmp_path):
+    """More runs, or another crystal, are work to do; another choice of models is not."""
+
+    def first(**stability):
+        settings = {"starts": ["crystal"], "temperatures": [300], "runs": 2} | stability
+        return evaluation_tasks(grid(crystal=CRYSTAL, stability=settings), tmp_path)[0]
+
+    task = first()
+    task.make_ready()
+    task.mark_finished()
+    assert first().is_finished() and first(sizes=[5]).is_finished()
+    assert not first(runs=3).is_finished() and not first(time=1.0).is_finished()
+
+
+def test_results_for_other_settings_are_moved_aside(tmp_path):
+    path = tmp_path / "crystal-300K-0.json"
+    keep(path, {"survived": 1.0}, {"time": 1.0, "sizes": (1, 2)})
+    assert is_kept(path, {"time": 1.0, "sizes": (1, 2)}) and not is_kept(path, {"time": 2.0, "sizes": (1, 2)})
+    keep(path, {"survived": 2.0}, {"time": 2.0})
+    assert json.loads(path.read_text())["survived"] == 2.0
+    assert json.loads((tmp_path / "crystal-300K-0.before_1.json").read_text())["survived"] == 1.0
+
+
+@pytest.fixture
+def compared(tmp_path):
+    """Transfer: nearer in a, further in C11, C44 between scratch's seeds; one vacancy failed; curves known."""
+    study = grid(
+        crystal=CRYSTAL,
+        reference={"calculator": EMT, "values": {"C44": 60.0}},
+        properties={"sizes": [10]},
+    )
+    study.write(tmp_path)
+
+    def bands(shift):
+        return {
+            "x": [0, 1],
+            "frequencies": [[0 + shift, 1 + shift], [2 + shift, 3 + shift]],
+            "ticks": [0, 1],
+            "labels": ["G", "X"],
+        }
+
+    def curve(factor):
+        return {"volumes": list(20 * EOS_RATIOS), "energies": [factor * (x - 1) ** 2 - 4 for x in EOS_RATIOS]}
+
+    def values(a, c11, c44):
+        return {"lattice_constant": a, "C11": c11, "C44": c44}
+
+    reference = values(5.70, 120.0, 1.0)
+    put(tmp_path, "properties", "reference", values=reference, failed={}, phonons=bands(0), equation_of_state=curve(1))
+    for seed in SEEDS:
+        put(
+            tmp_path,
+            "properties",
+            f"scratch-n10-seed{seed}",
+            values=values(5.60 + 0.01 * seed, 119.0, 50.0 + 20 * seed),
+            failed={},
+            phonons=bands(1.0),
+            equation_of_state=curve(2),
+        )
+        put(
+            tmp_path,
+            "properties",
+            f"corresponding_states-n10-seed{seed}",
+            values=values(5.71 - 0.02 * seed, 100.0, 62.0 + 20 * seed),
+            failed={"vacancy_formation_energy": "RuntimeError: it moved"} if seed else {},
+            phonons=bands(-0.5),
+            equation_of_state=curve(1),
+        )
+    return study, tmp_path
+
+
+def test_properties_beside_the_reference(compared):
+    study, out = compared
+    # what the study says goes before what its calculator gives
+    assert reference_values(study, out) == {"lattice_constant": 5.70, "C11": 120.0, "C44": 60.0}
+    scratch, transfer = properties(study, out)
+    assert (scratch.start, transfer.start, transfer.size) == ("scratch", "corresponding_states", 10)
+    words = {name: quantity.against_scratch for name, quantity in transfer.quantities.items()}
+    assert words == {
+        "lattice_constant": "better",
+        "C11": "worse",
+        "C44": "within the spread",
+        "vacancy_formation_energy": None,
+        "phonons": "better",
+        "equation_of_state": "better",
+    }
+    assert all(quantity.against_scratch is None for quantity in scratch.quantities.values())
+    assert transfer.quantities["lattice_constant"].errors.mean == pytest.approx(0.01)
+    assert transfer.quantities["phonons"].values.mean == pytest.approx(0.5)  # THz, all bands lower by that
+    assert transfer.quantities["equation_of_state"].values.mean == 0.0
+    # root mean square of (x - 1)², in meV
+    expected = 1000 * ((EOS_RATIOS - 1) ** 4).mean() ** 0.5
+    assert scratch.quantities["equation_of_state"].values.mean == pytest.approx(expected)
+    assert transfer.quantities["vacancy_formation_energy"].failed == {
+        "corresponding_states-n10-seed1": "RuntimeError: it moved"
+    }
+
+
+def test_report_of_properties(compared):
+    study, out = compared
+    write_report(out)
+    html = (out / "report.html").read_text()
+    assert "Out-of-target properties" in html and "it moved" in html and "Stability" not in html
+    assert '<td class="good">5.7 ± 0.014</td>' in html and '<td class="bad">100 ± 0</td>' in html
+    report = json.loads((out / "report.json").read_text())
+    assert report["reference"]["C44"] == 60.0 and len(report["properties"]) == 2
+    for name in ("equation_of_state", "phonons"):
+        assert (out / f"{name}-10-structures.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_survival(tmp_path):
+    """Two models from scratch lose 1 and 2 of 2 runs, the transferred ones none; structure beside the reference."""
+    settings = {"sizes": [10], "starts": ["crystal"], "temperatures": [600], "runs": 2, "time": 4.0}
+    study = grid(crystal=CRYSTAL, reference={"calculator": EMT}, stability=settings)
+    study.write(tmp_path)
+    flat = {"rdf": [1.0] * 100, "adf": [0.0] * 90, "msd": [0.1] * 3}
+
+    def simulation(model, index, survived=4.0, failure=None, **seen):
+        name = f"crystal-600K-{index}.json"
+        put(tmp_path, "stability", model, name, survived=survived, failure=failure, **seen)
+
+    simulation("reference", 0, **flat)
+    for seed in SEEDS:
+        simulation(f"scratch-n10-seed{seed}", 0, 1.0 + seed, "hottest")
+        simulation(f"corresponding_states-n10-seed{seed}", 0, **flat | {"rdf": [1.25] * 100})
+        simulation(f"corresponding_states-n10-seed{seed}", 1, **flat | {"rdf": [1.25] * 100})
+    simulation("scratch-n10-seed0", 1, **flat)
+    simulation("scratch-n10-seed1", 1, 3.0, "shortest_bond")
+
+    scratch, transfer = survival(study, tmp_path)
+    assert scratch.survived == (1.0, 4.0, 2.0, 3.0) and scratch.survivors == 1
+    assert scratch.failures == {"hottest": 2, "shortest_bond": 1}
+    assert (scratch.failed_share.low, scratch.failed_share.high) == (0.5, 1.0)
+    assert transfer.survivors == 4 and transfer.failures == {} and transfer.against_scratch == "better"
+    assert transfer.structure["rdf"].mean == pytest.approx(0.25) and transfer.structure["msd"].mean == 0.0
+    assert scratch.structure["rdf"].count == 1 and transfer.structure_against_scratch == {}  # of one survivor alone
+    write_report(tmp_path)
+    assert ">1 of 4</td><td>hottest (2) shortest_bond (1) </td>" in (tmp_path / "report.html").read_text()
+    for name in ("survival", "rdf", "adf", "msd"):
+        assert (tmp_path / f"{name}-10-structures.png").exists()
+
+
+def test_survival_curve():
+    times, shares = survival_curve([4.0, 1.0, 4.0, 2.0], 4.0, 2)
+    assert times == [0.0, 1.0, 1.0, 2.0, 2.0, 4.0] and shares == [1, 1, 0.75, 0.75, 0.5, 0.5]
+    assert survival_curve([4.0], 4.0, 0) == ([0.0, 4.0], [1.0, 1.0])
+
+
+@pytest.mark.parametrize(
+    "word, after, agrees", [("go", 0.05, True), ("go with care", 0.2, False), ("do not", 0.2, True), ("go", None, None)]
+)
+def test_forecast(tmp_path, word, after, agrees):
+    study = grid(plan={"sizes": [10]})
+    ladder = [{"name": str(i), "force_mae": {"value": 0.1 * i}} for i in range(5)]
+    verdict = {"word": word, "numbers": {"unexplained": 0.03, "map alone": 0.5, "auc": 0.6}}
+    put(tmp_path, "plan", "corresponding_states-n10-seed0", rescales=True, ladder=ladder, verdict=verdict)
+    results = []
+    for run in study.runs:
+        error = after if run.transfers else 0.1
+        tests = {} if error is None else {"all": {"forces_mae": error}}
+        history = (Validation(0, 0.0, 0.07, 0.01),)
+        results.append(RunResult(run, tmp_path, State.FINISHED, "", history, tests))
+    (forecast,) = forecasts(study, tmp_path, results)
+    assert (forecast.verdict, forecast.unexplained, forecast.auc) == (word, 0.03, 0.6)
+    assert (forecast.predicted, forecast.before, forecast.after, forecast.scratch) == (0.4, 0.07, after, 0.1)
+    assert forecast.agrees is agrees
+    put(tmp_path, "plan", "corresponding_states-n10-seed0", rescales=False, ladder=ladder, verdict=verdict)
+    assert forecasts(study, tmp_path, results)[0].predicted == 0.1  # the element map alone
