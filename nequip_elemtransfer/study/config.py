@@ -148,7 +148,7 @@ class StudyConfig:
             validate_every=_validate_every(entries.get("validate_every")),
             evaluations={key: entries[key] for key in evaluations.KEYS if key in entries},
         )
-        evaluations.Evaluations.from_mapping(study.evaluations)
+        evaluations.Evaluations.from_mapping(study.evaluations).check_files()
         _refuse_axes_named_like(study.axes)
         _refuse_one_source_for_many_models(study)
         return study

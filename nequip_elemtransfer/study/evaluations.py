@@ -145,6 +145,21 @@ class Evaluations:
             )
         return found
 
+    def check_files(self) -> None:
+        """Refuse files that are not there.
+
+        Raises:
+            FileNotFoundError: naming the first
+        """
+        starts = self.stability.starts if self.stability else {}
+        files = {f"stability.starts.{name}.file": start.file for name, start in starts.items()}
+        files["plan.source_data"] = self.plan.source_data if self.plan else None
+        for key, file in files.items():
+            if file is not None and not Path(file).is_file():
+                raise FileNotFoundError(
+                    f"`{key}` names {file!r}, which does not exist (relative paths start from {Path.cwd()})."
+                )
+
 
 def without_sizes(settings: Any) -> dict[str, Any]:
     """The settings of a part that its results depend on: all but which models are evaluated."""
@@ -209,8 +224,6 @@ def _md_start(name: str, value: Any, temperatures: Any) -> MDStart:
         raise ValueError(f"`{key}` needs `file`, structures to begin with; only {CRYSTAL} and {VACANCY} are built.")
     if not name.isidentifier():
         raise ValueError(f"`stability.starts` has the name {name!r}: use letters, digits and underscores.")
-    if "file" in entry and not Path(entry["file"]).is_file():
-        raise FileNotFoundError(f"`{key}.file` names {entry['file']!r}, which does not exist.")
     found = entry.pop("temperatures", temperatures)
     if found is None:
         raise ValueError(f"`{key}` needs `temperatures` in K, there or for all starts in `stability.temperatures`.")

@@ -105,6 +105,7 @@ def _as_json(results: Sequence[RunResult], curves: Sequence[Curve]) -> dict[str,
     return {
         "version": __version__,
         "units": {"forces": "eV/Å", "energies": "eV/atom", "time": "s"},
+        "machines": _machines(results),
         "curves": [asdict(curve) for curve in curves],
         "runs": [
             {
@@ -118,6 +119,15 @@ def _as_json(results: Sequence[RunResult], curves: Sequence[Curve]) -> dict[str,
             for result in results
         ],
     }
+
+
+def _machines(results: Sequence[RunResult]) -> list[dict[str, str]]:
+    """Each once."""
+    found: list[dict[str, str]] = []
+    for result in results:
+        if result.machine and result.machine not in found:
+            found.append(dict(result.machine))
+    return found
 
 
 def _html(
@@ -137,6 +147,7 @@ def _html(
         results=results,
         finished=sum(result.state is State.FINISHED for result in results),
         gaps=gaps,
+        machines=_machines(results),
         cells=cells,
         evaluated=evaluated,
         quantities=dict(zip(QUANTITIES, ("forces", "energies"))),

@@ -5,7 +5,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 
@@ -53,6 +53,7 @@ class RunResult:
         reason: why it failed, or cannot run; empty otherwise
         validations: in the order of steps, the first before the training
         tests: name of the test set -> metric -> value, of the best checkpoint; empty unless finished
+        machine: see :func:`.machine.machine`; empty unless finished
     """
 
     run: Run
@@ -61,6 +62,7 @@ class RunResult:
     reason: str
     validations: tuple[Validation, ...]
     tests: Mapping[str, Mapping[str, float]]
+    machine: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def checkpoint(self) -> Path:
@@ -100,7 +102,12 @@ def _read(run: Run, folder: Path, names: list[str]) -> RunResult:
         reason = f"its source, {run.needs}, failed"
     tests = _tests(folder) if state is State.FINISHED else {}
     named = {(names[index] if index < len(names) else f"test{index}"): values for index, values in tests.items()}
-    return RunResult(run, folder, state, reason, _validations(folder), named)
+    return RunResult(run, folder, state, reason, _validations(folder), named, _machine(folder))
+
+
+def _machine(folder: Path) -> dict[str, str]:
+    path = folder / FINISHED
+    return json.loads(path.read_text(encoding="utf-8")).get("machine", {}) if path.exists() else {}
 
 
 def _validations(folder: Path) -> tuple[Validation, ...]:

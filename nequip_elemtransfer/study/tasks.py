@@ -20,6 +20,7 @@ from typing import Any
 from nequip_elemtransfer.atomic_files import written_together
 from nequip_elemtransfer.study.evaluations import ALL, PLAN, PROPERTIES, STABILITY, Evaluations, without_sizes
 from nequip_elemtransfer.study.grid import SOURCE, Grid, Run
+from nequip_elemtransfer.study.machine import machine
 from nequip_elemtransfer.study.run_results import FAILED, FINISHED, LOG, State, run_state, tested
 from nequip_elemtransfer.study.training_configs import GROUP, PRIMARY, RESTART
 
@@ -71,7 +72,7 @@ class Task(ABC):
 
     def mark_finished(self) -> None:
         """Mark the task as done."""
-        self._mark(FINISHED, {"time": time.strftime("%Y-%m-%dT%H:%M:%S%z")})
+        self._mark(FINISHED, {"time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "machine": machine()})
 
     def mark_failed(self, exit_code: int, reason: str) -> None:
         """Mark the task as failed."""
@@ -163,7 +164,8 @@ class Evaluation(Task):
         return path.exists() and json.loads(path.read_text(encoding="utf-8"))["settings"] == self._settings()
 
     def mark_finished(self) -> None:
-        self._mark(FINISHED, {"time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "settings": self._settings()})
+        now = time.strftime("%Y-%m-%dT%H:%M:%S%z")
+        self._mark(FINISHED, {"time": now, "machine": machine(), "settings": self._settings()})
 
     def _settings(self) -> Any:
         return json.loads(json.dumps(self.settings))  # as it is read back

@@ -75,10 +75,13 @@ def test_bad_entries_are_one_sentence(entries, sentence):
     assert sentence in str(error.value) and "\n" not in str(error.value)
 
 
-def test_missing_file():
+def test_missing_files():
     liquid = {"file": "nowhere.xyz", "temperatures": [1500]}
-    with pytest.raises(FileNotFoundError, match="'nowhere.xyz', which does not exist"):
-        Evaluations.from_mapping({"crystal": CRYSTAL, "stability": {"starts": {"liquid": liquid}}})
+    found = Evaluations.from_mapping({"crystal": CRYSTAL, "stability": {"starts": {"liquid": liquid}}})
+    with pytest.raises(FileNotFoundError, match="`stability.starts.liquid.file` names 'nowhere.xyz', which"):
+        found.check_files()
+    with pytest.raises(FileNotFoundError, match="`plan.source_data` names 'nowhere.xyz'"):
+        Evaluations.from_mapping({"plan": {"source_data": "nowhere.xyz"}}).check_files()
 
 
 def test_tasks(tmp_path):

@@ -1,6 +1,7 @@
 """The grid of a study, its configs and its structure files; nothing is trained."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,25 +19,36 @@ from nequip_elemtransfer.study.grid import Grid, Run
 from nequip_elemtransfer.study.runner import _reason, only_one, threads_per_job
 from nequip_elemtransfer.study.structure_files import read_structures
 from nequip_elemtransfer.study.study import prepare
-from nequip_elemtransfer.study.tasks import Training
+from nequip_elemtransfer.study.tasks import Training, evaluation_tasks
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "example_configs"
 
 
-@pytest.fixture
-def workplace(tmp_path, monkeypatch):
-    """A folder to run the examples in, with 30 structures of silicon and germanium of three temperatures."""
-    for folder in ("mlearn", "sw"):
-        (tmp_path / "data" / folder).mkdir(parents=True)
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Structures of silicon and germanium of three temperatures, 30 of each part and 110 of each seed's order."""
+    folder = tmp_path_factory.mktemp("data")
+    for kind, label in (("mlearn", "AIMD-NVT"), ("sw", "liquid")):
         for element in ("Si", "Ge"):
+            frames = [bulk(element, cubic=True) for _ in range(110)]
+            for i, atoms in enumerate(frames):
+                atoms.rattle(0.1, seed=i)
+                atoms.info |= {"group": ("diamond", label)[i % 2], "temperature": 300.0 * (1 + i % 3)}
+            (folder / kind).mkdir(exist_ok=True)
             for part in ("train", "val", "test"):
-                frames = []
-                for i in range(30):
-                    frames.append(bulk(element, cubic=True))
-                    frames[-1].rattle(0.1, seed=i)
-                    frames[-1].info |= {"group": ("diamond", "liquid")[i % 2], "temperature": 300.0 * (1 + i % 3)}
-                ase.io.write(tmp_path / "data" / folder / f"{element}_{part}.xyz", frames)
+                ase.io.write(folder / kind / f"{element}_{part}.xyz", frames[:30])
+            for seed in range(3):
+                (folder / kind / f"subset{seed}").mkdir(exist_ok=True)
+                ase.io.write(folder / kind / f"subset{seed}" / f"{element}_train.xyz", frames)
+    return folder
+
+
+@pytest.fixture
+def workplace(data, tmp_path, monkeypatch):
+    """A folder to run the examples in."""
+    shutil.copytree(data, tmp_path / "data")
     monkeypatch.chdir(tmp_path)
+    read_structures.cache_clear()  # of the same paths in another test's folder
     return tmp_path
 
 
@@ -57,14 +69,26 @@ def study(folder, **entries):
 
 def test_example_on_dft_data(workplace):
     grid = prepare(EXAMPLES / "study_mlearn.yaml", Path("out"))
-    assert len(grid.runs) == 3 * 4 * 3
-    assert list(grid.test_sets) == ["all", "diamond", "liquid"]
+    assert len(grid.runs) == 6 * 3 * 2
+    assert list(grid.test_sets) == ["all", "diamond", "AIMD-NVT"]
     assert grid == Grid.read(Path("out"))
-    # 25 steps in epochs of 1, 2, 5 and 6 steps
+    # 100 steps in epochs of as many as there are structures
     assert {
-        n: config_of(Path("out"), f"scratch-n{n}-seed1")["trainer"]["check_val_every_n_epoch"] for n in (5, 10, 25, 30)
-    } == {5: 25, 10: 12, 25: 5, 30: 4}
-    alone = config_of(Path("out"), "element_map-n5-seed2")
+        n: config_of(Path("out"), f"scratch-n{n}-seed1")["trainer"]["check_val_every_n_epoch"] for n in (5, 25, 110)
+    } == {5: 20, 25: 4, 110: 1}
+    transfer = config_of(Path("out"), "corresponding_states-n5-seed2")
+    assert transfer["element_transfer"]["source"] == "runs/mlearn_si_long/best.ckpt"
+    assert transfer["run"] == ["val", "train", "test"] and transfer["max_steps"] == 1000
+    scratch = config_of(Path("out"), "scratch-n5-seed2")
+    assert (scratch["seed"], scratch["data"]["seed"], scratch["training_module"]["model"]["seed"]) == (2, 2, 2)
+    parts = [task.name.split(" of ") for task in evaluation_tasks(grid, Path("out"))]
+    assert [part for part, _ in parts] == 6 * ["properties"] + 6 * ["stability"] + 2 * ["plan"]
+    assert all("n10" in model for part, model in parts if part != "plan")
+
+
+def test_element_map_alone(workplace):
+    study(workplace, starts=["element_map"], sizes=[5])
+    alone = config_of(Path("out"), "element_map-n5-seed0")
     assert alone["element_transfer"] | {"elements": 0} == {
         "source": "runs/mlearn_si/best.ckpt",
         "elements": 0,
@@ -72,28 +96,47 @@ def test_example_on_dft_data(workplace):
         "energy_scale": "none",
         "energy_shifts": "fit",
     }
-    assert alone["run"] == ["val", "train", "test"] and alone["max_steps"] == 300
-    scratch = config_of(Path("out"), "scratch-n5-seed2")
-    assert (scratch["seed"], scratch["data"]["seed"], scratch["training_module"]["model"]["seed"]) == (2, 2, 2)
 
 
 def test_example_on_classical_data(workplace):
     grid = prepare(EXAMPLES / "study_sw.yaml", Path("out"))
+    assert len(grid.runs) == 1 + 6 * 3 * 2
+    transfer = grid.runs[-1]
+    assert (grid.runs[0].name, transfer.needs) == ("source", "source")
+    config = config_of(Path("out"), transfer.name)
+    assert config["element_transfer"]["source"] == str(workplace / "out" / "runs" / "source" / "best.ckpt")
+    assert config_of(Path("out"), "source")["run"] == ["train", "test"]
+    models = [task.model for task in evaluation_tasks(grid, Path("out"))]
+    assert models.count("reference") == 2  # properties and simulations
+
+
+def test_example_of_models_and_labels(workplace):
+    grid = prepare(EXAMPLES / "study_sw_labels.yaml", Path("out"))
     assert [run.name for run in grid.runs[:2]] == ["source-invariant", "source-equivariant"]
-    assert len(grid.runs) == 2 + 2 * 2 * 2 * 2 * 2
+    assert len(grid.runs) == 2 + 2 * 2 * 2 * 3
     runs = {run.name: run for run in grid.runs}
-    start = runs["corresponding_states-invariant-atomic_energies-n5-seed0"]
+    start = runs["corresponding_states-invariant-atomic_energies-n10-seed0"]
     assert start.needs == "source-invariant"
     config = config_of(Path("out"), start.name)
-    assert config["element_transfer"]["source"] == str(workplace / "out" / "runs" / "source-invariant" / "best.ckpt")
     assert config["training_module"]["loss"]["extra_metrics"][0]["field"] == "atomic_energy"
-    assert config_of(Path("out"), "source-invariant")["training_module"]["model"]["l_max"] == 0
-    assert config_of(Path("out"), "source-invariant")["run"] == ["train", "test"]
-    from_scratch = runs["scratch-invariant-totals-n5-seed0"]
-    assert (
-        from_scratch.needs is None
-        and config_of(Path("out"), from_scratch.name)["training_module"]["model"]["l_max"] == 0
-    )
+    from_scratch = runs["scratch-invariant-totals-n10-seed0"]
+    assert from_scratch.needs is None
+    for run in ("source-invariant", from_scratch.name):
+        assert config_of(Path("out"), run)["training_module"]["model"]["l_max"] == 0
+
+
+def test_example_of_temperatures(workplace):
+    for seed in range(3):  # the labels of the real data
+        path = Path(f"data/sw/subset{seed}/Ge_train.xyz")
+        frames = ase.io.read(path, ":")
+        for atoms in frames:
+            atoms.info["temperature"] = {300.0: 224.0, 600.0: 671.9, 900.0: 1119.8}[atoms.info["temperature"]]
+        ase.io.write(path, frames)
+    grid = prepare(EXAMPLES / "study_sw_temperature.yaml", Path("out"))
+    assert len(grid.runs) == 2 * 2 * 3
+    for run in grid.runs:
+        temperatures = {atoms.info["temperature"] for atoms in ase.io.read(run.training_set, ":")}
+        assert temperatures == {{"cold": 224.0, "hot": 1119.8}[run.settings["train_on"]]}
 
 
 def test_training_temperature(workplace):

@@ -100,6 +100,8 @@ def test_report(grid):
         points["corresponding_states"][0]["errors"]["forces_mae"]["mean"]
         < points["scratch"][1]["errors"]["forces_mae"]["mean"]
     )
+    (machine,) = json.loads((out / "report.json").read_text())["machines"]
+    assert machine["torch"] == torch.__version__ and int(machine["cores"]) >= 1 and machine["processor"]
     first = curves["corresponding_states"]["efficiency"][0]
     assert first["equivalent"] == {"size": 6, "bound": "more than", "factor": 2.0}
     # and better before the first step than scratch ever is
