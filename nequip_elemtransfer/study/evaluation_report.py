@@ -1,5 +1,6 @@
 """The parts of a study's report on properties, stability and plans, ready for the page."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby
@@ -110,12 +111,17 @@ def failures(models: Sequence[Properties]) -> list[tuple[str, str, str]]:
 
 
 def number(value: Spread | float | None) -> str:
-    """``5.66 ± 0.01`` with three significant digits of the smaller; a dash for nothing."""
+    """``5.662 ± 0.014``, to two digits of the deviation; a dash for nothing."""
     if value is None:
         return "–"
     if isinstance(value, int | float):
         return f"{value:.4g}"
-    return f"{value.mean:.4g}" + ("" if value.deviation is None else f" ± {value.deviation:.2g}")
+    if value.deviation is None:
+        return f"{value.mean:.4g}"
+    if value.deviation <= 1e-6 * abs(value.mean):
+        return f"{value.mean:.4g} ± 0"
+    decimals = max(0, 1 - math.floor(math.log10(value.deviation)))
+    return f"{value.mean:.{decimals}f} ± {value.deviation:.{decimals}f}"
 
 
 def _property_sections(grid: Grid, out: Path) -> list[Section]:

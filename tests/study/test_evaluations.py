@@ -209,7 +209,7 @@ def test_report_of_properties(compared):
     write_report(out)
     html = (out / "report.html").read_text()
     assert "Out-of-target properties" in html and "it moved" in html and "Stability" not in html
-    assert '<td class="good">5.7 ± 0.014</td>' in html and '<td class="bad">100 ± 0</td>' in html
+    assert '<td class="good">5.700 ± 0.014</td>' in html and '<td class="bad">100 ± 0</td>' in html
     report = json.loads((out / "report.json").read_text())
     assert report["reference"]["C44"] == 60.0 and len(report["properties"]) == 2
     for name in ("equation_of_state", "phonons"):
