@@ -89,10 +89,9 @@ def _add_plan(commands) -> None:
 
 
 def _run_plan(args: argparse.Namespace) -> None:
-    from nequip_elemtransfer.plan.environments import import_extra
+    from nequip_elemtransfer.extras import require_plan
 
-    for module in ("sklearn", "dscribe", "matplotlib", "jinja2"):
-        import_extra(module)
+    require_plan()
     from nequip_elemtransfer.plan import planning, write
     from nequip_elemtransfer.plan.summary import summary
 

@@ -10,17 +10,14 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
-try:
+from nequip_elemtransfer.extras import extra
+
+with extra("study", "a report"):
     from jinja2 import Environment, StrictUndefined
     from matplotlib import rc_context
     from matplotlib.axes import Axes
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
-except ModuleNotFoundError as error:
-    raise ModuleNotFoundError(
-        f'reports need {error.name!r}, which is not installed: pip install "nequip-elemtransfer[study]".',
-        name=error.name,
-    ) from None
 
 # stands for the page's text colour, and is replaced by it
 INK = "#010203"

@@ -21,6 +21,8 @@ from ase.optimize import BFGS
 from matscipy.elasticity import fit_elastic_constants, generate_strained_configs
 from scipy.optimize import minimize_scalar
 
+from nequip_elemtransfer.extras import extra
+
 from .crystal import Crystal
 
 if TYPE_CHECKING:
@@ -244,15 +246,10 @@ def _forces(supercell: "PhonopyAtoms", calculator: Calculator) -> np.ndarray:
 
 
 def _phonopy(cell: Atoms, n: int) -> "Phonopy":
-    try:
+    with extra("study", "a phonon calculation"):
         from phonopy import Phonopy
         from phonopy.structure.atoms import PhonopyAtoms
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            f"phonon bands need {error.name!r}, which is not installed: "
-            'pip install "nequip-elemtransfer[study]".',
-            name=error.name,
-        ) from error
+
     unit = PhonopyAtoms(
         symbols=cell.get_chemical_symbols(),
         masses=cell.get_masses(),

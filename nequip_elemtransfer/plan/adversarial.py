@@ -31,7 +31,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import norm, rankdata, t
 
-from nequip_elemtransfer.plan.environments import Environments, import_extra
+from nequip_elemtransfer.extras import extra
+from nequip_elemtransfer.plan.environments import Environments
 
 MIN_FAMILIES = 2
 _MAX_FOLDS = 5
@@ -207,18 +208,21 @@ def _out_of_fold(
 
 def _classifier(features: np.ndarray, is_target: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
     """Probability of being the target's as a function of features, learned from these."""
-    scaler = import_extra("sklearn.preprocessing").StandardScaler
-    linear_model = import_extra("sklearn.linear_model")
-    first, second = scaler().fit(features), scaler()
+    with extra("plan", "adversarial validation"):
+        from sklearn.exceptions import ConvergenceWarning
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.preprocessing import StandardScaler
+
+    first, second = StandardScaler().fit(features), StandardScaler()
 
     def inputs(rows: np.ndarray) -> np.ndarray:
         standard = first.transform(rows)
         return np.concatenate([standard, standard**2], axis=1)
 
-    model = linear_model.LogisticRegression(C=_REGULARISATION, class_weight="balanced", max_iter=1000)
+    model = LogisticRegression(C=_REGULARISATION, class_weight="balanced", max_iter=1000)
     with warnings.catch_warnings():
         # a slow end of a convex problem changes no ranking
-        warnings.simplefilter("ignore", import_extra("sklearn.exceptions").ConvergenceWarning)
+        warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(second.fit_transform(inputs(features)), is_target)
     return lambda rows: model.predict_proba(second.transform(inputs(rows)))[:, 1]
 

@@ -17,11 +17,9 @@ elements taken as one, so it sees geometry alone:
 They are few, cheap, and each has a meaning one can name ("neighbours near 2.4 Å"), unlike the components of SOAP.
 """
 
-import importlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from types import ModuleType
 
 import numpy as np
 import torch
@@ -32,6 +30,7 @@ from nequip.nn import GraphModel
 from tqdm.auto import tqdm
 
 from nequip_elemtransfer.architecture import evaluation_mode
+from nequip_elemtransfer.extras import extra
 
 # More tell a classifier nothing new, and these take seconds.
 MAX_ENVIRONMENTS = 2000
@@ -176,7 +175,8 @@ def descriptor_features(
     Raises:
         ModuleNotFoundError: without DScribe
     """
-    acsf = import_extra("dscribe.descriptors").ACSF
+    with extra("plan", "a descriptor"):
+        from dscribe.descriptors import ACSF
     width = _shells(cutoff)[1] - _shells(cutoff)[0]
     parameters = {
         "r_cut": cutoff,
@@ -184,7 +184,7 @@ def descriptor_features(
         "g2_params": [(1 / (2 * width**2), shell) for shell in _shells(cutoff)],
         "g4_params": [(reach / cutoff**2, zeta, sign) for reach, zeta, sign in _ANGULAR],
     }
-    descriptors = {periodic: acsf(periodic=periodic, **parameters) for periodic in (False, True)}
+    descriptors = {periodic: ACSF(periodic=periodic, **parameters) for periodic in (False, True)}
     wanted = [np.arange(len(s)) for s in structures] if atoms is None else atoms
     rows = [np.zeros((0, len(descriptor_names(cutoff))))]
     for structure, centers in zip(tqdm(structures, desc=task, unit="structure", disable=not task, leave=False), wanted):
@@ -205,22 +205,6 @@ def descriptor_environments(
     chosen = select_environments([len(s) for s in structures], limit)
     features = descriptor_features(structures, cutoff, length_scale, chosen, task)
     return _environments("ACSF", descriptor_names(cutoff), features, chosen)
-
-
-def import_extra(module: str) -> ModuleType:
-    """A module of the extra ``plan``.
-
-    Raises:
-        ModuleNotFoundError: naming the extra
-    """
-    try:
-        return importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            f"`nequip-elemtransfer plan` needs {module.partition('.')[0]!r}, which is not installed: "
-            'pip install "nequip-elemtransfer[plan]".',
-            name=error.name,
-        ) from error
 
 
 def _environments(

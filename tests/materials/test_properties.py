@@ -246,7 +246,7 @@ def test_settings_of_phonons(settings, message):
 
 def test_without_phonopy_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "phonopy", None)
-    with pytest.raises(ModuleNotFoundError, match=r"need 'phonopy'.*pip install \"nequip-elemtransfer\[study\]\""):
+    with pytest.raises(ModuleNotFoundError, match=r"needs 'phonopy'.*pip install \"nequip-elemtransfer\[study\]\""):
         phonon_bands(diamond("Si"), stillinger_weber_calculator("Si"))
 
 

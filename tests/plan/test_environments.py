@@ -13,7 +13,6 @@ from nequip_elemtransfer.plan.environments import (
     descriptor_environments,
     descriptor_features,
     descriptor_names,
-    import_extra,
     model_environments,
     model_features,
     select_environments,
@@ -205,8 +204,3 @@ class TestSelection:
     def test_nothing(self):
         assert select_environments([]) == []
         assert len(descriptor_environments([], 5.0)) == 0
-
-
-def test_missing_library_names_the_extra():
-    with pytest.raises(ModuleNotFoundError, match=r"'no_such_library'.*nequip-elemtransfer\[plan\]"):
-        import_extra("no_such_library.part")

@@ -1,0 +1,37 @@
+"""Libraries that only some commands need, and how to get them."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+
+
+@contextmanager
+def extra(name: str, who: str) -> Iterator[None]:
+    """Imports in the block may miss a library, which an extra of this package brings.
+
+    Args:
+        name: of the extra
+        who: needs the library, the first words of a sentence
+
+    Raises:
+        ModuleNotFoundError: with the command that installs it
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"{who} needs {error.name.partition('.')[0]!r}, which is not installed: "
+            f'pip install "nequip-elemtransfer[{name}]".',
+            name=error.name,
+        ) from error
+
+
+def require_plan() -> None:
+    """Meet a missing library of ``plan`` before anything is calculated.
+
+    Raises:
+        ModuleNotFoundError: with the command that installs it
+    """
+    with extra("plan", "`nequip-elemtransfer plan`"):
+        for module in ("sklearn", "dscribe", "matplotlib", "jinja2"):
+            import_module(module)
