@@ -196,8 +196,15 @@ def test_interruption_and_failure(study, tmp_path):
 def begin(file, out, *options):
     """Start a study as a user does."""
     command = [script("nequip-elemtransfer"), "study", "run", str(file), "--out", str(out), *options]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        command,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        # where the tests run in a shell's background, Ctrl-C is ignored, and they would pass that on
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
 
 
 def test_hydras_launchers_and_atomic_energies(study, labelled, tmp_path, capsys):
