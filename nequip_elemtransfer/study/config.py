@@ -9,16 +9,15 @@ from typing import Any
 import yaml
 
 from nequip_elemtransfer.config import suggest
-from nequip_elemtransfer.study import evaluations
+from nequip_elemtransfer.study.evaluations import ALL, KEYS, Evaluations, entries_of
 
 SCRATCH, ELEMENT_MAP, CORRESPONDING_STATES = "scratch", "element_map", "corresponding_states"
 _NO_SCALES = ("++element_transfer.length_scale=none", "++element_transfer.energy_scale=none")
 _KEYS = (
     *("scratch", "transfer", "source", "structures", "sizes", "seeds", "starts", "models", "train_on", "axes"),
     *("overrides", "source_overrides", "validate_every"),
-    *evaluations.KEYS,
+    *KEYS,
 )
-ALL = "all"
 DEFAULT = "default"
 
 
@@ -146,9 +145,9 @@ class StudyConfig:
             overrides=_overrides("overrides", entries.get("overrides", [])),
             source_overrides=_overrides("source_overrides", entries.get("source_overrides", [])),
             validate_every=_validate_every(entries.get("validate_every")),
-            evaluations={key: entries[key] for key in evaluations.KEYS if key in entries},
+            evaluations={key: entries[key] for key in KEYS if key in entries},
         )
-        evaluations.Evaluations.from_mapping(study.evaluations).check_files()
+        Evaluations.from_mapping(study.evaluations).check_files()
         _refuse_axes_named_like(study.axes)
         _refuse_one_source_for_many_models(study)
         return study
@@ -195,7 +194,7 @@ def _start(name: str, entry: Any, configs: Mapping[str, Path], folder: Path) -> 
         key, overrides = choices[name]
         config = key
     else:
-        entry = _entries(f"starts.{name}", entry, ("config", "overrides"))
+        entry = entries_of(f"starts.{name}", entry, ("config", "overrides"))
         if "config" not in entry:
             raise ValueError(f"`starts.{name}` needs `config`: scratch, transfer, or the path of a NequIP config.")
         config, overrides = entry["config"], _overrides(f"starts.{name}.overrides", entry.get("overrides", []))
@@ -217,7 +216,7 @@ def _models(value: Any, source: Any) -> tuple[Model, ...]:
     def model(key: str, entry: Any) -> tuple[tuple[str, ...], str | None]:
         if not isinstance(entry, Mapping):
             return _overrides(key, entry), source
-        entry = _entries(key, entry, ("overrides", "source"))
+        entry = entries_of(key, entry, ("overrides", "source"))
         return _overrides(f"{key}.overrides", entry.get("overrides", [])), entry.get("source", source)
 
     return tuple(Model(name, *parts) for name, parts in _named("models", value, model).items())
@@ -237,7 +236,7 @@ def _refuse_one_source_for_many_models(study: StudyConfig) -> None:
 def _structures(value: Any) -> Structures | None:
     if value is None:
         return None
-    entry = _entries("structures", value, ("train", "test", "test_by"))
+    entry = entries_of("structures", value, ("train", "test", "test_by"))
     for key, item in entry.items():
         if not isinstance(item, str):
             raise ValueError(f"`structures.{key}` must be a string, found {item!r}.")
@@ -308,15 +307,6 @@ def _named(key: str, value: Any, parse: Callable[[str, Any], Any], *, may_be_emp
                 f"`{key}` has the name {name!r}: use letters, digits and underscores (in quotes for a number)."
             )
     return {name: parse(f"{key}.{name}", entry) for name, entry in value.items()}
-
-
-def _entries(key: str, value: Any, choices: Sequence[str]) -> dict[str, Any]:
-    if not isinstance(value, Mapping):
-        raise ValueError(f"`{key}` must be a mapping with {', '.join(choices)}, found {value!r}.")
-    for name in value:
-        if name not in choices:
-            raise ValueError(f"`{key}` has no key {name!r}{suggest(name, choices)}.")
-    return {name: item for name, item in value.items() if item is not None}
 
 
 def _unique(key: str, values: Sequence[Any]) -> list[Any]:

@@ -1,7 +1,7 @@
 """What is done with trained models besides the test set: the parts ``crystal``, ``reference``, ``properties``,
 ``stability`` and ``plan`` of a study, parsed and validated."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -167,24 +167,24 @@ def without_sizes(settings: Any) -> dict[str, Any]:
 
 
 def _crystal(value: Any) -> Crystal:
-    entry = _entries("crystal", value, ("structure", "formula", "a"), required=("structure", "formula", "a"))
+    entry = entries_of("crystal", value, ("structure", "formula", "a"), required=("structure", "formula", "a"))
     return Crystal(entry["structure"], entry["formula"], _positive("crystal.a", entry["a"]))
 
 
 def _reference(value: Any) -> Reference:
-    entry = _entries("reference", value, _names(Reference))
+    entry = entries_of("reference", value, _names(Reference))
     calculator = entry.get("calculator")
     if calculator is not None and not (isinstance(calculator, Mapping) and "_target_" in calculator):
         raise ValueError(
             "`reference.calculator` must describe an ASE calculator, as in {_target_: ase.calculators.emt.EMT}, found "
             f"{calculator!r}."
         )
-    values = _entries("reference.values", entry.get("values", {}), tuple(VALUES))
+    values = entries_of("reference.values", entry.get("values", {}), tuple(VALUES))
     return Reference(calculator, {name: _number(f"reference.values.{name}", item) for name, item in values.items()})
 
 
 def _properties(value: Any) -> PropertySettings:
-    entry = _entries(PROPERTIES, value, _names(PropertySettings))
+    entry = entries_of(PROPERTIES, value, _names(PropertySettings))
     for key in ("supercell", "phonon_supercell"):
         if key in entry:
             _count(f"properties.{key}", entry[key])
@@ -194,7 +194,7 @@ def _properties(value: Any) -> PropertySettings:
 
 
 def _stability(value: Any) -> StabilitySettings:
-    entry = _entries(STABILITY, value, (*_names(StabilitySettings), "temperatures"), required=("starts",))
+    entry = entries_of(STABILITY, value, (*_names(StabilitySettings), "temperatures"), required=("starts",))
     temperatures = entry.pop("temperatures", None)
     for key in ("runs", "supercell"):
         if key in entry:
@@ -206,7 +206,7 @@ def _stability(value: Any) -> StabilitySettings:
         if entry.get(key, choices[0]) not in choices:
             raise ValueError(f"`stability.{key}` is {entry[key]!r}: choose {' or '.join(choices)}.")
     if "criteria" in entry:
-        criteria = _entries("stability.criteria", entry["criteria"], _names(Criteria))
+        criteria = entries_of("stability.criteria", entry["criteria"], _names(Criteria))
         entry["criteria"] = Criteria(**{k: _positive(f"stability.criteria.{k}", v) for k, v in criteria.items()})
     starts = entry["starts"]
     if isinstance(starts, list):
@@ -219,7 +219,7 @@ def _stability(value: Any) -> StabilitySettings:
 
 def _md_start(name: str, value: Any, temperatures: Any) -> MDStart:
     key = f"stability.starts.{name}"
-    entry = _entries(key, value or {}, _names(MDStart))
+    entry = entries_of(key, value or {}, _names(MDStart))
     if "file" not in entry and name not in (CRYSTAL, VACANCY):
         raise ValueError(f"`{key}` needs `file`, structures to begin with; only {CRYSTAL} and {VACANCY} are built.")
     if not name.isidentifier():
@@ -231,7 +231,7 @@ def _md_start(name: str, value: Any, temperatures: Any) -> MDStart:
 
 
 def _plan(value: Any) -> PlanSettings:
-    entry = _entries(PLAN, {} if value is True else value, _names(PlanSettings))
+    entry = entries_of(PLAN, {} if value is True else value, _names(PlanSettings))
     return PlanSettings(**entry | _sizes(PLAN, entry))
 
 
@@ -247,7 +247,8 @@ def _names(kind: type) -> tuple[str, ...]:
     return tuple(entry.name for entry in fields(kind))
 
 
-def _entries(key: str, value: Any, choices: tuple[str, ...], required: tuple[str, ...] = ()) -> dict[str, Any]:
+def entries_of(key: str, value: Any, choices: Sequence[str], required: Sequence[str] = ()) -> dict[str, Any]:
+    """A mapping with some of the keys ``choices`` and all of ``required``; entries that are null are left out."""
     if not isinstance(value, Mapping):
         raise ValueError(f"`{key}` must be a mapping with {', '.join(choices)}, found {value!r}.")
     for name in value:
