@@ -28,8 +28,8 @@ from ase.data import atomic_numbers, covalent_radii
 
 from nequip_elemtransfer.deploy.lammps_input import write_data
 from nequip_elemtransfer.deploy.md import silent_lammps
-from nequip_elemtransfer.fit import fit_energy_scales, fit_energy_shifts
-from nequip_elemtransfer.frames import Labels
+from nequip_elemtransfer.fit import Term, fit_energy_scales, fit_energy_shifts
+from nequip_elemtransfer.labels import Labels
 
 LENGTHS = np.round(np.arange(1.0, 1.1401, 0.01), 2)
 SI_QSNAP, GE_QSNAP, GE_SNAP = "Si_Zuo_JPCA2020.quadratic", "Ge_Zuo_JPCA2020.quadratic", "Ge_Zuo_JPCA2020"
@@ -64,7 +64,7 @@ class Rescaled:
     def __call__(self, source: Labels, n_atoms: np.ndarray) -> Labels:
         """From the source's answer at ``x / λ``."""
         energies = self.energy * source.energies + n_atoms * self.shift
-        return Labels(energies, self.energy / self.length * source.forces)
+        return Labels(energies, self.energy / self.length * source.forces, source.stresses)
 
 
 def main() -> None:
@@ -131,9 +131,10 @@ def scan(lmp: Any, folder: Path, fitting: Structures) -> tuple[list[str], Rescal
 def fitted(lmp: Any, folder: Path, fitting: Structures, length: float, *, energy_scale: bool = True) -> Rescaled:
     """α by least squares on forces and μ on energies per atom, at one λ."""
     source = evaluate(lmp, folder / SI_QSNAP, fitting.atoms, length)
-    forces = source.forces.reshape(1, -1) / length  # (n_types = 1, 3 n_atoms)
-    fixed = np.array([not energy_scale])
-    alpha = fit_energy_scales(fitting.labels.forces.reshape(-1), forces, fixed).scales[0]
+    parts = source.forces.reshape(1, -1) / length  # (n_types = 1, 3 n_atoms)
+    reference = fitting.labels.forces.reshape(-1)
+    forces = Term(reference, parts, float(reference @ reference))
+    alpha = fit_energy_scales({"forces": forces}, {"forces": 1.0}, np.array([not energy_scale])).scales[0]
     rest = fitting.labels.energies - alpha * source.energies
     counts = fitting.n_atoms[:, None]  # (n_frames, n_types = 1)
     shift = fit_energy_shifts(rest, counts, np.zeros(1), np.array([False])).shifts[0]
@@ -147,7 +148,8 @@ def predicted(start: Rescaled, lmp: Any, potential: Path, structures: Structures
 def evaluate(lmp: Any, potential: Path, structures: Sequence[Atoms], length: float) -> Labels:
     """Energies and forces of a SNAP potential at the structures' lengths divided by ``length``."""
     answers = [answer(lmp, potential, atoms, length) for atoms in structures]
-    return Labels(np.array([energy for energy, _ in answers]), np.concatenate([forces for _, forces in answers]))
+    energies, forces = zip(*answers)
+    return Labels(np.array(energies), np.concatenate(forces), np.full((len(answers), 3, 3), np.nan))
 
 
 def answer(lmp: Any, potential: Path, atoms: Atoms, length: float) -> tuple[float, np.ndarray]:

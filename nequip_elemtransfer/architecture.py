@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from nequip.model import NequIPGNNModel, override_model_compile_mode
+from nequip.model import override_model_compile_mode
 from nequip.nn import GraphModel
 from nequip.utils.global_state import global_state_initialized, set_global_state
 from nequip.utils.logger import RankedLogger
 
 from nequip_elemtransfer.element_map import ElementMap
+from nequip_elemtransfer.nequip_names import model_builder_code
 
 Architecture = dict[str, Any]
 
@@ -33,8 +34,7 @@ def check(architecture: Architecture) -> None:
         ValueError: with the offending name
     """
     builder = locate(architecture.get("_target_"))
-    # every function decorated with NequIP's `model_builder` shares the decorator's code object
-    if getattr(builder, "__code__", None) is not NequIPGNNModel.__code__:
+    if getattr(builder, "__code__", None) is not model_builder_code():
         raise ValueError(
             f"{architecture.get('_target_')!r} is not a NequIP model builder: "
             "known are nequip.model.NequIPGNNModel and the builders of the installed NequIP extensions."

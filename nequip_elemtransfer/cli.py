@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from .data import DEFAULT_SIZES
+from .nequip_names import UnknownName
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -27,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     try:
         return args.run(args) or 0
-    except (ValueError, OSError, ModuleNotFoundError) as error:
+    except (ValueError, OSError, ModuleNotFoundError, UnknownName) as error:
         print(f"nequip-elemtransfer: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from numbers import Real
-from typing import Any
+from typing import Any, Literal
 
 from ase.data import atomic_numbers
 
@@ -14,8 +14,17 @@ COMPILE_MODES = ("eager", "compile")
 
 _ELEMENTS_EXAMPLE = "e.g. `elements: {Ge: Si}` (target type: the source type it starts from)"
 
+# What a structure may be labelled with.
+LabelKind = Literal["energy", "forces", "stress"]
+LABEL_KINDS: tuple[LabelKind, ...] = ("energy", "forces", "stress")
+
+# `length_scale: {lattice: {Si: 5.469, Ge: 5.763}}` and `energy_shifts: {isolated_atoms: {Ge: -0.1}}`
+LATTICE, ISOLATED_ATOMS = "lattice", "isolated_atoms"
+
+KEPT_TYPES = ("frozen", "fit")
+
 # A setting that is one of some words, one number for every type, or a number per target type.
-Setting = str | float | dict[str, float]
+Setting = str | float | dict[str, float] | dict[str, dict[str, float]]
 
 # What a target type starts from: a source type, `auto`, `random`, or source types with convex weights.
 Start = str | dict[str, float]
@@ -30,7 +39,7 @@ class TransferConfig:
         element_transfer:
           source: ../si/best.ckpt
           elements: {Ge: Si}
-          length_scale: covalent_radii
+          length_scale: fit
           energy_scale: fit
           energy_shifts: fit
 
@@ -38,9 +47,14 @@ class TransferConfig:
         source: the trained model: a ``.ckpt`` or ``.nequip.zip`` file, or ``nequip.net:group/model:version``
         elements: target type -> the source type it starts from, a blend ``{source type: weight}``, ``auto`` (its
             neighbours in the periodic table) or ``random`` (a baseline)
-        length_scale: ``covalent_radii``, ``fit``, ``none``, or λ (dimensionless) as a number or per target type
+        length_scale: ``fit``, ``covalent_radii``, ``none``, λ (dimensionless) as a number or per target type, or
+            lattice constants as ``{lattice: {Si: 5.469, Ge: 5.763}}``
         energy_scale: ``fit``, ``none``, or α (dimensionless) as a number or per target type
-        energy_shifts: ``fit``, ``source``, or the energy shift of each target type in eV
+        energy_shifts: ``fit``, ``source``, the energy shift of each target type in eV, or ``isolated_atoms``: such that
+            isolated atoms have the energies they have in the training structures or in ``{isolated_atoms: {Ge: -0.1}}``
+        fit_weights: of energies, forces and stresses in the fits of λ and α; zero leaves a kind out
+        kept_types: ``frozen``, which leaves types that keep their name as they are, or ``fit``, which treats them as
+            any other, for a new reference method of the same element
         sha256: hexadecimal SHA-256 the source file must have
         compile_mode: ``eager`` or ``compile``; the source's own mode if left out
         chemical_species: chemical symbol of types, of target or source, that are not named after their element
@@ -48,18 +62,20 @@ class TransferConfig:
 
     source: str
     elements: dict[str, Start]
-    length_scale: Setting = "covalent_radii"
+    length_scale: Setting = "fit"
     energy_scale: Setting = "fit"
     energy_shifts: Setting = "fit"
     sha256: str | None = None
+    fit_weights: dict[LabelKind, float] = field(default_factory=lambda: dict.fromkeys(LABEL_KINDS, 1.0))
+    kept_types: str = "frozen"
     compile_mode: str | None = None
     chemical_species: dict[str, str] = field(default_factory=dict)
 
     # the words each setting accepts, and whether one number for all types makes sense
     _WORDS = {
-        "length_scale": (("covalent_radii", "fit", "none"), True),
+        "length_scale": (("fit", "covalent_radii", "none"), True),
         "energy_scale": (("fit", "none"), True),
-        "energy_shifts": (("fit", "source"), False),
+        "energy_shifts": (("fit", "source", ISOLATED_ATOMS), False),
     }
 
     @classmethod
@@ -93,6 +109,8 @@ class TransferConfig:
             source=_text("source", key["source"]),
             elements=elements,
             sha256=_sha256(key.get("sha256")),
+            fit_weights=_fit_weights(key.get("fit_weights")),
+            kept_types=_choice("kept_types", key.get("kept_types") or "frozen", KEPT_TYPES),
             compile_mode=_compile_mode(key.get("compile_mode")),
             chemical_species=_species(key.get("chemical_species")),
             **settings,
@@ -102,6 +120,14 @@ class TransferConfig:
     def type_names(self) -> list[str]:
         """The target model's types, in the order of ``elements``."""
         return list(self.elements)
+
+    @property
+    def isolated_atom_energies(self) -> dict[str, float] | None:
+        """Energies in eV that isolated atoms shall have; empty if the structures tell them, None if not asked for."""
+        if self.energy_shifts == ISOLATED_ATOMS:
+            return {}
+        given = isinstance(self.energy_shifts, Mapping) and self.energy_shifts.get(ISOLATED_ATOMS)
+        return given if isinstance(given, Mapping) else None
 
     def species(self, types: Iterable[str]) -> list[str]:
         """Chemical symbol of each type: what ``chemical_species`` says, else the type's own name."""
@@ -160,11 +186,15 @@ def _type_name(value: Any, target: bool = False) -> str:
 
 
 def _setting(name: str, value: Any, words: tuple, number: bool, types: tuple) -> Setting:
+    nested = {"length_scale": LATTICE, "energy_shifts": ISOLATED_ATOMS}.get(name)
     kinds = [*words, *(["a number"] if number else []), f"a number per type such as {{{types[0]}: ...}}"]
+    kinds += [] if nested is None else [f"{{{nested}: {{{types[0]}: ...}}}}"]
     if isinstance(value, str):
         if value not in words:
             raise ValueError(f"`element_transfer.{name}` is {value!r}{suggest(value, kinds)}.")
         return value
+    if isinstance(value, Mapping) and isinstance(inner := value.get(nested), Mapping) and len(value) == 1:
+        return {nested: {t: _number(f"{name}.{nested}", number, t) for t, number in inner.items()}}
     if isinstance(value, Mapping):
         return {t: _number(name, value[t], t) for t in _complete(name, value, types)}
     if number and _is_number(value):
@@ -194,7 +224,7 @@ def _number(name: str, value: Any, type_name: str | None = None) -> float:
     found = f"{value!r}" if type_name is None else f"{value!r} for {type_name!r}"
     if not _is_number(value) or not math.isfinite(value):
         raise ValueError(f"`element_transfer.{name}` needs finite numbers, found {found}.")
-    if name != "energy_shifts" and value <= 0:
+    if not name.startswith("energy_shifts") and value <= 0:
         raise ValueError(f"`element_transfer.{name}` must be positive, found {found}.")
     return float(value)
 
@@ -213,6 +243,31 @@ def _species(value: Any) -> dict[str, str]:
                 f"{suggest(symbol, atomic_numbers) if isinstance(symbol, str) else '.'}"
             )
     return dict(value)
+
+
+def _fit_weights(value: Any) -> dict[LabelKind, float]:
+    if value is None:
+        return dict.fromkeys(LABEL_KINDS, 1.0)
+    if not isinstance(value, Mapping):
+        raise ValueError(
+            "`element_transfer.fit_weights` must be a mapping such as {energy: 1, forces: 1, stress: 1}, found "
+            f"{value!r}."
+        )
+    for kind, weight in value.items():
+        if kind not in LABEL_KINDS:
+            raise ValueError(f"`element_transfer.fit_weights` has no {kind!r}{suggest(kind, LABEL_KINDS)}.")
+        if not _is_number(weight) or not 0 <= weight < math.inf:
+            raise ValueError(f"`element_transfer.fit_weights` gives {kind!r} the weight {weight!r}: give 0 or more.")
+    weights = {kind: float(value.get(kind, 1.0)) for kind in LABEL_KINDS}
+    if not any(weights.values()):
+        raise ValueError("`element_transfer.fit_weights` leaves out every kind of label: give one of them a weight.")
+    return weights
+
+
+def _choice(name: str, value: Any, choices: tuple[str, ...]) -> str:
+    if value not in choices:
+        raise ValueError(f"`element_transfer.{name}` is {value!r}{suggest(value, choices)}.")
+    return value
 
 
 def _sha256(value: Any) -> str | None:

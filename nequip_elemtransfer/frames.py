@@ -1,8 +1,9 @@
-"""Labelled structures of a NequIP config: its own training frames, and a model's predictions on them."""
+"""Structures as NequIP gives them to a model: the training frames of a config, and their neighbour lists."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from pathlib import Path
 
+import ase.io
 import numpy as np
 import torch
 from ase.data import chemical_symbols
@@ -10,29 +11,15 @@ from hydra.utils import instantiate
 from nequip.data import AtomicDataDict, compute_neighborlist_, get_field_type
 from nequip.data.datamodule import NequIPDataModule
 from nequip.data.dataset import AtomicDataset
-from nequip.nn import GraphModel, with_edge_vectors_
+from nequip.nn import with_edge_vectors_
 from nequip.utils.logger import RankedLogger
-from tqdm.auto import tqdm
 
-from nequip_elemtransfer.architecture import evaluation_mode
+from nequip_elemtransfer.frame_checks import check_atoms, check_distances, check_frame
 
 # More frames than this say nothing new about one number per type, and would be paid for at every start.
 MAX_FRAMES = 200
 
 logger = RankedLogger(__name__, rank_zero_only=True)
-
-
-@dataclass(frozen=True)
-class Labels:
-    """Reference values, or predictions, on a list of frames.
-
-    Args:
-        energies: total energy of each frame in eV, shape (n_frames,), or None
-        forces: of all atoms in eV/Å, shape (n_atoms, 3), or None
-    """
-
-    energies: np.ndarray | None
-    forces: np.ndarray | None
 
 
 def training_frames(data: dict, type_names: Sequence[str]) -> list[AtomicDataDict.Type]:
@@ -43,13 +30,18 @@ def training_frames(data: dict, type_names: Sequence[str]) -> list[AtomicDataDic
         type_names: of the target model
 
     Raises:
-        ValueError: if there are none, a species is not mapped, or a label is not finite
+        UnusableStructure: if one is damaged
+        ValueError: if there are none, or a species is not mapped
     """
     datamodule = instantiate(data, _recursive_=False)
     if not isinstance(datamodule, NequIPDataModule):
         raise ValueError(f"`data._target_` is {data.get('_target_')!r}, which is no NequIP datamodule.")
-    datamodule.prepare_data()
-    datamodule.setup(stage="fit")
+    try:
+        datamodule.prepare_data()
+        datamodule.setup(stage="fit")
+    except (AssertionError, ArithmeticError, LookupError, RuntimeError, TypeError, ValueError):
+        _name_damaged_structure(data)  # NequIP says what is wrong, and not where
+        raise
     try:
         dataset = datamodule.train_dataset[0]
         frames = [_frame(dataset, int(i), type_names) for i in evenly_spaced(len(dataset), MAX_FRAMES)]
@@ -65,16 +57,6 @@ def training_frames(data: dict, type_names: Sequence[str]) -> list[AtomicDataDic
 def evenly_spaced(n: int, limit: int) -> np.ndarray:
     """Indices of at most ``limit`` of n items, evenly spaced, the first and the last among them."""
     return np.linspace(0, n - 1, min(n, limit)).round().astype(int)
-
-
-def labels_of(frames: Sequence[AtomicDataDict.Type]) -> Labels:
-    """The reference energies and forces of frames; None where any frame lacks them."""
-    energies = [f.get(AtomicDataDict.TOTAL_ENERGY_KEY) for f in frames]
-    forces = [f.get(AtomicDataDict.FORCE_KEY) for f in frames]
-    return Labels(
-        energies=None if any(e is None for e in energies) else np.array([float(e) for e in energies]),
-        forces=None if any(f is None for f in forces) else torch.cat(forces).double().numpy(),
-    )
 
 
 def compositions(frames: Sequence[AtomicDataDict.Type], n_types: int) -> np.ndarray:
@@ -98,7 +80,8 @@ def require_edges(frames: Sequence[AtomicDataDict.Type], cutoffs: np.ndarray) ->
         ValueError: with both radii
     """
     for frame in frames:
-        found, needed = _edge_lengths(frame, cutoffs), _edge_lengths(with_neighbors(frame, cutoffs.max()), cutoffs)
+        needed = _edge_lengths_inside(with_neighbors(frame, cutoffs.max()), cutoffs)
+        found = _edge_lengths_inside(frame, cutoffs)
         if len(found) < len(needed):
             reach = f"none beyond {found.max():.3f} Å" if len(found) else "none at all"
             if cutoffs.max() > (half := _smallest_height(frame) / 2):
@@ -121,22 +104,6 @@ def with_neighbors(frame: AtomicDataDict.Type, r_max: float) -> AtomicDataDict.T
     return compute_neighborlist_(bare, float(r_max))
 
 
-def predict(model: GraphModel, frames: Iterable[AtomicDataDict.Type], task: str = "") -> Labels:
-    """A model's energies and forces on frames that carry neighbour lists.
-
-    Args:
-        task: what a progress bar calls it; no bar if empty
-    """
-    energies, forces = [], []
-    with evaluation_mode(model):
-        for frame in tqdm(frames, desc=task, unit="frame", disable=not task, leave=False):
-            out = model(frame.copy())
-            energies.append(out[AtomicDataDict.TOTAL_ENERGY_KEY].item())
-            if AtomicDataDict.FORCE_KEY in out:
-                forces.append(out[AtomicDataDict.FORCE_KEY].detach().double())
-    return Labels(np.array(energies), torch.cat(forces).numpy() if forces else None)
-
-
 def _types(frame: AtomicDataDict.Type) -> np.ndarray:
     return frame[AtomicDataDict.ATOM_TYPE_KEY].reshape(-1).numpy()
 
@@ -156,10 +123,26 @@ def _frame(dataset: torch.utils.data.Dataset, index: int, type_names: Sequence[s
             f"training structure {index} has atom types outside the {len(type_names)} of `elements`: add a "
             "ChemicalSpeciesToAtomTypeMapper with `model_type_names: ${element_transfer:type_names}` to `data`."
         )
-    for name in (AtomicDataDict.TOTAL_ENERGY_KEY, AtomicDataDict.FORCE_KEY):
-        if name in frame and not torch.isfinite(frame[name]).all():
-            raise ValueError(f"training structure {index} has labels in {name!r} that are not finite: mend or drop it.")
+    check_frame(frame, f"training structure {index}")
+    if AtomicDataDict.EDGE_INDEX_KEY in frame:
+        check_distances(
+            edge_lengths(frame), frame[AtomicDataDict.EDGE_INDEX_KEY].numpy(), f"training structure {index}"
+        )
     return frame
+
+
+def _name_damaged_structure(data: dict) -> None:
+    """Look for a structure that cannot be used in the files that a ``data:`` section trains on.
+
+    Raises:
+        UnusableStructure: naming it
+    """
+    files = data.get("train_file_path") or []
+    for file in [files] if isinstance(files, str) else files:
+        if not isinstance(file, str) or not Path(file).is_file():
+            continue
+        for index, atoms in enumerate(ase.io.iread(file, ":")):
+            check_atoms(atoms, f"structure {index} of {file}")
 
 
 def _species(dataset: torch.utils.data.Dataset, index: int) -> str:
@@ -184,12 +167,29 @@ def _smallest_height(frame: AtomicDataDict.Type) -> float:
     return float(heights[periodic].min())
 
 
-def _edge_lengths(frame: AtomicDataDict.Type, cutoffs: np.ndarray) -> np.ndarray:
-    """Lengths in Å of the edges inside their pair's cutoff."""
+def edge_lengths(frame: AtomicDataDict.Type) -> np.ndarray:
+    """Lengths in Å of a frame's edges, shape (n_edges,); none without a neighbour list."""
     if AtomicDataDict.EDGE_INDEX_KEY not in frame:
         return np.array([])
     edges = with_edge_vectors_(frame.copy(), with_lengths=True)
-    lengths = edges[AtomicDataDict.EDGE_LENGTH_KEY].reshape(-1).numpy()
+    return edges[AtomicDataDict.EDGE_LENGTH_KEY].reshape(-1).numpy()
+
+
+def isolated_atoms(frames: Sequence[AtomicDataDict.Type], r_max: float) -> list[int]:
+    """Indices of the frames that hold one atom and no neighbour within ``r_max`` in Å, periodic images included."""
+    return [
+        i
+        for i, frame in enumerate(frames)
+        if len(frame[AtomicDataDict.POSITIONS_KEY]) == 1
+        and with_neighbors(frame, r_max)[AtomicDataDict.EDGE_INDEX_KEY].shape[1] == 0
+    ]
+
+
+def _edge_lengths_inside(frame: AtomicDataDict.Type, cutoffs: np.ndarray) -> np.ndarray:
+    """Lengths in Å of the edges inside their pair's cutoff."""
+    lengths = edge_lengths(frame)
+    if not len(lengths):
+        return lengths
     center, neighbor = _types(frame)[frame[AtomicDataDict.EDGE_INDEX_KEY].numpy()]
     # an edge at the cutoff counts for nothing, so rounding there must not count either
     return lengths[lengths < cutoffs[center, neighbor] * (1 - 1e-6)]

@@ -1,83 +1,33 @@
-"""Corresponding states: how lengths of the source become lengths of the target.
+"""Corresponding states: how a model is given a length scale λ.
 
 Radial encodings depend only on ``x = r / r_cut(pair)`` and the angular part only on directions, so with the pair
 cutoff ``λ_tu R`` the target network computes the source's function of ``r / λ_tu`` without any training.
 """
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
 import torch
-from ase.data import atomic_numbers, covalent_radii
 from nequip.data import AtomicDataDict
 from nequip.nn import GraphModel
-from nequip.nn.misc import ApplyFactor
 from nequip.utils.dtype import floating_point_tolerance
 from nequip.utils.logger import RankedLogger
 
 from nequip_elemtransfer.architecture import Architecture, pair_cutoffs, pair_table
-from nequip_elemtransfer.config import Setting
-from nequip_elemtransfer.element_map import ElementMap
+from nequip_elemtransfer.nequip_names import (
+    FACTOR,
+    LENGTHS,
+    PAIR_POTENTIAL,
+    first_radial_weights,
+    holder_of_pair_potential,
+    modules,
+    the_module,
+)
 from nequip_elemtransfer.probe import largest_difference, probe_cluster
 
-# Curium. ASE fills later places with a number that is also protactinium's own radius.
-_LAST_RADIUS = 96
-
 logger = RankedLogger(__name__, rank_zero_only=True)
-
-
-def covalent_scales(element_map: ElementMap) -> np.ndarray:
-    """``λ_t = ρ_t / Σ_s m[t,s] ρ_s`` from ASE's covalent radii (Cordero et al., Dalton Trans. 2008, 2832).
-
-    Returns:
-        shape (n_target,)
-
-    Raises:
-        ValueError: naming a type that is no element, or an element without a radius
-    """
-    return np.array([_radius(s) for s in element_map.target_species]) / source_radii(element_map)
-
-
-def source_radii(element_map: ElementMap) -> np.ndarray:
-    """``Σ_s m[t,s] ρ_s`` in Å: the covalent radius each target type has in the eyes of the source, shape (n_target,).
-
-    Raises:
-        ValueError: naming a type that is no element, or an element without a radius
-    """
-    used = element_map.weights.any(axis=0)
-    return element_map.per_type(np.array([_radius(s) if u else 0.0 for s, u in zip(element_map.source_species, used)]))
-
-
-def per_type_scales(setting: Setting, element_map: ElementMap) -> np.ndarray:
-    """λ of each target type for any setting but ``fit``, shape (n_target,).
-
-    One number holds for every type that does not keep its name; kept types stay at one.
-    """
-    if setting == "covalent_radii":
-        return covalent_scales(element_map)
-    if isinstance(setting, Mapping):
-        return np.array([setting[t] for t in element_map.target_types])
-    return np.where(element_map.kept, 1.0, 1.0 if setting == "none" else float(setting))
-
-
-def pair_scales(scales: np.ndarray, element_map: ElementMap) -> np.ndarray:
-    """``λ_tu = (λ_t ρ_s(t) + λ_u ρ_s(u)) / (ρ_s(t) + ρ_s(u))``: the mean of the two, weighted by size.
-
-    With covalent radii this is ``(ρ_t + ρ_u) / (ρ_s(t) + ρ_s(u))``. Sources whose types are no elements weigh equally.
-
-    Args:
-        scales: λ_t, shape (n_target,)
-
-    Returns:
-        shape (n_target, n_target)
-    """
-    try:
-        radii = source_radii(element_map)
-    except ValueError:
-        radii = np.ones(len(scales))
-    own = scales * radii
-    return (own[:, None] + own[None, :]) / (radii[:, None] + radii[None, :])
 
 
 def with_lengths(architecture: Architecture, scales: np.ndarray) -> Architecture:
@@ -106,15 +56,14 @@ def radial_factors(source: GraphModel, target: GraphModel) -> dict[str, float]:
 
     Returns:
         parameter name -> factor, ``(r_max'/r_max)²`` for NequIP
+
+    Raises:
+        UnknownName: if there is such a constant and nothing that would undo it
     """
     before, after = _encoding_factor(source), _encoding_factor(target)
     if before == after:
         return {}
-    return {
-        f"{name}.edge_mlp.mlp.0.weight": before / after
-        for name, module in target.named_modules()
-        if hasattr(module, "edge_mlp")
-    }
+    return dict.fromkeys(first_radial_weights(target), before / after)
 
 
 def set_lengths(model: GraphModel, architecture: Architecture, scales: np.ndarray) -> None:
@@ -124,12 +73,12 @@ def set_lengths(model: GraphModel, architecture: Architecture, scales: np.ndarra
         model: built from ``architecture``
         architecture: at the source's lengths
         scales: λ_tu, shape (n_types, n_types)
+
+    Raises:
+        UnknownName: if the model does not have one module that holds its cutoffs
     """
-    for module in model.modules():
-        if type(module).__name__ == "EdgeLengthNormalizer":
-            reciprocal = torch.as_tensor(1.0 / (pair_cutoffs(architecture) * scales))
-            buffer = module._rmax_recip
-            buffer.copy_(reciprocal.reshape(buffer.shape))
+    buffer = the_module(model, LENGTHS)._rmax_recip
+    buffer.copy_(torch.as_tensor(1.0 / (pair_cutoffs(architecture) * scales)).reshape(buffer.shape))
 
 
 def prove_similarity(
@@ -144,7 +93,8 @@ def prove_similarity(
     Raises:
         ValueError: if the model's radial encoding does not follow its cutoffs
     """
-    with _network_alone(before), _network_alone(after):
+    potential = before_architecture.get("pair_potential") is not None
+    with _network_alone(before, potential), _network_alone(after, potential):
         difference = largest_difference(
             before, after, probe_cluster(before_architecture), probe_cluster(after_architecture)
         )
@@ -159,35 +109,24 @@ def prove_similarity(
 
 
 @contextmanager
-def _network_alone(model: GraphModel) -> Iterator[None]:
+def _network_alone(model: GraphModel, has_pair_potential: bool) -> Iterator[None]:
     """The model without its pair potential, which is a function of r itself and not of r / λ."""
-    potentials = [(module, module.pair_potential) for module in model.modules() if hasattr(module, "pair_potential")]
+    if not has_pair_potential:
+        yield
+        return
+    holder = holder_of_pair_potential(model)
+    potential = getattr(holder, PAIR_POTENTIAL)
     try:
-        for module, _ in potentials:
-            module.pair_potential = torch.nn.Identity()
+        setattr(holder, PAIR_POTENTIAL, torch.nn.Identity())
         yield
     finally:
-        for module, potential in potentials:
-            module.pair_potential = potential
-
-
-def _radius(symbol: str) -> float:
-    if not atomic_numbers.get(symbol):  # ASE's X, number 0, is no element
-        raise ValueError(
-            f"type {symbol!r} is not a chemical element, so `length_scale: covalent_radii` has no radius for it: "
-            "give a number, `fit` or `none`, or name its element in `chemical_species`."
-        )
-    if atomic_numbers[symbol] > _LAST_RADIUS:
-        raise ValueError(
-            f"no covalent radius is known for {symbol!r}: give `length_scale` as a number, `fit` or `none`."
-        )
-    return float(covalent_radii[atomic_numbers[symbol]])
+        setattr(holder, PAIR_POTENTIAL, potential)
 
 
 def _encoding_factor(model: GraphModel) -> float:
-    factors = {
+    factors = [
         float(module.factor)
-        for module in model.modules()
-        if isinstance(module, ApplyFactor) and module.in_field == AtomicDataDict.EDGE_EMBEDDING_KEY
-    }
-    return factors.pop() if factors else 1.0
+        for module in modules(model, FACTOR)
+        if module.in_field == AtomicDataDict.EDGE_EMBEDDING_KEY
+    ]
+    return math.prod(factors)

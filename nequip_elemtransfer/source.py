@@ -14,10 +14,8 @@ import torch
 import yaml
 from nequip.model import ModelFromPackage
 from nequip.model.modify_utils import only_apply_persistent_modifiers
-from nequip.model.saved_models.load_utils import _get_model_file_path
 from nequip.nn import GraphModel
 from nequip.train import EMALightningModule, NequIPLightningModule, ScheduleFreeLightningModule
-from nequip.train.lightning import _SOLE_MODEL_KEY
 from nequip.utils.dtype import floating_point_tolerance
 from nequip.utils.logger import RankedLogger
 from nequip.utils.model_repository import ModelNotFoundError
@@ -25,6 +23,7 @@ from omegaconf import OmegaConf
 
 from nequip_elemtransfer import architecture as arch
 from nequip_elemtransfer.architecture import Architecture
+from nequip_elemtransfer.nequip_names import EMA_DECAY, EMA_HOLDS_AVERAGES, EMA_STATE, STATE_PREFIXES, imported
 from nequip_elemtransfer.probe import largest_difference, probe_cluster
 from nequip_elemtransfer.trained_options import with_trained_options
 
@@ -33,6 +32,8 @@ TRANSFERRED_MODEL = "nequip_elemtransfer.model.TransferredModel"
 
 logger = RankedLogger(__name__, rank_zero_only=True)
 
+_SOLE_MODEL_KEY = imported("nequip.train.lightning._SOLE_MODEL_KEY")
+_get_model_file_path = imported("nequip.model.saved_models.load_utils._get_model_file_path")
 
 # NequIP's builders that name a file instead of an architecture, and the option that does
 _LOADERS = {
@@ -317,7 +318,7 @@ def _followed(inner: str, target: str, path: str | Path) -> Configuration:
 
 def _evaluation_model(checkpoint: Mapping, configuration: Configuration, path: str | Path) -> GraphModel:
     """The model NequIP would evaluate: its own training modules know what EMA and the like mean for the weights."""
-    state = {k: v for k, v in checkpoint["state_dict"].items() if k.startswith(("model.", "ema.", "run_stage"))}
+    state = {k: v for k, v in checkpoint["state_dict"].items() if k.startswith(STATE_PREFIXES)}
     if not any(name.startswith(f"model.{_SOLE_MODEL_KEY}.") for name in state):
         raise ValueError(f"source {str(path)!r} holds several models or none; one model is needed.")
     module_class, options = _training_module(checkpoint)
@@ -345,15 +346,15 @@ def _evaluation_model(checkpoint: Mapping, configuration: Configuration, path: s
 def _training_module(checkpoint: Mapping) -> tuple[type[NequIPLightningModule], dict]:
     hyper = checkpoint["hyper_parameters"]
     saved = arch.locate(hyper["info_dict"]["training_module"]["_target_"])
-    if "ema._extra_state" in checkpoint["state_dict"]:
-        ema = checkpoint["state_dict"]["ema._extra_state"]
-        if not ema["is_holding_ema_weights"]:
+    if EMA_STATE in checkpoint["state_dict"]:
+        ema = checkpoint["state_dict"][EMA_STATE]
+        if not ema[EMA_HOLDS_AVERAGES]:
             raise ValueError(
                 "the source was saved inside a validation, when NequIP has its EMA weights swapped with the raw ones, "
                 "and NequIP refuses it too: use another checkpoint, and train with `check_val_every_n_epoch: 1` or a "
                 "ModelCheckpoint with `save_on_train_epoch_end: true`."
             )
-        return EMALightningModule, {"ema_decay": ema["decay"]}
+        return EMALightningModule, {"ema_decay": ema[EMA_DECAY]}
     if issubclass(saved, ScheduleFreeLightningModule):
         return ScheduleFreeLightningModule, {"optimizer": _schedule_free(hyper["optimizer"])}
     return NequIPLightningModule, {}

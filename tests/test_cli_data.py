@@ -31,8 +31,7 @@ def test_sw_writes_the_same_files_for_the_same_seed(tmp_path, capsys):
     assert "Ge structures: 100%" in err
     assert f"{tmp_path / 'first' / 'Ge_train.xyz'}: 4 structures" in out
     first, again = (
-        {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()}
-        for name in ("first", "again")
+        {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()} for name in ("first", "again")
     )
     assert first == again
     assert sorted(first) == ["Ge_test.xyz", "Ge_train.xyz", "Ge_train_2.xyz", "Ge_val.xyz"]

@@ -23,10 +23,12 @@ def test_defaults():
     assert TransferConfig.from_mapping(MINIMAL) == TransferConfig(
         source="si.ckpt",
         elements={"Ge": "Si"},
-        length_scale="covalent_radii",
+        length_scale="fit",
         energy_scale="fit",
         energy_shifts="fit",
         sha256=None,
+        fit_weights={"energy": 1.0, "forces": 1.0, "stress": 1.0},
+        kept_types="frozen",
         compile_mode=None,
         chemical_species={},
     )
@@ -34,7 +36,16 @@ def test_defaults():
 
 def test_settings_left_empty_are_defaults():
     empty = dict.fromkeys(
-        ["length_scale", "energy_scale", "energy_shifts", "sha256", "compile_mode", "chemical_species"]
+        [
+            "length_scale",
+            "energy_scale",
+            "energy_shifts",
+            "sha256",
+            "fit_weights",
+            "kept_types",
+            "compile_mode",
+            "chemical_species",
+        ]
     )
     assert parse(**empty) == TransferConfig.from_mapping(MINIMAL)
 
@@ -53,6 +64,7 @@ def test_type_names_keep_the_order_of_elements():
         ("length_scale", "none"),
         ("length_scale", 1.08),
         ("length_scale", {"Ge": 1.08}),
+        ("length_scale", {"lattice": {"Si": 5.469, "Ge": 5.763}}),
         ("energy_scale", "fit"),
         ("energy_scale", "none"),
         ("energy_scale", 0.75),
@@ -60,6 +72,11 @@ def test_type_names_keep_the_order_of_elements():
         ("energy_shifts", "fit"),
         ("energy_shifts", "source"),
         ("energy_shifts", {"Ge": -3.9}),
+        ("energy_shifts", "isolated_atoms"),
+        ("energy_shifts", {"isolated_atoms": {"Ge": -0.1}}),
+        ("fit_weights", {"energy": 2.0, "forces": 1.0, "stress": 0.0}),
+        ("kept_types", "frozen"),
+        ("kept_types", "fit"),
         ("sha256", SHA256),
         ("compile_mode", "eager"),
         ("compile_mode", "compile"),
@@ -172,12 +189,42 @@ def test_unknown_word_lists_the_choices(setting, value):
     message = message_of(MINIMAL | {setting: value})
     assert f"`element_transfer.{setting}` is {value!r}" in message
     words = {
-        "length_scale": "covalent_radii, fit, none, a number, a number per type such as {Ge: ...}",
+        "length_scale": "fit, covalent_radii, none, a number, a number per type such as {Ge: ...}, {lattice: ",
         "energy_scale": "fit, none, a number, a number per type such as {Ge: ...}",
-        "energy_shifts": "fit, source, a number per type such as {Ge: ...}",
+        "energy_shifts": "fit, source, isolated_atoms, a number per type such as {Ge: ...}, {isolated_atoms: ",
     }
     assert f"Choices: {words[setting]}" in message
     assert ("did you mean 'fit'?" in message) == (value == "Fit")
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "message"),
+    [
+        ("fit_weights", 1.0, "must be a mapping such as {energy: 1, forces: 1, stress: 1}, found 1.0"),
+        ("fit_weights", {"force": 1.0}, "has no 'force'; did you mean 'forces'?"),
+        ("fit_weights", {"stress": -1.0}, "gives 'stress' the weight -1.0"),
+        ("fit_weights", {"stress": "high"}, "gives 'stress' the weight 'high'"),
+        ("fit_weights", dict.fromkeys(["energy", "forces", "stress"], 0), "leaves out every kind of label"),
+        ("kept_types", "refit", "`element_transfer.kept_types` is 'refit'; did you mean 'fit'? Choices: frozen, fit"),
+        ("length_scale", {"lattice": {"Ge": -5.66}}, "`element_transfer.length_scale.lattice` must be positive"),
+        ("length_scale", {"lattice": {"Ge": "a"}}, "`element_transfer.length_scale.lattice` needs finite numbers"),
+        ("length_scale", {"lattice": 5.66}, "names the type 'lattice', which is not in `elements`"),
+        ("energy_shifts", {"isolated_atoms": {"Ge": math.nan}}, "energy_shifts.isolated_atoms` needs finite numbers"),
+    ],
+)
+def test_fits_and_references_that_cannot_be(setting, value, message):
+    assert message in message_of(MINIMAL | {setting: value})
+
+
+def test_a_weight_left_out_is_one():
+    assert parse(fit_weights={"stress": 3}).fit_weights == {"energy": 1.0, "forces": 1.0, "stress": 3.0}
+
+
+def test_energies_of_isolated_atoms():
+    assert parse().isolated_atom_energies is None
+    assert parse(energy_shifts={"Ge": -3.9}).isolated_atom_energies is None
+    assert parse(energy_shifts="isolated_atoms").isolated_atom_energies == {}
+    assert parse(energy_shifts={"isolated_atoms": {"Ge": -0.1}}).isolated_atom_energies == {"Ge": -0.1}
 
 
 def test_misspelt_word_suggests_the_nearest():

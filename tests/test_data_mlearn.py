@@ -100,11 +100,7 @@ def test_phase_of_a_vacancy_is_read_from_its_energy(frames):
             if atoms.info["group"] == "Vacancy":
                 energy[atoms.info["phase"]].append(atoms.get_potential_energy() / len(atoms))
         assert min(energy["melt"]) - max(energy["crystal"]) > 0.3, element
-    hot = [
-        a
-        for a in frames["Si"]
-        if a.info["description"].endswith("Vacancy AIMD NVT simulation at 3374 K")
-    ]
+    hot = [a for a in frames["Si"] if a.info["description"].endswith("Vacancy AIMD NVT simulation at 3374 K")]
     assert {a.info["phase"] for a in hot} == {"crystal"}
 
 
@@ -120,18 +116,14 @@ def test_families_are_rotated_copies(frames, element):
         reference = members[0]
         norms = np.sort(np.linalg.norm(reference.get_forces(), axis=1))
         for atoms in members[1:]:
-            assert atoms.get_potential_energy() == pytest.approx(
-                reference.get_potential_energy(), abs=1e-4
-            )
+            assert atoms.get_potential_energy() == pytest.approx(reference.get_potential_energy(), abs=1e-4)
             other = np.sort(np.linalg.norm(atoms.get_forces(), axis=1))
             np.testing.assert_allclose(other, norms, atol=1e-3)
 
 
 # --- split -------------------------------------------------------------------------------------
 
-labels = st.lists(
-    st.tuples(st.sampled_from("abc"), st.sampled_from("xy"), st.integers(0, 9)), max_size=80
-)
+labels = st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("xy"), st.integers(0, 9)), max_size=80)
 
 
 @settings(deadline=None)
@@ -188,9 +180,7 @@ def test_short_prefixes_take_one_member_of_a_family_first():
 @pytest.mark.parametrize("element", ELEMENTS)
 def test_parts_cover_the_published_file_once(written, frames, element):
     rows = [
-        atoms.info["mlearn_index"]
-        for part in ("train", "val", "test")
-        for atoms in written[f"{element}_{part}.xyz"]
+        atoms.info["mlearn_index"] for part in ("train", "val", "test") for atoms in written[f"{element}_{part}.xyz"]
     ]
     assert sorted(rows) == list(range(len(frames[element])))
 
@@ -244,9 +234,7 @@ def test_nequip_reads_energy_forces_and_stress(tmp_path, frames):
     data = dataset.ASEDataset(str(tmp_path / "one.xyz"))[0]
     assert data["total_energy"].item() == pytest.approx(atoms.get_potential_energy())
     np.testing.assert_allclose(data["forces"].numpy(), atoms.get_forces(), atol=1e-7)
-    np.testing.assert_allclose(
-        data["stress"].numpy().reshape(3, 3), atoms.get_stress(voigt=False), atol=1e-7
-    )
+    np.testing.assert_allclose(data["stress"].numpy().reshape(3, 3), atoms.get_stress(voigt=False), atol=1e-7)
 
 
 def test_seeds(folder, tmp_path):
@@ -322,16 +310,12 @@ def test_a_missing_file_is_named(tmp_path):
 def test_without_network_the_way_out_is_told(tmp_path, monkeypatch):
     monkeypatch.setenv("no_proxy", "*")
     monkeypatch.setattr(mlearn, "BASE_URL", "http://127.0.0.1:9")
-    with pytest.raises(
-        ConnectionError, match=r"127.0.0.1:9/Si/training.json .*refused.*--from DIR"
-    ):
+    with pytest.raises(ConnectionError, match=r"127.0.0.1:9/Si/training.json .*refused.*--from DIR"):
         mlearn.prepare(tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
-def test_a_download_is_checked_and_the_published_test_half_kept_apart(
-    tmp_path, frames, monkeypatch
-):
+def test_a_download_is_checked_and_the_published_test_half_kept_apart(tmp_path, frames, monkeypatch):
     """Small files behind the URL, refused until their own hash is the pinned one."""
     content = json.dumps([_entry(-0.06), _entry(0.06), *[_entry(k) for k in range(1, 9)]]).encode()
     served = tmp_path / "served"

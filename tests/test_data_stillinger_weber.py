@@ -40,9 +40,7 @@ def of_group(frames: list[Atoms], group: str) -> list[Atoms]:
     return [atoms for atoms in frames if atoms.info["group"] == group]
 
 
-@pytest.mark.parametrize(
-    ("element", "energy", "length"), [("Si", -4.3366, 5.4309), ("Ge", -3.8600, 5.6536)]
-)
+@pytest.mark.parametrize(("element", "energy", "length"), [("Si", -4.3366, 5.4309), ("Ge", -3.8600, 5.6536)])
 def test_cohesive_energy_and_lattice_constant(element, energy, length):
     atoms = crystal(element)
     assert atoms.get_potential_energy() / len(atoms) == pytest.approx(energy, abs=1e-5)
@@ -112,16 +110,12 @@ def test_with_one_three_body_strength_germanium_is_rescaled_silicon(monkeypatch)
     silicon = disordered("Si")
     length = sw.PARAMETERS["Ge"]["sigma"] / sw.PARAMETERS["Si"]["sigma"]
     energy = sw.PARAMETERS["Ge"]["epsilon"] / sw.PARAMETERS["Si"]["epsilon"]
-    germanium = Atoms(
-        "Ge64", positions=length * silicon.positions, cell=length * silicon.cell, pbc=True
-    )
+    germanium = Atoms("Ge64", positions=length * silicon.positions, cell=length * silicon.cell, pbc=True)
     germanium.calc = sw.stillinger_weber_calculator("Ge")
     np.testing.assert_allclose(
         germanium.get_potential_energies(), energy * silicon.get_potential_energies(), rtol=1e-10
     )
-    np.testing.assert_allclose(
-        germanium.get_forces(), energy / length * silicon.get_forces(), atol=1e-10
-    )
+    np.testing.assert_allclose(germanium.get_forces(), energy / length * silicon.get_forces(), atol=1e-10)
 
 
 def test_the_published_elements_differ_by_more_than_a_rescaling():
@@ -138,9 +132,7 @@ def test_our_triplets_give_what_those_of_matscipy_give():
     atoms, cell = disordered("Si"), crystal("Si", 1)
     ours, theirs = sw.stillinger_weber_calculator("Si"), Manybody(**form)
     for name in ("energy", "energies", "forces", "stress"):
-        np.testing.assert_allclose(
-            ours.get_property(name, atoms), theirs.get_property(name, atoms), rtol=0, atol=1e-12
-        )
+        np.testing.assert_allclose(ours.get_property(name, atoms), theirs.get_property(name, atoms), rtol=0, atol=1e-12)
     # the Hessian needs the pairs j-k that we leave out elsewhere
     np.testing.assert_allclose(
         ours.get_property("hessian", cell).toarray(),
@@ -207,9 +199,7 @@ def test_liquid_coordination_exceeds_that_of_diamond(snapshots):
 def test_strains_differ_and_stay_within_bounds(snapshots):
     for element, frames in snapshots.items():
         cell = 2 * sw.lattice_constant(element) * np.eye(3)
-        strains = [
-            f.cell.array @ np.linalg.inv(cell) - np.eye(3) for f in of_group(frames, "strained")
-        ]
+        strains = [f.cell.array @ np.linalg.inv(cell) - np.eye(3) for f in of_group(frames, "strained")]
         assert np.abs(strains).max() <= LARGEST_STRAIN + 1e-12
         assert np.std(strains, axis=0).min() > 0.005
         np.testing.assert_allclose(strains, np.swapaxes(strains, 1, 2), atol=1e-12)

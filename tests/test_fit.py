@@ -1,16 +1,24 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.optimize import minimize
 
 from nequip_elemtransfer import fit
-from nequip_elemtransfer.frames import Labels
+from nequip_elemtransfer.labels import LABEL_KINDS, Labels
 
 FREE = np.array([False, False])
+ONE = dict.fromkeys(LABEL_KINDS, 1.0)
 
 
 @pytest.fixture
 def random():
     return np.random.default_rng(0)
+
+
+def fit_forces(forces, parts, fixed):
+    """α from forces alone."""
+    terms = {"forces": fit.Term(forces, parts, float(np.sum(forces**2)) or 1.0)}
+    return fit.fit_energy_scales(terms, ONE, fixed)
 
 
 # ---- α
@@ -19,7 +27,7 @@ def random():
 @pytest.mark.parametrize("alpha", [0.75, 1.0, 13.0])
 def test_energy_scale_of_one_type(random, alpha):
     parts = random.normal(size=(1, 60))
-    found = fit.fit_energy_scales(alpha * parts[0], parts, FREE[:1])
+    found = fit_forces(alpha * parts[0], parts, FREE[:1])
     assert_allclose(found.scales, [alpha], rtol=1e-14)
 
 
@@ -27,13 +35,13 @@ def test_energy_scale_of_one_type_is_the_projection(random):
     """α = F·F_1 / F_1·F_1 where the forces are not a multiple of the model's."""
     parts, noise = random.normal(size=(2, 1, 60))
     forces = 0.8 * parts[0] + noise[0]
-    found = fit.fit_energy_scales(forces, parts, FREE[:1])
+    found = fit_forces(forces, parts, FREE[:1])
     assert_allclose(found.scales, [forces @ parts[0] / (parts[0] @ parts[0])], rtol=1e-14)
 
 
 def test_energy_scales_of_two_types(random):
     parts = random.normal(size=(2, 60))
-    found = fit.fit_energy_scales(0.7 * parts[0] + 1.4 * parts[1], parts, FREE)
+    found = fit_forces(0.7 * parts[0] + 1.4 * parts[1], parts, FREE)
     assert_allclose(found.scales, [0.7, 1.4], rtol=1e-13)
     assert found.common == ()
 
@@ -43,14 +51,14 @@ def test_collinear_parts_share_one_scale(random, ratio):
     """Only the sum over types is determined."""
     part = random.normal(size=60)
     parts = np.stack([part, ratio * part])
-    found = fit.fit_energy_scales(0.7 * parts.sum(axis=0), parts, FREE)
+    found = fit_forces(0.7 * parts.sum(axis=0), parts, FREE)
     assert_allclose(found.scales, [0.7, 0.7], rtol=1e-14)
     assert found.common == (0, 1)
 
 
 def test_a_type_the_frames_do_not_hold_shares_the_scale_of_the_others(random):
     parts = np.stack([random.normal(size=60), np.zeros(60)])
-    found = fit.fit_energy_scales(0.7 * parts[0], parts, FREE)
+    found = fit_forces(0.7 * parts[0], parts, FREE)
     assert_allclose(found.scales, [0.7, 0.7], rtol=1e-14)
     assert found.common == (0, 1)
 
@@ -62,7 +70,7 @@ def test_scales_noisier_than_a_tenth_are_made_one(random):
     forces = 0.7 * parts.sum(axis=0) + 0.1 * noise
     separate = np.linalg.lstsq(parts.T, forces, rcond=None)[0]
     assert np.abs(separate - 0.7).max() > 0.1
-    found = fit.fit_energy_scales(forces, parts, FREE)
+    found = fit_forces(forces, parts, FREE)
     assert found.common == (0, 1)
     assert_allclose(found.scales, 0.7, rtol=0.01)
 
@@ -70,7 +78,7 @@ def test_scales_noisier_than_a_tenth_are_made_one(random):
 def test_fixed_types_keep_a_scale_of_one(random):
     parts = random.normal(size=(3, 60))
     forces = 0.7 * parts[0] + parts[1] + 1.4 * parts[2]
-    found = fit.fit_energy_scales(forces, parts, np.array([False, True, False]))
+    found = fit_forces(forces, parts, np.array([False, True, False]))
     assert_allclose(found.scales, [0.7, 1.0, 1.4], rtol=1e-13)
     assert found.scales[1] == 1.0
 
@@ -78,13 +86,13 @@ def test_fixed_types_keep_a_scale_of_one(random):
 def test_common_scale_is_of_the_free_types_only(random):
     part, other = random.normal(size=(2, 60))
     parts = np.stack([part, other, part])
-    found = fit.fit_energy_scales(1.2 * part + other, parts, np.array([False, True, False]))
+    found = fit_forces(1.2 * part + other, parts, np.array([False, True, False]))
     assert_allclose(found.scales, [0.6, 1.0, 0.6], rtol=1e-13)
     assert found.common == (0, 2)
 
 
 def test_nothing_to_fit(random):
-    found = fit.fit_energy_scales(random.normal(size=6), random.normal(size=(2, 6)), ~FREE)
+    found = fit_forces(random.normal(size=6), random.normal(size=(2, 6)), ~FREE)
     assert_array_equal(found.scales, [1.0, 1.0])
     assert found.common == ()
 
@@ -94,23 +102,133 @@ def test_nothing_to_fit(random):
 def test_scale_that_is_not_positive(random, alpha, shown, n_types):
     parts = random.normal(size=(n_types, 60))
     with pytest.raises(ValueError) as error:
-        fit.fit_energy_scales(alpha * parts.sum(axis=0), parts, FREE[:n_types])
+        fit_forces(alpha * parts.sum(axis=0), parts, FREE[:n_types])
     message = str(error.value)
     assert f"`energy_scale: fit` found {shown}" in message and "`energy_scale: none`" in message
-
-
-def test_model_without_forces_has_no_scale():
-    with pytest.raises(ValueError, match="α = 0"):
-        fit.fit_energy_scales(np.ones(6), np.zeros((1, 6)), FREE[:1])
 
 
 def test_one_negative_scale_among_several_is_not_used(random):
     """The common one is positive, so it stands in for both."""
     parts = random.normal(size=(2, 600))
-    found = fit.fit_energy_scales(2.0 * parts[0] - 0.1 * parts[1], parts, FREE)
+    found = fit_forces(2.0 * parts[0] - 0.1 * parts[1], parts, FREE)
     assert found.common == (0, 1)
     total = parts.sum(axis=0)
     assert_allclose(found.scales, (2.0 * parts[0] - 0.1 * parts[1]) @ total / (total @ total), rtol=1e-13)
+
+
+@pytest.mark.parametrize("n_types", [1, 2])
+def test_energy_scales_minimise_the_objective(random, n_types):
+    """Against a general minimiser, with kinds of label that ask for different scales and weights of their own."""
+    weights, terms = {"energy": 2.0, "forces": 1.0, "stress": 0.5}, {}
+    for i, (kind, n) in enumerate({"energy": 30, "forces": 300, "stress": 90}.items()):
+        parts = random.normal(size=(n_types, n))
+        rest = (0.7 + 0.1 * i) * parts.sum(axis=0) + 0.2 * (i + 1) * random.normal(size=n)
+        terms[kind] = fit.Term(rest, parts, float(rest @ rest))
+    found = fit.fit_energy_scales(terms, weights, FREE[:n_types])
+    assert found.common == (() if n_types == 2 else (0,))
+    best = minimize(lambda alpha: fit.objective(terms, weights, alpha), np.ones(n_types), tol=1e-12)
+    assert_allclose(found.scales, best.x, rtol=1e-5)
+
+
+def test_objective_by_hand():
+    terms = {
+        "energy": fit.Term(np.array([1.0, -1.0]), np.array([[0.5, 0.5]]), 2.0),  # α = 1: 0.25 + 2.25 of 2
+        "forces": fit.Term(np.array([2.0, 0.0]), np.array([[2.0, 0.0]]), 4.0),  # explained
+    }
+    found = fit.objective(terms, {"energy": 3.0, "forces": 1.0}, np.ones(1))
+    assert found == pytest.approx((3 * np.log(1.25 + 0.2) + np.log(0.2)) / 4, rel=1e-14)
+    assert fit.objective(terms, ONE, np.zeros(1)) == pytest.approx(np.log(1.2), rel=1e-14)
+    assert fit.NO_RESEMBLANCE > np.log(1.2)  # worse than explaining nothing
+
+
+def test_a_kind_that_cannot_be_explained_hardly_moves_the_scale(random):
+    """Stresses a hundred times what the model can say: least squares would give α near zero."""
+    part = random.normal(size=(1, 300))
+    offset = fit.Term(np.ones(90), 30 * random.normal(size=(1, 90)) + 50, 90.0)
+    terms = {"forces": fit.Term(0.8 * part[0], part, float(np.sum((0.8 * part) ** 2))), "stress": offset}
+    plain = np.linalg.lstsq(
+        np.concatenate([t.parts[0] / np.sqrt(t.total) for t in terms.values()])[:, None],
+        np.concatenate([t.rest / np.sqrt(t.total) for t in terms.values()]),
+        rcond=None,
+    )[0]
+    assert plain < 0.1
+    assert fit.fit_energy_scales(terms, ONE | {"stress": 0.01}, FREE[:1]).scales[0] == pytest.approx(0.8, rel=0.02)
+
+
+# ---- what is to be explained
+
+
+def synthetic(random, alpha, shifts, counts=None):
+    """Labels that a network with known parts makes at scales α and shifts μ, and those parts."""
+    counts = COUNTS if counts is None else counts
+    n_types, n_frames, n_atoms = counts.shape[1], len(counts), counts.sum()
+    parts = {
+        "energy": random.normal(size=(n_types, n_frames)) * counts.sum(axis=1),
+        "forces": random.normal(size=(n_types, n_atoms, 3)),
+        "stress": random.normal(size=(n_types, n_frames, 3, 3)),
+    }
+    fixed = Labels(*(random.normal(size=parts[kind].shape[1:]) for kind in LABEL_KINDS))
+    made = {kind: np.tensordot(alpha, parts[kind], axes=1) + fixed.of(kind) for kind in LABEL_KINDS}
+    return Labels(made["energy"] + counts @ shifts, made["forces"], made["stress"]), fixed, parts
+
+
+@pytest.mark.parametrize(
+    "gone", [(), ("energy",), ("forces",), ("stress",), ("energy", "stress"), ("forces", "stress")]
+)
+def test_scales_are_recovered_exactly_whatever_label_is_missing(random, gone):
+    """Energies alone need more structures than types and scales."""
+    counts = random.integers(1, 9, size=(12, 2))
+    labels, fixed, parts = synthetic(random, np.array([0.7, 1.4]), np.array([-3.9, -5.2]), counts)
+    terms = fit.make_terms(labels.without_kinds(*gone), fixed, parts, counts)
+    assert set(terms) == set(LABEL_KINDS) - set(gone)
+    assert_allclose(fit.fit_energy_scales(terms, ONE, FREE).scales, [0.7, 1.4], rtol=1e-10)
+
+
+def test_single_labels_may_be_missing(random):
+    labels, fixed, parts = synthetic(random, np.array([0.7, 1.4]), np.array([-3.9, -5.2]))
+    labels.energies[1], labels.forces[5, 2], labels.forces[20:30], labels.stresses[3] = (np.nan,) * 4
+    terms = fit.make_terms(labels, fixed, parts, COUNTS)
+    assert {kind: len(term.rest) for kind, term in terms.items()} == {
+        "energy": 5 - 1 - 2,  # less one that is missing and two directions of composition
+        "forces": labels.forces.size - 31,
+        "stress": 4 * 9,
+    }
+    assert_allclose(fit.fit_energy_scales(terms, ONE, FREE).scales, [0.7, 1.4], rtol=1e-10)
+
+
+def test_shifts_do_not_enter_what_energies_say(random):
+    labels, fixed, parts = synthetic(random, np.array([0.7, 1.4]), np.zeros(2))
+    shifted = Labels(labels.energies + COUNTS @ [30.0, -10.0], labels.forces, labels.stresses)
+    one, other = (fit.make_terms(found, fixed, parts, COUNTS)["energy"] for found in (labels, shifted))
+    assert_allclose(other.rest, one.rest, atol=1e-12)
+    assert other.total == pytest.approx(one.total, rel=1e-10)
+    assert one.total == pytest.approx(np.sum(fit.composition_residual(labels.energies, COUNTS) ** 2), rel=1e-12)
+
+
+def test_energies_that_composition_explains_say_nothing(random):
+    """What remains of them is rounding, and nothing may be measured against that."""
+    labels, fixed, parts = synthetic(random, np.ones(2), np.zeros(2))
+    explained = Labels(COUNTS @ [-3.9, -5.2], labels.forces, labels.stresses)
+    assert 0 < np.abs(fit.composition_residual(explained.energies, COUNTS)).max() < 1e-13
+    assert set(fit.make_terms(explained, fixed, parts, COUNTS)) == {"forces", "stress"}
+
+
+def test_as_many_structures_as_types_say_nothing_by_their_energies(random):
+    counts = np.array([[7, 1, 3], [2, 5, 11], [13, 4, 6]])
+    labels, fixed, parts = synthetic(random, np.ones(3), np.zeros(3), counts)
+    assert set(fit.make_terms(labels, fixed, parts, counts)) == {"forces", "stress"}
+
+
+def test_forces_that_are_all_zero_say_nothing(random):
+    labels, fixed, parts = synthetic(random, np.ones(2), np.zeros(2))
+    at_rest = Labels(labels.energies, np.zeros_like(labels.forces), labels.stresses)
+    assert set(fit.make_terms(at_rest, fixed, parts, COUNTS)) == {"energy", "stress"}
+
+
+def test_model_without_forces_is_judged_by_energies(random):
+    labels, fixed, parts = synthetic(random, np.ones(2), np.zeros(2))
+    parts["forces"], parts["stress"] = np.full_like(parts["forces"], np.nan), np.full_like(parts["stress"], np.nan)
+    assert set(fit.make_terms(labels, fixed, parts, COUNTS)) == {"energy"}
 
 
 # ---- μ
@@ -180,6 +298,37 @@ def test_no_shift_to_fit():
     found = fit.fit_energy_shifts(COUNTS @ [1.0, 2.0], COUNTS, np.array([-4.0, -5.0]), ~FREE)
     assert found.shifts.tolist() == [-4.0, -5.0]
     assert (found.rank, found.fitted, found.undetermined) == (0, (), ())
+    assert found.errors.tolist() == [0.0, 0.0]
+
+
+def test_error_of_one_shift_is_that_of_a_mean(random):
+    """Of 100 structures with errors of 0.2 eV per atom: 0.2 / √100, and 10 meV more in one structure's place."""
+    n_atoms, per_atom = np.full((100, 1), 8), random.normal(-4.0, 0.2, 100)
+    found = fit.fit_energy_shifts(per_atom * 8, n_atoms, np.zeros(1), FREE[:1])
+    variance = (np.sum((per_atom - per_atom.mean()) ** 2) + 0.01**2) / 100
+    assert_allclose(found.errors, np.sqrt(variance / 100), rtol=1e-12)
+
+
+def test_compositions_that_are_nearly_alike_do_not_move_a_shift():
+    """Atom counts that differ by one in 64: least squares turns errors of 20 meV per atom into shifts of 0.6 eV."""
+    counts = np.array([[32, 32], [33, 31], [32, 32], [31, 33], [32, 32], [32, 32]])
+    start = np.array([-4.0, -5.0])
+    energies = counts @ start + 64 * np.array([0.29, 0.32, 0.31, 0.28, 0.30, 0.30])
+    wild = np.linalg.lstsq(counts / 64, energies / 64, rcond=None)[0] - start
+    assert_allclose(wild, [0.3 + 0.64, 0.3 - 0.64], rtol=1e-12)
+    found = fit.fit_energy_shifts(energies, counts, start, FREE)
+    assert_allclose(found.shifts - start, [0.3, 0.3], atol=2e-3)
+    assert (found.rank, found.undetermined) == (1, (0, 1))
+
+
+def test_missing_energies_do_not_count():
+    shifts = np.array([-3.9, -5.2])
+    energies = COUNTS @ shifts
+    energies[2] = np.nan
+    found = fit.fit_energy_shifts(energies, COUNTS, np.zeros(2), FREE)
+    assert_allclose(found.shifts, shifts, rtol=1e-13)
+    nothing = fit.fit_energy_shifts(np.full(5, np.nan), COUNTS, shifts, FREE)
+    assert nothing.shifts.tolist() == shifts.tolist() and nothing.undetermined == (0, 1)
 
 
 def test_composition_residual_is_what_shifts_cannot_explain(random):
@@ -192,66 +341,9 @@ def test_composition_residual_is_what_shifts_cannot_explain(random):
     assert_allclose(fractions.T @ residual, 0.0, atol=1e-13)
 
 
-# ---- λ
-
-
-@pytest.fixture
-def labels(random):
-    return Labels(energies=COUNTS @ [-3.9, -5.2] + random.normal(size=5), forces=random.normal(size=(84, 3)))
-
-
-def test_length_objective_of_a_perfect_model_is_zero(labels):
-    """Up to shifts, which are refitted."""
-    shifted = Labels(labels.energies + COUNTS @ [3.0, -1.0], labels.forces)
-    assert fit.length_objective(labels, labels, COUNTS) == pytest.approx(0.0, abs=1e-13)
-    assert fit.length_objective(labels, shifted, COUNTS) == pytest.approx(0.0, abs=1e-13)
-
-
-def test_length_objective_counts_one_for_each_kind_of_label_that_is_not_explained(labels):
-    nothing = Labels(np.zeros(5), np.zeros((84, 3)))
-    assert fit.length_objective(labels, nothing, COUNTS) == pytest.approx(2.0, rel=1e-13)
-    assert fit.length_objective(labels, Labels(np.zeros(5), labels.forces), COUNTS) == pytest.approx(1.0, rel=1e-13)
-    only_energies = Labels(labels.energies, np.zeros((84, 3)))
-    assert fit.length_objective(labels, only_energies, COUNTS) == pytest.approx(1.0, rel=1e-13)
-    half = Labels(labels.energies, 0.5 * labels.forces)
-    assert fit.length_objective(labels, half, COUNTS) == pytest.approx(0.25, rel=1e-13)
-
-
-def test_length_objective_is_of_forces_alone_where_energies_say_nothing(labels):
-    nothing = Labels(np.zeros(5), np.zeros((84, 3)))
-    no_energies = Labels(None, labels.forces)
-    assert fit.length_objective(no_energies, nothing, COUNTS) == pytest.approx(1.0, rel=1e-13)
-    # as many structures as types: shifts explain any energies but for rounding
-    counts = np.array([[7, 1, 3], [2, 5, 11], [13, 4, 6]])
-    three = Labels(labels.energies[:3], labels.forces)
-    predicted = Labels(np.array([0.1, -7.3, 5.9]), nothing.forces)
-    assert np.abs(fit.composition_residual(three.energies, counts)).max() > 0
-    assert fit.length_objective(three, predicted, counts) == pytest.approx(1.0, rel=1e-13)
-
-
-def test_energies_that_composition_explains_say_nothing_of_lengths(random, labels):
-    """What remains of them is rounding, and nothing may be measured against that."""
-    explained = Labels(COUNTS @ [-3.9, -5.2], labels.forces)
-    assert 0 < np.abs(fit.composition_residual(explained.energies, COUNTS)).max() < 1e-13
-    predicted = Labels(random.normal(size=5), np.zeros((84, 3)))
-    assert fit.length_objective(explained, predicted, COUNTS) == pytest.approx(1.0, rel=1e-13)
-
-
-def test_no_resemblance_is_worse_than_explaining_nothing():
-    """Where no positive α exists the objective must not look better than a model without forces and energies."""
-    assert fit.NO_RESEMBLANCE >= 2.0
-
-
-@pytest.mark.parametrize("best", [0.87, 1.0, 1.08108, 1.2])
-def test_length_scale_is_the_minimum(best):
-    found, inside = fit.fit_length_scale(lambda factor: 0.3 + (np.log(factor / best)) ** 2, fit.LENGTH_RANGE)
-    assert found == pytest.approx(best, abs=2e-3)
-    assert inside
-
-
-@pytest.mark.parametrize(("best", "edge"), [(0.5, 0.8), (0.8, 0.8), (1.25, 1.25), (2.0, 1.25)])
-def test_length_scale_at_an_edge_is_flagged(best, edge):
-    found, inside = fit.fit_length_scale(lambda factor: (factor - best) ** 2, fit.LENGTH_RANGE)
-    assert found == pytest.approx(edge, abs=6e-3)
-    assert fit.LENGTH_RANGE[0] <= found <= fit.LENGTH_RANGE[1]
-    assert not inside
+def test_composition_residual_leaves_missing_energies_missing(random):
+    energies = random.normal(size=5)
+    some = np.where(np.arange(5) == 3, np.nan, energies)
+    found, there = fit.composition_residual(some, COUNTS), np.arange(5) != 3
+    assert np.isnan(found[3])
+    assert_array_equal(found[there], fit.composition_residual(energies[there], COUNTS[there]))

@@ -67,6 +67,24 @@ def evaluate(model, architecture, frame):
     return out[AtomicDataDict.TOTAL_ENERGY_KEY].item(), out[AtomicDataDict.FORCE_KEY].detach().numpy()
 
 
+def stress(model, architecture, frame):
+    out = model(with_neighbors(frame, pair_cutoffs(architecture).max()))
+    return out[AtomicDataDict.STRESS_KEY].detach().numpy()[0]
+
+
+def labelled_by(model, architecture, types, scale=1.0, n_frames=6):
+    """Frames with a model's own energies, forces and stresses."""
+    frames = []
+    for i in range(n_frames):
+        frame = with_neighbors(structure(types, None, seed=i, scale=scale * (1 + 0.01 * i)), 12.0)
+        energy, forces = evaluate(model, architecture, frame)
+        frame[AtomicDataDict.TOTAL_ENERGY_KEY] = torch.tensor([[energy]])
+        frame[AtomicDataDict.FORCE_KEY] = torch.tensor(forces)
+        frame[AtomicDataDict.STRESS_KEY] = torch.tensor(stress(model, architecture, frame))[None]
+        frames.append(frame)
+    return frames
+
+
 def labelled(n_types, seed=5):
     """Frames of all types with arbitrary labels, for settings that fit nothing to them."""
     frames = []
@@ -132,6 +150,104 @@ def test_similarity_for_one_type(source, family, length, alpha, shift):
     mu = original.architecture["per_type_energy_shifts"]["Si"]
     assert energy - 12 * shift == pytest.approx(alpha * (expected - 12 * mu), rel=1e-9)
     np.testing.assert_allclose(length * forces, alpha * expected_forces, atol=1e-9)
+    found = stress(model, result.architecture, structure([0], ["Ge"], scale=length))
+    expected = stress(original.build().eval(), original.architecture, structure([0], ["Si"]))
+    np.testing.assert_allclose(length**3 * found, alpha * expected, atol=1e-10)  # σ'(λx) = α σ(x) / λ³
+
+
+@pytest.mark.parametrize("gone", [None, "total_energy", "forces", "stress"])
+def test_a_scaled_source_is_found_again_from_its_labels(source, gone):
+    """λ, α and μ from what a target of known λ, α and μ says, with any one kind of label missing."""
+    original = source("nequip", ["Si"])
+    known = {"length_scale": 1.06, "energy_scale": 0.8, "energy_shifts": {"Ge": -3.3}}
+    model, made = transfer(original, {"Ge": "Si"}, **known)
+    frames = labelled_by(model, made.architecture, [0])
+    for frame in frames:
+        frame.pop(gone, None)
+    shifts = "source" if gone == "total_energy" else "fit"
+    config = TransferConfig.from_mapping({"source": "s", "elements": {"Ge": "Si"}, "energy_shifts": shifts})
+    found = Transfer(config, original, lambda r_max: frames).run().provenance
+    assert found["length_scale"]["decided_by"] == "labels"
+    assert found["length_scale"]["per_type"]["Ge"] == pytest.approx(1.06, abs=1e-3)
+    assert found["energy_scale"]["per_type"]["Ge"] == pytest.approx(0.8, rel=0.01)
+    if gone != "total_energy":
+        assert found["energy_shifts"]["per_type"]["Ge"] == pytest.approx(-3.3, abs=5e-3)
+
+
+def test_one_new_type_beside_a_kept_one_is_found_again(source):
+    original = source("nequip", ["Si"])
+    shift = original.architecture["per_type_energy_shifts"]["Si"]
+    model, made = transfer(
+        original,
+        {"Si": "Si", "Ge": "Si"},
+        length_scale={"Si": 1.0, "Ge": 1.05},
+        energy_scale={"Si": 1.0, "Ge": 0.8},
+        energy_shifts={"Si": shift, "Ge": -3.3},
+    )
+    frames = labelled_by(model, made.architecture, [0, 1])
+    config = TransferConfig.from_mapping({"source": "s", "elements": {"Si": "Si", "Ge": "Si"}})
+    found = Transfer(config, original, lambda r_max: frames).run().provenance
+    assert found["length_scale"]["per_type"] == {"Si": 1.0, "Ge": pytest.approx(1.05, abs=2e-3)}
+    assert found["energy_scale"]["per_type"] == {"Si": 1.0, "Ge": pytest.approx(0.8, rel=0.02)}
+    assert found["energy_shifts"]["per_type"] == {"Si": shift, "Ge": pytest.approx(-3.3, abs=0.02)}
+
+
+def test_a_kept_type_is_fitted_where_it_is_asked_for(source):
+    """The same element by another reference method: other energies per atom, a stiffer crystal, longer bonds."""
+    original = source("nequip", ["Si"])
+    known = {"length_scale": {"Si": 1.02}, "energy_scale": {"Si": 1.3}, "energy_shifts": {"Si": -150.0}}
+    model, made = transfer(original, {"Si": "Si"}, **known)
+    frames = labelled_by(model, made.architecture, [0])
+
+    def provenance(**key):
+        config = TransferConfig.from_mapping({"source": "s", "elements": {"Si": "Si"}, **key})
+        return Transfer(config, original, lambda r_max: frames).run().provenance
+
+    frozen, fitted = provenance(), provenance(kept_types="fit")
+    assert frozen["length_scale"]["per_type"]["Si"] == frozen["energy_scale"]["per_type"]["Si"] == 1.0
+    assert frozen["energy_shifts"]["per_type"] == original.architecture["per_type_energy_shifts"]
+    assert fitted["length_scale"]["per_type"]["Si"] == pytest.approx(1.02, abs=1e-3)
+    assert fitted["energy_scale"]["per_type"]["Si"] == pytest.approx(1.3, rel=0.01)
+    assert fitted["energy_shifts"]["per_type"]["Si"] == pytest.approx(-150.0, abs=0.01)
+
+
+@pytest.mark.parametrize("given", [None, {"Ge": -0.75}])
+def test_isolated_atoms_dissociate_to_their_reference(source, given):
+    """From a structure among the data or a number; either way it takes no part in the other fits."""
+    original = source("nequip", ["Si"])
+    model, made = transfer(original, {"Ge": "Si"}, length_scale=1.06, energy_scale=0.8, energy_shifts={"Ge": -3.3})
+    frames = labelled_by(model, made.architecture, [0])
+    alone = from_ase(Atoms("X", cell=[30, 30, 30], pbc=True))
+    alone |= {
+        AtomicDataDict.ATOM_TYPE_KEY: torch.tensor([0]),
+        AtomicDataDict.TOTAL_ENERGY_KEY: torch.tensor([[-0.5]]),
+        AtomicDataDict.FORCE_KEY: torch.zeros((1, 3)),
+    }
+    frames.insert(2, with_neighbors(alone, 12.0))
+    word = "isolated_atoms" if given is None else {"isolated_atoms": given}
+    results = {}
+    for name, shifts in (("atoms", word), ("fit", "fit")):
+        config = TransferConfig.from_mapping({"source": "s", "elements": {"Ge": "Si"}, "energy_shifts": shifts})
+        results[name] = Transfer(config, original, lambda r_max: frames).run()
+    built = build(results["atoms"].architecture)
+    built.load_state_dict(results["atoms"].state)
+    energy = evaluate(built.eval(), results["atoms"].architecture, alone)[0]
+    assert energy == pytest.approx(-0.5 if given is None else -0.75, abs=1e-6)
+    assert results["fit"].provenance["energy_shifts"]["per_type"]["Ge"] == pytest.approx(-3.3, abs=5e-3)
+    for result in results.values():
+        assert result.provenance["isolated_atoms"] == [2]
+        assert result.provenance["length_scale"]["per_type"]["Ge"] == pytest.approx(1.06, abs=1e-3)
+
+
+def test_isolated_atom_that_is_nowhere(source):
+    original = source("nequip", ["Si"])
+    config = TransferConfig.from_mapping(
+        {"source": "s", "elements": {"Ge": "Si"}, **NONE, "energy_shifts": "isolated_atoms"}
+    )
+    with pytest.raises(
+        ValueError, match="finds no isolated atom of Ge among the training structures: add one, or give"
+    ):
+        Transfer(config, original, lambda r_max: labelled(1)).run()
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -13,6 +13,9 @@ PROVENANCE = {
     "length_scale": {
         "setting": "covalent_radii",
         "per_type": {"Ge": 1.0810810, "Pb": 1.1},
+        "decided_by": "given",
+        "by_kind": {},
+        "covalent_radii": {"Ge": 1.0810810, "Pb": 1.1},
         "r_max": {"source": 5.0, "target": 5.5},
     },
     "energy_scale": {
@@ -24,11 +27,14 @@ PROVENANCE = {
     "energy_shifts": {
         "setting": {"Ge": -3.9, "Pb": -12.3456789},
         "per_type": {"Ge": -3.9, "Pb": -12.3456789},
+        "errors": {"Ge": 0.0, "Pb": 0.0},
         "rank": 0,
         "fitted_types": [],
         "undetermined_types": [],
     },
     "n_frames": 5,
+    "missing_labels": {"energy": 0, "forces": 0, "stress": 0},
+    "isolated_atoms": [],
     "tensors": [
         {"name": "type_embed.weight", "shape": [2, 32], "action": "remapped"},
         {"name": "layer0.edge_mlp.mlp.0.weight", "shape": [8, 64], "action": "rescaled"},
@@ -36,7 +42,14 @@ PROVENANCE = {
         {"name": "edge_norm._rmax_recip", "shape": [], "action": "from config"},
     ],
     "zero_shot": [
-        {"step": step, "force_mae": f, "force_rmse": f * 1.5, "energy_mae": e, "energy_mae_refitted": e / 2}
+        {
+            "step": step,
+            "force_mae": f,
+            "force_rmse": f * 1.5,
+            "energy_mae": e,
+            "energy_mae_refitted": e / 2,
+            "stress_mae": f / 100,
+        }
         for step, f, e in [
             ("element map", 0.267, 12.0814),
             ("+ length scale", 0.117, 0.0826),
@@ -99,6 +112,62 @@ def test_what_the_data_did_not_determine_is_said():
     assert len(notes) == 2
 
 
+def notes(**changes):
+    """The lines after the table of scales; a dict is merged into the provenance's own."""
+    provenance = copy.deepcopy(PROVENANCE)
+    for name, value in changes.items():
+        provenance[name] = provenance[name] | value if isinstance(value, dict) else value
+    return receipt(provenance).split("\n\n")[2].splitlines()[6:]
+
+
+def test_no_notes_where_nothing_is_to_be_said():
+    assert notes() == []
+
+
+def test_a_length_that_labels_decided_is_shown_with_what_each_kind_asks_for():
+    fitted = {
+        "setting": "fit",
+        "decided_by": "labels",
+        "per_type": {"Ge": 1.06, "Pb": 1.1},
+        "by_kind": {"forces": {"Ge": 1.085, "Pb": 1.0}, "stress": {"Ge": 1.06, "Pb": 1.0}},
+    }
+    assert notes(length_scale=fitted) == ["λ of Ge by forces alone 1.085, stress alone 1.060"]
+    fitted["per_type"]["Ge"] = 1.041
+    assert notes(length_scale=fitted)[1].startswith(
+        "covalent radii would say 1.081 for Ge, 3.7% from what the labels ask"
+    )
+
+
+@pytest.mark.parametrize(("decided_by", "said"), [("covalent radii", "that of the covalent radii"), ("nothing", "1")])
+def test_a_length_that_labels_could_not_decide(decided_by, said):
+    found = notes(length_scale={"setting": "fit", "decided_by": decided_by})
+    assert found == [f"the labels do not tell one length scale from another, so λ is {said}"]
+
+
+def test_what_the_fits_left_out_is_said():
+    found = notes(missing_labels={"energy": 2, "forces": 0, "stress": 3}, isolated_atoms=[1, 4])
+    assert found == [
+        "of 5 structures, 2 without energy, 3 without stress",
+        "isolated atoms, which say nothing of bonds, are left out of the fits: structure 1, 4",
+    ]
+
+
+def test_fitted_shifts_carry_their_errors():
+    provenance = copy.deepcopy(PROVENANCE)
+    provenance["energy_shifts"]["errors"]["Ge"] = 0.0123
+    assert "-3.9000 ± 0.0123" in receipt(provenance)
+
+
+def test_a_receipt_of_an_earlier_version_can_still_be_read():
+    provenance = copy.deepcopy(PROVENANCE)
+    for name in ("decided_by", "by_kind", "covalent_radii"):
+        del provenance["length_scale"][name]
+    del provenance["missing_labels"], provenance["isolated_atoms"], provenance["energy_shifts"]["errors"]
+    for row in provenance["zero_shot"]:
+        del row["stress_mae"]
+    assert sections()[2] == receipt(provenance).split("\n\n")[2]
+
+
 def test_one_fitted_scale_is_common_to_nothing():
     provenance = copy.deepcopy(PROVENANCE)
     provenance["energy_scale"]["common_to"] = ["Ge"]
@@ -108,18 +177,24 @@ def test_one_fitted_scale_is_common_to_nothing():
 def test_errors_after_each_step_of_the_initialisation():
     title, header, _, units, *rows = sections()[3].splitlines()
     assert title == "Errors on the 5 training structures before any training:"
-    assert cells(header) == ["initialisation", "force MAE", "force RMSE", "energy MAE", "energy MAE, shifts refitted"]
-    assert cells(units) == ["meV/Å", "meV/Å", "meV/atom", "meV/atom"]
+    errors = ["force MAE", "force RMSE", "energy MAE", "energy MAE, shifts refitted", "stress MAE"]
+    assert cells(header) == ["initialisation", *errors]
+    assert cells(units) == ["meV/Å", "meV/Å", "meV/atom", "meV/atom", "meV/Å³"]
     assert [cells(row) for row in rows] == [
-        ["element map", "267.0", "400.5", "12081.4", "6040.7"],
-        ["+ length scale", "117.0", "175.5", "82.6", "41.3"],
-        ["+ energy scale", "92.4", "138.6", "16.2", "8.1"],
-        ["+ energy shifts", "92.4", "138.6", "16.1", "8.1"],
+        ["element map", "267.0", "400.5", "12081.4", "6040.7", "2.7"],
+        ["+ length scale", "117.0", "175.5", "82.6", "41.3", "1.2"],
+        ["+ energy scale", "92.4", "138.6", "16.2", "8.1", "0.9"],
+        ["+ energy shifts", "92.4", "138.6", "16.1", "8.1", "0.9"],
     ]
 
 
 @pytest.mark.parametrize(
-    ("missing", "columns"), [(("force_mae", "force_rmse"), (1, 2)), (("energy_mae", "energy_mae_refitted"), (3, 4))]
+    ("missing", "columns"),
+    [
+        (("force_mae", "force_rmse"), (1, 2)),
+        (("energy_mae", "energy_mae_refitted"), (3, 4)),
+        (("stress_mae",), (5,)),
+    ],
 )
 def test_errors_without_labels_are_dashes(missing, columns):
     provenance = copy.deepcopy(PROVENANCE)

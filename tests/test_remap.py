@@ -150,9 +150,7 @@ def test_random_types_keep_the_random_rows_of_the_target():
             parameter.copy_(-torch.arange(float(parameter.numel())).reshape(parameter.shape))
     source = SOURCE | {"pairs": torch.arange(18.0).reshape(2, 9)}
     element_map = ElementMap.from_elements({"Ge": "Si", "Sn": "random"}, ["H", "Si", "C"])
-    state, report = remap_state(
-        target, source, AXES | {"pairs": ((1, 2),)}, element_map, {}, frozenset({"scales"})
-    )
+    state, report = remap_state(target, source, AXES | {"pairs": ((1, 2),)}, element_map, {}, frozenset({"scales"}))
     assert state["embedding"].tolist() == [[3.0, 4.0], [-2.0, -3.0]]
     # Si, Si is entry 4 of 9
     assert state["pairs"].tolist() == [[4.0, -1.0, -2.0, -3.0], [13.0, -5.0, -6.0, -7.0]]

@@ -10,11 +10,13 @@ from nequip.data import AtomicDataDict
 from nequip.data.transforms import NeighborListTransform
 from nequip.model.inference_models import load_compiled_model
 from nequip.model.saved_models import ModelFromPackage
-from nequip.train.lightning import _SOLE_MODEL_KEY
 from nequip.utils.aoti_metadata import NEQUIP_AOTI_INPUTS_KEY, parse_aoti_keys
 
 from nequip_elemtransfer.architecture import initialize_nequip
 from nequip_elemtransfer.deploy.info import read_info
+from nequip_elemtransfer.nequip_names import imported
+
+_SOLE_MODEL_KEY = imported("nequip.train.lightning._SOLE_MODEL_KEY")
 
 # what the LAMMPS pair styles give to a model
 _PERIODIC_INPUTS = (

@@ -8,8 +8,6 @@ from nequip.data import AtomicDataDict
 from nequip.model.inference_models.torchscript import save_torchscript_model
 from nequip.nn import GraphModel
 from nequip.scripts import package
-from nequip.scripts._compile_utils import COMPILE_TARGET_DICT
-from nequip.scripts._workflow_utils import set_workflow_state
 from nequip.utils import get_current_code_versions
 from nequip.utils.aot import aot_export_model
 from nequip.utils.aoti_metadata import (
@@ -23,6 +21,7 @@ from nequip.utils.global_state import TF32_KEY
 
 from nequip_elemtransfer.deploy.info import DEPLOY_KEY, PROVENANCE_KEY
 from nequip_elemtransfer.deploy.trained import TrainedModel
+from nequip_elemtransfer.nequip_names import imported
 
 # installing any of these gives AOTInductor what it looks for
 _COMPILER_ADVICE = (
@@ -70,7 +69,7 @@ def write_aotinductor(
         RuntimeError: if the model cannot be compiled
     """
     require_compiler(device)
-    settings = COMPILE_TARGET_DICT[target]
+    settings = imported("nequip.scripts._compile_utils.COMPILE_TARGET_DICT")[target]
     data = settings["data_settings"](AtomicDataDict.to_(example.copy(), torch.device(device)))
     at_least_two = {
         field: torch.export.dynamic_shapes.Dim(name, min=2)
@@ -96,6 +95,7 @@ def write_aotinductor(
 
 def write_package(checkpoint: Path, out: Path) -> None:
     """Write a ``.nequip.zip`` file with ``nequip-package build``, which also packs a training structure."""
+    set_workflow_state = imported("nequip.scripts._workflow_utils.set_workflow_state")
     try:
         package.main(["build", str(checkpoint), str(out)])
     finally:
@@ -108,13 +108,10 @@ def require_compiler(device: str) -> None:
     Raises:
         ValueError: with the package to install
     """
-    from torch._inductor.cpp_builder import get_cpp_compiler
-    from torch._inductor.exc import InvalidCxxCompiler
-    from torch.utils._triton import has_triton
-
+    no_compiler = imported("torch._inductor.exc.InvalidCxxCompiler")
     try:
-        get_cpp_compiler()
-    except InvalidCxxCompiler as error:
+        imported("torch._inductor.cpp_builder.get_cpp_compiler")()
+    except no_compiler as error:
         raise ValueError(f"AOTInductor needs a C++ compiler and finds none: {_COMPILER_ADVICE}.") from error
-    if device == "cuda" and not has_triton():
+    if device == "cuda" and not imported("torch.utils._triton.has_triton")():
         raise ValueError("AOTInductor needs Triton for CUDA and finds none: `pip install triton`.")

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from nequip_elemtransfer.nequip_names import BEST_PATH, BEST_SCORE
 from nequip_elemtransfer.source import read_checkpoint
 
 
@@ -60,6 +61,6 @@ def _best_of_run(run: Path, candidates: list[Path]) -> set[Path]:
 
 
 def _recorded_bests(checkpoint: Mapping[str, Any]) -> list[str]:
-    """``best_model_path`` of each callback that monitored something."""
+    """The best checkpoint of each callback that monitored something."""
     states = [state for state in (checkpoint.get("callbacks") or {}).values() if isinstance(state, Mapping)]
-    return [s["best_model_path"] for s in states if s.get("best_model_path") and s.get("best_model_score") is not None]
+    return [state[BEST_PATH] for state in states if state.get(BEST_PATH) and state.get(BEST_SCORE) is not None]

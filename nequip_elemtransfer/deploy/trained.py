@@ -17,6 +17,7 @@ from nequip.nn import GraphModel
 from nequip_elemtransfer.config import suggest
 from nequip_elemtransfer.deploy.errors import one_line
 from nequip_elemtransfer.deploy.info import read_info
+from nequip_elemtransfer.nequip_names import ALLEGRO, modules
 from nequip_elemtransfer.source import read_checkpoint, read_configuration, sha256_of
 
 
@@ -39,9 +40,7 @@ class TrainedModel:
     @property
     def pair_style(self) -> str:
         """The LAMMPS pair style: ``allegro`` if the model is strictly local, else ``nequip``."""
-        # isinstance fails on classes from a package
-        local = any(type(module).__name__ == "Allegro_Module" for module in self.model.modules())
-        return "allegro" if local else "nequip"
+        return "allegro" if modules(self.model, ALLEGRO) else "nequip"
 
 
 def load_trained(path: Path) -> TrainedModel:

@@ -31,6 +31,7 @@ from tqdm.auto import tqdm
 
 from nequip_elemtransfer.architecture import evaluation_mode
 from nequip_elemtransfer.extras import extra
+from nequip_elemtransfer.nequip_names import DERIVATIVES, modules
 
 # More tell a classifier nothing new, and these take seconds.
 MAX_ENVIRONMENTS = 2000
@@ -249,7 +250,7 @@ def _invariant_columns(readout: torch.nn.Module) -> list[int]:
 @contextmanager
 def _energies_only(model: GraphModel) -> Iterator[None]:
     """Leave out the derivatives, which are most of the work."""
-    derivatives = [module for module in model.modules() if getattr(module, "do_derivatives", False)]
+    derivatives = [module for module in modules(model, DERIVATIVES) if module.do_derivatives]
     try:
         for module in derivatives:
             module.do_derivatives = False

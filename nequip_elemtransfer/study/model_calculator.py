@@ -11,6 +11,7 @@ from ase.calculators.calculator import Calculator
 from hydra.utils import instantiate
 from nequip.integrations.ase import NequIPCalculator
 
+from nequip_elemtransfer.nequip_names import imported
 from nequip_elemtransfer.study.evaluations import AOTINDUCTOR
 
 
@@ -27,7 +28,8 @@ def trained_calculator(checkpoint: Path, engine: str, folder: Path) -> Calculato
     """
     device = "cuda" if torch.cuda.is_available() else "cpu"
     if engine != AOTINDUCTOR:
-        return NequIPCalculator._from_saved_model(checkpoint, device, chemical_species_to_atom_type_map=True)
+        from_saved_model = imported("nequip.integrations.ase.NequIPCalculator._from_saved_model")
+        return from_saved_model(checkpoint, device, chemical_species_to_atom_type_map=True)
     compiled = folder / f"model-{device}.nequip.pt2"
     if not compiled.exists():
         _compile(checkpoint, compiled, device)

@@ -8,8 +8,8 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from omegaconf import OmegaConf
 from real_runs import structures, train, transfer_config
 
+from nequip_elemtransfer.provenance import state_digest
 from nequip_elemtransfer.resolvers import look_up
-from nequip_elemtransfer.transfer import state_digest
 
 # a callback as a user would write it, importable by both ranks
 CALLBACK = '''

@@ -1,5 +1,7 @@
 """A made-up NequIP extension, installed as a distribution: nothing of ours knows it."""
 
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -88,7 +90,7 @@ def installed(tmp_path, monkeypatch):
     (site / "made_up_pairs" / "model.py").write_text(EXTENSION)
     (information / "METADATA").write_text("Metadata-Version: 2.1\nName: made-up-pairs\nVersion: 1.0\n")
     (information / "entry_points.txt").write_text("[nequip.extension]\ninit_always = made_up_pairs\n")
-    monkeypatch.setenv("PYTHONPATH", str(site))
+    monkeypatch.setenv("PYTHONPATH", str(site), prepend=os.pathsep)
 
 
 def test_extension_works_without_code_of_ours(data, tmp_path):

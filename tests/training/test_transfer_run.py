@@ -12,9 +12,10 @@ from nequip.integrations.ase import NequIPCalculator
 from omegaconf import OmegaConf
 from real_runs import run, script, structures, train, transfer_config
 
-from nequip_elemtransfer.frames import labels_of, training_frames
+from nequip_elemtransfer.frames import training_frames
+from nequip_elemtransfer.labels import labels_of
+from nequip_elemtransfer.provenance import state_digest
 from nequip_elemtransfer.source import load_source
-from nequip_elemtransfer.transfer import state_digest
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,126 @@
+"""Structures that no model can be fitted to, each refused in a sentence that names the structure and the atom."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from nequip.data import AtomicDataDict
+
+from nequip_elemtransfer.labels import LabelKind
+
+# Closer than this no two nuclei come: the shortest bond, that of H2, has 0.74 Å.
+_LEAST_DISTANCE = 0.3
+
+# NequIP's names of the labels, and what one value of each belongs to
+_LABELS: dict[str, LabelKind] = {
+    AtomicDataDict.TOTAL_ENERGY_KEY: "energy",
+    AtomicDataDict.FORCE_KEY: "forces",
+    AtomicDataDict.STRESS_KEY: "stress",
+}
+
+
+class UnusableStructure(ValueError):
+    """A structure that is damaged or is no structure."""
+
+
+def check_atoms(atoms: Atoms, name: str) -> None:
+    """Refuse what NequIP's reading of ASE structures would stumble over.
+
+    Args:
+        name: what a message calls the structure
+
+    Raises:
+        UnusableStructure: with the reason
+    """
+    n = len(atoms)
+    if n == 0:
+        raise UnusableStructure(f"{name} has no atoms: leave it out.")
+    for label, shapes in {"forces": [(n, 3)], "stress": [(6,), (9,), (3, 3)], "virial": [(6,), (9,), (3, 3)]}.items():
+        for holder in (atoms.arrays, atoms.info, getattr(atoms.calc, "results", {})):
+            if holder.get(label) is not None and np.shape(holder[label]) not in shapes:
+                raise UnusableStructure(
+                    f"{name} has {label} of shape {np.shape(holder[label])}: for {n} atoms the shape must be "
+                    f"{' or '.join(map(str, shapes))}."
+                )
+    _check_geometry(atoms.positions, np.asarray(atoms.cell), atoms.pbc, name)
+
+
+def check_frame(frame: AtomicDataDict.Type, name: str) -> None:
+    """Refuse a frame that is no structure, or a label that is infinite; NaN is a missing label.
+
+    Args:
+        frame: as the datamodule makes it, without a neighbour list or with one
+        name: what a message calls the structure
+
+    Raises:
+        UnusableStructure: with the reason
+    """
+    positions = frame[AtomicDataDict.POSITIONS_KEY].detach().cpu().numpy()
+    if len(positions) == 0:
+        raise UnusableStructure(f"{name} has no atoms: leave it out.")
+    cell = frame.get(AtomicDataDict.CELL_KEY)
+    pbc = frame.get(AtomicDataDict.PBC_KEY)
+    _check_geometry(
+        positions,
+        np.zeros((3, 3)) if cell is None else cell.reshape(3, 3).cpu().numpy(),
+        np.zeros(3, dtype=bool) if pbc is None else pbc.reshape(3).cpu().numpy(),
+        name,
+    )
+    for field, kind in _LABELS.items():
+        if field in frame and np.isinf(values := frame[field].detach().cpu().numpy()).any():
+            where = f" of atom {np.argwhere(np.isinf(values))[0][0]}" if kind == "forces" else ""
+            raise UnusableStructure(
+                f"{name} has an infinite {kind} label{where}: mend it, or write nan where the label is missing."
+            )
+
+
+def check_distances(lengths: np.ndarray, edges: np.ndarray, name: str) -> None:
+    """Refuse atoms that lie upon each other.
+
+    Args:
+        lengths: of the edges in Å, shape (n_edges,)
+        edges: atoms each edge joins, shape (2, n_edges)
+        name: what a message calls the structure
+
+    Raises:
+        UnusableStructure: naming the closest pair
+    """
+    if len(lengths) and lengths.min() < _LEAST_DISTANCE:
+        i, j = edges[:, int(np.argmin(lengths))]
+        raise UnusableStructure(
+            f"{name} has atoms {i} and {j} {lengths.min():.3g} Å apart, closer than any nuclei: is the structure "
+            "damaged, or its cell in another unit than Å?"
+        )
+
+
+def check_fields(frame: AtomicDataDict.Type, embedded: Iterable[Mapping[str, Any]], name: str) -> None:
+    """Refuse a structure that lacks what a model reads beside positions and types, such as a charge.
+
+    Args:
+        embedded: NequIP's ``categorical_graph_field_embed`` of the model
+        name: what a message calls the structure
+
+    Raises:
+        UnusableStructure: naming the field
+    """
+    for field in embedded:
+        if field["field"] not in frame:
+            raise UnusableStructure(
+                f"{name} has no {field['field']!r}, which the source model reads: give it in the structure's info "
+                f"(an integer from {field['min']} to {field['max']})."
+            )
+
+
+def _check_geometry(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, name: str) -> None:
+    if not np.isfinite(positions).all():
+        atom = np.argwhere(~np.isfinite(positions))[0][0]
+        raise UnusableStructure(f"the position of atom {atom} of {name} is not finite: mend it or leave it out.")
+    if not np.isfinite(cell).all():
+        raise UnusableStructure(f"the cell of {name} is not made of finite numbers: mend it or leave it out.")
+    if any(not np.any(cell[i]) for i in np.flatnonzero(pbc)):
+        raise UnusableStructure(
+            f"{name} is periodic along a cell vector of length zero: give the cell, or set pbc to false there."
+        )
+    if pbc.all() and abs(np.linalg.det(cell)) < 1e-6:
+        raise UnusableStructure(f"the cell vectors of {name} lie in a plane: the cell has no volume.")

@@ -1,0 +1,150 @@
+"""The search for the length scale λ: a target at many lengths, and the length at which it explains the labels best."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from nequip_elemtransfer import fit
+from nequip_elemtransfer.labels import LabelKind, Labels
+from nequip_elemtransfer.parts import NetworkParts
+
+# λ is searched as a factor on the first guess of each type: coarsely over the range, then finely about the best.
+COARSE_FACTORS = np.round(np.arange(0.8, 1.2401, 0.04), 4)
+_FINE_STEP = 0.01
+_FINE_STEPS = 3
+# how far beyond the coarse range the fine one may reach
+FINE_REACH = _FINE_STEP * _FINE_STEPS
+
+# The first guess stays where the labels hardly prefer another λ: the objective gains less than this there.
+_NO_PREFERENCE = 0.02
+
+
+@dataclass(frozen=True)
+class BestLength:
+    """Where a search ended.
+
+    Args:
+        factor: on the first guess of each type that is not frozen
+        decided: False where the labels prefer no λ inside the range to the first guess, which then stays
+        at_edge: whether the best λ lies at the edge of the range: the source describes the structures at no length
+        factors_by_kind: the factor at which each kind of label alone is explained best, at the α of the forces; kinds
+            that ask for none inside the range are left out
+    """
+
+    factor: float
+    decided: bool
+    at_edge: bool
+    factors_by_kind: dict[LabelKind, float]
+
+
+class LengthSearch:
+    """A start at many λ, each computed once.
+
+    Args:
+        parts_at: predictions on the frames at λ of each target type
+        labels: of the frames
+        guess: first guess of λ of each target type, one where a type is frozen, shape (n_types,)
+        frozen: types whose lengths and energies stay as they are in the source, shape (n_types,)
+        weights: of the kinds of labels, for the objective of :mod:`.fit`
+    """
+
+    def __init__(
+        self,
+        parts_at: Callable[[np.ndarray], NetworkParts],
+        labels: Labels,
+        guess: np.ndarray,
+        frozen: np.ndarray,
+        weights: Mapping[LabelKind, float],
+    ) -> None:
+        self.labels, self.guess, self.frozen, self.weights = labels, guess, frozen, weights
+        self.factors = np.array([])  # evaluated, ascending
+        self._parts_at = parts_at
+        self._parts: dict[tuple[float, ...], NetworkParts] = {}
+
+    def scales(self, factor: float) -> np.ndarray:
+        """λ of each target type at a factor on the first guess, shape (n_types,); frozen types stay at one."""
+        return np.where(self.frozen, 1.0, factor * self.guess)
+
+    def parts(self, scales: np.ndarray) -> NetworkParts:
+        """Predictions at λ of each target type."""
+        key = tuple(np.round(scales, 6).tolist())
+        if key not in self._parts:
+            self._parts[key] = self._parts_at(np.array(key))
+        return self._parts[key]
+
+    def scan(self, coarse: np.ndarray = COARSE_FACTORS, task: str = "") -> None:
+        """Evaluate the start over the range of λ, and finely about the best of it."""
+        self._evaluate(coarse, task)
+        best = self.best_factor()
+        self._evaluate(best + _FINE_STEP * np.arange(-_FINE_STEPS, _FINE_STEPS + 1), f"{task}, fine" if task else "")
+
+    def objective(
+        self, factor: float, frames: np.ndarray | None = None, kinds: Sequence[LabelKind] | None = None
+    ) -> float:
+        """What the search minimises, of :mod:`.fit`: the mean logarithm of what is left unexplained.
+
+        Args:
+            frames: indices of those that count; all by default
+            kinds: of labels that count, at the α that forces ask for; all there are by default
+        """
+        parts, labels = self.parts(self.scales(factor)), self.labels
+        if frames is not None:
+            parts, labels = parts.of_frames(frames), labels.of_frames(frames, parts.counts)
+        terms = {kind: term for kind, term in parts.terms(labels).items() if self.weights[kind] > 0}
+        counted = {kind: term for kind, term in terms.items() if kinds is None or kind in kinds}
+        # one kind is judged at the α of the forces: at its own it could be made small instead of right
+        fitted = {"forces": terms["forces"]} if kinds is not None and "forces" in terms else terms
+        try:
+            alpha = fit.fit_energy_scales(fitted, self.weights, self.frozen).scales
+        except fit.NoResemblance:
+            return fit.NO_RESEMBLANCE
+        return fit.objective(counted, self.weights, alpha) if counted else 0.0
+
+    def best_factor(self, frames: np.ndarray | None = None, kinds: Sequence[LabelKind] | None = None) -> float:
+        """The factor at which the objective is least, between those evaluated by the parabola through three of them.
+
+        Args:
+            frames, kinds: as for :meth:`objective`
+        """
+        values = np.array([self.objective(factor, frames, kinds) for factor in self.factors])
+        return self._vertex(values, int(np.argmin(values)))
+
+    def best(self, frames: np.ndarray | None = None) -> BestLength:
+        """The λ that the labels ask for, if they ask for one.
+
+        Args:
+            frames: indices of those that count; all by default
+        """
+        factor = self.best_factor(frames)
+        at_edge = not COARSE_FACTORS[0] < factor < COARSE_FACTORS[-1]
+        without = min(self.objective(1.0, frames), fit.NOTHING_EXPLAINED)
+        gain = without - min(self.objective(tried, frames) for tried in self.factors)
+        decided = not at_edge and gain > _NO_PREFERENCE
+        kinds = [kind for kind in self.labels.kinds if self.weights[kind] > 0]
+        alone = {kind: self._minimum_near(factor, frames, kind) for kind in kinds}
+        asked = {kind: factor for kind, factor in alone.items() if factor is not None}
+        return BestLength(factor if decided else 1.0, decided, at_edge, asked)
+
+    def _minimum_near(self, best: float, frames: np.ndarray | None, kind: LabelKind) -> float | None:
+        """The minimum of one kind of label nearest to a factor; far from it a label may be explained by being small."""
+        values = np.array([self.objective(factor, frames, [kind]) for factor in self.factors])
+        lower = (values[1:-1] < values[:-2]) & (values[1:-1] < values[2:])
+        minima = 1 + np.flatnonzero(lower)
+        if not len(minima):
+            return None
+        return self._vertex(values, int(minima[np.argmin(np.abs(self.factors[minima] - best))]))
+
+    def _vertex(self, values: np.ndarray, place: int) -> float:
+        """The factor at a place, improved by the parabola through it and its neighbours."""
+        if place in (0, len(values) - 1):
+            return float(self.factors[place])
+        x, y = self.factors[place - 1 : place + 2], values[place - 1 : place + 2]
+        a, b, _ = np.polyfit(x - x[1], y, 2)
+        return float(x[1] + np.clip(-b / (2 * a), x[0] - x[1], x[2] - x[1])) if a > 0 else float(x[1])
+
+    def _evaluate(self, factors: np.ndarray, task: str) -> None:
+        for factor in tqdm(factors, desc=task, unit="λ", disable=not task, leave=False):
+            self.parts(self.scales(factor))
+        self.factors = np.unique(np.round([*self.factors, *factors], 6))
