@@ -28,8 +28,10 @@ CORE = [
     "model",
     "resolvers",
 ]
+# All may import these.
+BELOW = {"extras", "output"}
 # They may import the core, and nothing in the core imports them.
-OUTSIDE = {"atomic_files", "cli", "data", "deploy", "extras", "materials", "plan", "report_page", "study", "train"}
+OUTSIDE = {"cli", "data", "deploy", "materials", "plan", "study"}
 
 
 def modules():
@@ -64,7 +66,7 @@ def room(module):
 
 
 def test_every_module_has_a_place():
-    assert {room(module) for module in modules()} - {"__main__"} <= {*CORE, *OUTSIDE}
+    assert {room(module) for module in modules()} == {*CORE, *BELOW, *OUTSIDE}
     assert set(CORE) <= set(modules())
 
 
@@ -73,7 +75,7 @@ def test_core_imports_point_one_way():
         (module, other)
         for i, module in enumerate(CORE)
         for other in imported(modules()[module])
-        if other not in CORE[:i]
+        if other not in CORE[:i] and room(other) not in BELOW
     }
     assert wrong == set()
 

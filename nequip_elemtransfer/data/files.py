@@ -10,7 +10,7 @@ from pathlib import Path
 import ase.io
 from ase import Atoms
 
-from nequip_elemtransfer.atomic_files import written_together
+from nequip_elemtransfer.output.atomic import written_together
 
 from . import DEFAULT_SIZES
 from .split import Stratum, representative_order, split

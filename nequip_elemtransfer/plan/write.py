@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from nequip_elemtransfer.atomic_files import written_together
+from nequip_elemtransfer.output.atomic import written_together
 from nequip_elemtransfer.plan.planning import Plan
 from nequip_elemtransfer.plan.report import html_report
 from nequip_elemtransfer.plan.train_config import train_config

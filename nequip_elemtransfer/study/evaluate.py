@@ -18,7 +18,6 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator
 from omegaconf import OmegaConf
 
-from nequip_elemtransfer.atomic_files import written_together
 from nequip_elemtransfer.materials import properties as materials
 from nequip_elemtransfer.materials.crystal import Crystal
 from nequip_elemtransfer.materials.dynamics import Protocol, Simulation, simulate
@@ -27,6 +26,7 @@ from nequip_elemtransfer.materials.structure_functions import (
     mean_square_displacement,
     radial_distribution,
 )
+from nequip_elemtransfer.output.atomic import written_together
 from nequip_elemtransfer.study.evaluations import (
     CRYSTAL,
     EAGER,

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from nequip_elemtransfer.report_page import INK, Picture, drawing
+from nequip_elemtransfer.output.page import INK, Picture, drawing
 from nequip_elemtransfer.study.figures import legend, start_colors
 from nequip_elemtransfer.study.quantities import ADF, MSD, RDF
 from nequip_elemtransfer.study.stability import Survival, survival_curve

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from nequip_elemtransfer.report_page import Picture
+from nequip_elemtransfer.output.page import Picture
 from nequip_elemtransfer.study import evaluation_figures as figures
 from nequip_elemtransfer.study.comparison import cell_name, peers
 from nequip_elemtransfer.study.evaluate import ADF_EDGES, RDF_EDGES

@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, ScalarFormatter
 
-from nequip_elemtransfer.report_page import INK, Picture, drawing
+from nequip_elemtransfer.output.page import INK, Picture, drawing
 from nequip_elemtransfer.study.config import CORRESPONDING_STATES, ELEMENT_MAP, SCRATCH
 from nequip_elemtransfer.study.evaluation import QUANTITIES, Curve, Point, history
 from nequip_elemtransfer.study.run_results import FORCE_MAE, RunResult

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nequip_elemtransfer import __version__
-from nequip_elemtransfer.atomic_files import written_together
+from nequip_elemtransfer.output.atomic import written_together
 from nequip_elemtransfer.study.config import DEFAULT, Model, Start, StudyConfig
 from nequip_elemtransfer.study.structure_files import StructureFiles
 

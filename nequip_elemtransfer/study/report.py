@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from nequip_elemtransfer import __version__
-from nequip_elemtransfer.atomic_files import written_together
-from nequip_elemtransfer.report_page import Picture, page
+from nequip_elemtransfer.output.atomic import written_together
+from nequip_elemtransfer.output.page import Picture, page
 from nequip_elemtransfer.study import figures
 from nequip_elemtransfer.study.comparison import BETTER, WORSE
 from nequip_elemtransfer.study.evaluation import QUANTITIES, Curve, Efficiency, Speed, learning_curves

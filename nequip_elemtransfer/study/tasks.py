@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nequip_elemtransfer.atomic_files import written_together
+from nequip_elemtransfer.output.atomic import written_together
 from nequip_elemtransfer.study.evaluations import ALL, PLAN, PROPERTIES, STABILITY, Evaluations, without_sizes
 from nequip_elemtransfer.study.grid import SOURCE, Grid, Run
 from nequip_elemtransfer.study.machine import machine

@@ -18,7 +18,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from nequip_elemtransfer.atomic_files import written_together
+from nequip_elemtransfer.output.atomic import written_together
 from nequip_elemtransfer.study.grid import SOURCE, Grid, Run
 
 _HERE = "${hydra:runtime.output_dir}"

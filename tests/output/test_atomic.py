@@ -1,6 +1,6 @@
 import pytest
 
-from nequip_elemtransfer.atomic_files import written_together
+from nequip_elemtransfer.output.atomic import written_together
 
 
 def test_all_or_none(tmp_path):

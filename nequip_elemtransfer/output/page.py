@@ -77,5 +77,5 @@ def page(package: str, template: str, filters: Mapping[str, Any], **values: Any)
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= filters
     text = files(package).joinpath(template).read_text(encoding="utf-8")
-    style = files(__package__).joinpath("report_page.css").read_text(encoding="utf-8")
+    style = files(__package__).joinpath("page.css").read_text(encoding="utf-8")
     return environment.from_string(text).render(style=style, **values)
