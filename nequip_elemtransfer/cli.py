@@ -7,10 +7,13 @@ that imports what it needs and calls it, so that ``--help`` stays fast.
 import argparse
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 from .data import DEFAULT_SIZES
+from .output.atomic import require_folder
+from .output.locks import only_one
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -92,11 +95,22 @@ def _run_plan(args: argparse.Namespace) -> None:
     from nequip_elemtransfer.extras import require_plan
 
     require_plan()
+    with nullcontext() if args.out is None else _only_one_plan(args.out, args.force):
+        _plan(args)
+
+
+def _only_one_plan(out: Path, force: bool) -> AbstractContextManager:
+    """What is wrong with ``--out`` is met before the work is done."""
+    from nequip_elemtransfer.plan.write import NAMES
+
+    require_folder(out, NAMES, force=force)
+    return only_one(out, "another `nequip-elemtransfer plan`")
+
+
+def _plan(args: argparse.Namespace) -> None:
     from nequip_elemtransfer.plan import planning, write
     from nequip_elemtransfer.plan.summary import summary
 
-    if args.out is not None:
-        write.check_folder(args.out, force=args.force)
     plan = planning.plan(
         args.source,
         args.data,
@@ -171,7 +185,8 @@ def _add_sw(sources) -> None:
 def _run_sw(args: argparse.Namespace) -> None:
     from .data import stillinger_weber
 
-    files = stillinger_weber.prepare(args.out, elements=args.elements, **_sampling(args), **_output(args))
+    with _only_one_data(args.out):
+        files = stillinger_weber.prepare(args.out, elements=args.elements, **_sampling(args), **_output(args))
     _print_files(args.out, files)
 
 
@@ -191,7 +206,8 @@ def _add_emt(sources) -> None:
 def _run_emt(args: argparse.Namespace) -> None:
     from .data import emt
 
-    files = emt.prepare(args.out, systems=args.elements, **_sampling(args), **_output(args))
+    with _only_one_data(args.out):
+        files = emt.prepare(args.out, systems=args.elements, **_sampling(args), **_output(args))
     _print_files(args.out, files)
 
 
@@ -269,7 +285,8 @@ def _add_output_options(parser: argparse.ArgumentParser, elements: list[str], wh
 def _run_mlearn(args: argparse.Namespace) -> None:
     from .data import mlearn
 
-    files = mlearn.prepare(args.out, folder=args.folder, elements=args.elements, **_output(args))
+    with _only_one_data(args.out):
+        files = mlearn.prepare(args.out, folder=args.folder, elements=args.elements, **_output(args))
     _print_files(args.out, files)
 
 
@@ -319,6 +336,10 @@ def _report_study(args: argparse.Namespace) -> None:
 def _print_paths(paths: Sequence[Path]) -> None:
     for path in paths:
         print(path)
+
+
+def _only_one_data(out: Path) -> AbstractContextManager:
+    return only_one(out, "another `nequip-elemtransfer data`")
 
 
 def _print_files(out: Path, files: Mapping[str, Sequence]) -> None:

@@ -11,6 +11,7 @@ from ase.calculators.calculator import Calculator
 from hydra.utils import instantiate
 from nequip.integrations.ase import NequIPCalculator
 
+from nequip_elemtransfer.output.atomic import written_together
 from nequip_elemtransfer.study.evaluations import AOTINDUCTOR
 
 
@@ -48,11 +49,10 @@ def reference_calculator(description: Mapping[str, Any]) -> Calculator:
 
 
 def _compile(checkpoint: Path, out: Path, device: str) -> None:
-    partial = out.with_name(f"partial-{out.name}")  # nequip-compile checks the ending
-    command = [sys.executable, "-m", "nequip.scripts.compile", str(checkpoint), str(partial)]
-    command += ["--device", device, "--mode", AOTINDUCTOR, "--target", "ase"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        lines = (done.stderr.strip() or done.stdout.strip() or "no output").splitlines()
-        raise RuntimeError(f"nequip-compile failed on {checkpoint}: {lines[-1]}")
-    partial.replace(out)
+    with written_together([out]) as (staged,):
+        command = [sys.executable, "-m", "nequip.scripts.compile", str(checkpoint), str(staged)]
+        command += ["--device", device, "--mode", AOTINDUCTOR, "--target", "ase"]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            lines = (done.stderr.strip() or done.stdout.strip() or "no output").splitlines()
+            raise RuntimeError(f"nequip-compile failed on {checkpoint}: {lines[-1]}")

@@ -1,6 +1,5 @@
 """Runs the tasks of a study, each a process of its own in a folder of its own."""
 
-import fcntl
 import os
 import re
 import shutil
@@ -9,13 +8,14 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from tqdm.auto import tqdm
 
+from nequip_elemtransfer.output.locks import only_one
 from nequip_elemtransfer.study.tasks import Task
 
 # A run that meets a full disk fails, and with it all that come after: better stop before.
@@ -54,7 +54,7 @@ def run_tasks(tasks: Sequence[Task], out: Path, *, jobs: int = 1, progress: bool
     if jobs < 1:
         raise ValueError(f"--jobs is {jobs}: at least one training has to run at a time.")
     _refuse_full_disk(out)
-    with only_one(out) as lock, _sigterm_interrupts():
+    with only_one_study(out) as lock, _sigterm_interrupts():
         finished = [task for task in tasks if task.is_finished()]
         with tqdm(total=len(tasks), initial=len(finished), unit="task", disable=not progress) as bar:
             return _Queue(tasks, out, jobs, lock.fileno(), bar, finished).run()
@@ -174,18 +174,9 @@ def _refuse_full_disk(out: Path) -> None:
         )
 
 
-@contextmanager
-def only_one(out: Path) -> Iterator[IO]:
+def only_one_study(out: Path) -> AbstractContextManager[IO]:
     """Keep a second study, or trainings that a killed one left behind, out of the folder."""
-    with open(out / ".lock", "a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ValueError(
-                f"a study, or a training that it started, is at work in {out}: wait for it, end it, or give another "
-                "--out."
-            ) from None
-        yield lock
+    return only_one(out, "a study, or a training that it started,")
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """Training and test sets as files: the first n structures with given labels, and the test structures of each label."""
 
-import os
 import re
 from collections.abc import Mapping
 from functools import lru_cache
@@ -10,6 +9,7 @@ from typing import Any
 import ase.io
 from ase import Atoms
 
+from nequip_elemtransfer.output.atomic import folder_beside, put_in_place
 from nequip_elemtransfer.study.config import ALL, Structures
 
 WHOLE = "all"
@@ -83,18 +83,16 @@ class StructureFiles:
         """
         self._folder.mkdir(parents=True, exist_ok=True)
         for path, frames in self._made.items():
-            partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-            try:
-                ase.io.write(partial, frames, format="extxyz")
+            with folder_beside(path) as folder:
+                staged = folder / path.name
+                ase.io.write(staged, frames, format="extxyz")
                 if not path.exists():
-                    os.replace(partial, path)
-                elif path.read_bytes() != partial.read_bytes():
+                    put_in_place(staged, path, force=False)
+                elif path.read_bytes() != staged.read_bytes():
                     raise ValueError(
                         f"{path} was made from other structures than those that the study names now: give another "
                         "--out."
                     )
-            finally:
-                partial.unlink(missing_ok=True)
 
 
 @lru_cache(maxsize=64)

@@ -8,7 +8,7 @@ from nequip_elemtransfer.extras import extra, require_plan
 from nequip_elemtransfer.study.config import StudyConfig
 from nequip_elemtransfer.study.evaluations import Evaluations
 from nequip_elemtransfer.study.grid import Grid, make_grid
-from nequip_elemtransfer.study.runner import Outcome, only_one, run_tasks
+from nequip_elemtransfer.study.runner import Outcome, only_one_study, run_tasks
 from nequip_elemtransfer.study.structure_files import StructureFiles
 from nequip_elemtransfer.study.tasks import all_tasks
 from nequip_elemtransfer.study.training_configs import GROUP, PRIMARY, compose_configs, write_configs
@@ -33,8 +33,7 @@ def prepare(config: Path, out: Path) -> Grid:
     grid = make_grid(study, out, files)
     configs = compose_configs(grid)
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        with only_one(out):
+        with only_one_study(out):
             write_configs(configs, out)
             if files is not None:
                 files.write()

@@ -16,7 +16,7 @@ from ase.build import bulk
 
 from nequip_elemtransfer.study.config import StudyConfig
 from nequip_elemtransfer.study.grid import Grid, Run
-from nequip_elemtransfer.study.runner import _reason, only_one, threads_per_job
+from nequip_elemtransfer.study.runner import _reason, only_one_study, threads_per_job
 from nequip_elemtransfer.study.structure_files import read_structures
 from nequip_elemtransfer.study.study import prepare
 from nequip_elemtransfer.study.tasks import Training, evaluation_tasks
@@ -219,19 +219,19 @@ def test_trainings_left_behind_keep_others_out(tmp_path):
     killed = f"""
 import os, signal, subprocess
 from pathlib import Path
-from nequip_elemtransfer.study.runner import only_one
-with only_one(Path({str(tmp_path)!r})) as lock:
+from nequip_elemtransfer.study.runner import only_one_study
+with only_one_study(Path({str(tmp_path)!r})) as lock:
     process = subprocess.Popen(["sleep", "60"], pass_fds=[lock.fileno()], stdout=subprocess.DEVNULL)
     print(process.pid, flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
 """
     left = int(subprocess.run([sys.executable, "-c", killed], stdout=subprocess.PIPE, text=True).stdout)
-    with pytest.raises(ValueError, match="is at work in"), only_one(tmp_path):
+    with pytest.raises(ValueError, match="is at work in"), only_one_study(tmp_path):
         pass
     os.kill(left, signal.SIGKILL)
     for _ in range(100):
         try:
-            with only_one(tmp_path):
+            with only_one_study(tmp_path):
                 return
         except ValueError:
             time.sleep(0.05)

@@ -278,7 +278,7 @@ def test_two_studies_in_one_folder(study, tmp_path, capsys):
     file = study("one", starts=["scratch"])
     out = tmp_path / "out"
     assert main(["study", "run", str(file), "--out", str(out), "--prepare"]) == 0
-    with runner.only_one(out):
+    with runner.only_one_study(out):
         assert main(["study", "run", str(file), "--out", str(out)]) == 2
     assert "is at work in" in capsys.readouterr().err
 
