@@ -311,13 +311,13 @@ def _add_study(commands) -> None:
 
 def _run_study(args: argparse.Namespace) -> int:
     from nequip_elemtransfer.study import study
-    from nequip_elemtransfer.study.report import write_report  # here, so that a missing library is met before training
+    from nequip_elemtransfer.study.report.page import write_report  # first, so that a missing library is met
 
     if args.prepare:
-        grid = study.prepare(args.config, args.out)
+        grid = study.prepare_study(args.config, args.out)
         print(f"{len(grid.runs)} runs are ready in {args.out}. Run them with\n  {study.multirun_command(args.out)}")
         return 0
-    outcome = study.run(args.config, args.out, jobs=args.jobs, progress=True)
+    outcome = study.run_study(args.config, args.out, jobs=args.jobs, progress=True)
     print(
         f"{len(outcome.finished)} tasks finished, {len(outcome.failed)} failed, {len(outcome.skipped)} could not start"
     )
@@ -328,7 +328,7 @@ def _run_study(args: argparse.Namespace) -> int:
 
 
 def _report_study(args: argparse.Namespace) -> None:
-    from nequip_elemtransfer.study.report import write_report
+    from nequip_elemtransfer.study.report.page import write_report
 
     _print_paths(write_report(args.out))
 

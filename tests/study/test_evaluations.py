@@ -4,15 +4,18 @@ import json
 
 import pytest
 
-from nequip_elemtransfer.study.evaluate import EOS_RATIOS, is_kept, keep
-from nequip_elemtransfer.study.evaluations import Evaluations
-from nequip_elemtransfer.study.forecast import forecasts
+from nequip_elemtransfer.study.config.evaluation_settings import EvaluationSettings
+from nequip_elemtransfer.study.folder import State
 from nequip_elemtransfer.study.grid import Grid, Run
-from nequip_elemtransfer.study.out_of_target import properties, reference_values
-from nequip_elemtransfer.study.report import write_report
-from nequip_elemtransfer.study.run_results import RunResult, State, Validation
-from nequip_elemtransfer.study.stability import survival, survival_curve
-from nequip_elemtransfer.study.tasks import evaluation_tasks
+from nequip_elemtransfer.study.measure.evaluation import evaluation_tasks
+from nequip_elemtransfer.study.measure.kept import is_kept, keep
+from nequip_elemtransfer.study.measure.properties import EOS_RATIOS
+from nequip_elemtransfer.study.report.forecasts import forecasts
+from nequip_elemtransfer.study.report.page import write_report
+from nequip_elemtransfer.study.report.property_errors import properties, reference_values
+from nequip_elemtransfer.study.report.results import RunResult
+from nequip_elemtransfer.study.report.survival import survival, survival_curve
+from nequip_elemtransfer.study.run.metrics import Validation
 
 CRYSTAL = {"structure": "diamond", "formula": "Ge", "a": 5.66}
 EMT = {"_target_": "ase.calculators.emt.EMT"}
@@ -71,17 +74,17 @@ def put(out, part, model, name="result.json", **content):
 )
 def test_bad_entries_are_one_sentence(entries, sentence):
     with pytest.raises(ValueError) as error:
-        Evaluations.from_mapping(entries)
+        EvaluationSettings.from_mapping(entries)
     assert sentence in str(error.value) and "\n" not in str(error.value)
 
 
 def test_missing_files():
     liquid = {"file": "nowhere.xyz", "temperatures": [1500]}
-    found = Evaluations.from_mapping({"crystal": CRYSTAL, "stability": {"starts": {"liquid": liquid}}})
+    found = EvaluationSettings.from_mapping({"crystal": CRYSTAL, "stability": {"starts": {"liquid": liquid}}})
     with pytest.raises(FileNotFoundError, match="`stability.starts.liquid.file` names 'nowhere.xyz', which"):
         found.check_files()
     with pytest.raises(FileNotFoundError, match="`plan.source_data` names 'nowhere.xyz'"):
-        Evaluations.from_mapping({"plan": {"source_data": "nowhere.xyz"}}).check_files()
+        EvaluationSettings.from_mapping({"plan": {"source_data": "nowhere.xyz"}}).check_files()
 
 
 def test_tasks(tmp_path):

@@ -24,6 +24,8 @@ from nequip_elemtransfer.study.grid import SOURCE, Grid, Run
 _HERE = "${hydra:runtime.output_dir}"
 RESTART = "restart.ckpt"
 PRIMARY, GROUP = "grid", "training"
+_CALLBACKS = "nequip_elemtransfer.study.run.callbacks."
+_FORMER_CALLBACKS = "nequip_elemtransfer.study.training_callbacks."  # in studies begun with an earlier layout
 
 
 def compose_configs(grid: Grid) -> dict[str, str]:
@@ -151,8 +153,8 @@ def _logger() -> dict[str, Any]:
 
 def _callbacks(every_n_epochs: Any) -> list[dict[str, Any]]:
     return [
-        {"_target_": "nequip_elemtransfer.study.training_callbacks.TrainingClock"},
-        {"_target_": "nequip_elemtransfer.study.training_callbacks.RestoreBatchOrder"},
+        {"_target_": _CALLBACKS + "TrainingClock"},
+        {"_target_": _CALLBACKS + "RestoreBatchOrder"},
         {
             "_target_": "lightning.pytorch.callbacks.ModelCheckpoint",
             "dirpath": _HERE,
@@ -171,7 +173,8 @@ def _text(config: Mapping[str, Any]) -> str:
 def _refuse_other_settings(path: Path, text: str, folder: Path) -> None:
     if not folder.exists() or not path.exists():
         return
-    before, now = path.read_text(encoding="utf-8").splitlines(), text.splitlines()
+    before = path.read_text(encoding="utf-8").replace(_FORMER_CALLBACKS, _CALLBACKS).splitlines()
+    now = text.splitlines()
     if before == now:
         return
     old, new = next((a, b) for a, b in zip([*before, ""], [*now, ""]) if a != b)

@@ -1,4 +1,4 @@
-r"""Learning curves and what they say about a start: pure functions of numbers.
+r"""How many structures, and how many steps, a start saves: pure functions of the numbers of learning curves.
 
 Between measured sizes, the error from scratch is taken as a power law, a straight line in :math:`\log n` and
 :math:`\log` error. Since the mean of few seeds may rise by chance where more data cannot hurt, the error of a size is
@@ -8,26 +8,8 @@ the lowest of all sizes up to it.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import mean, stdev
 
 EQUAL, MORE_THAN, LESS_THAN = "equal", "more than", "less than"
-
-
-@dataclass(frozen=True)
-class Spread:
-    """Mean of a quantity over seeds.
-
-    Args:
-        mean, low, high: mean, smallest and largest value
-        deviation: standard deviation of the sample; None with one value
-        count: number of values
-    """
-
-    mean: float
-    low: float
-    high: float
-    deviation: float | None
-    count: int
 
 
 @dataclass(frozen=True)
@@ -58,11 +40,6 @@ class Reached:
     steps: int | None
     seconds: float | None
     total_steps: int
-
-
-def spread(values: Sequence[float]) -> Spread:
-    """Mean and spread of at least one value."""
-    return Spread(mean(values), min(values), max(values), stdev(values) if len(values) > 1 else None, len(values))
 
 
 def equivalent_size(scratch: Mapping[int, float], error: float, size: int) -> Equivalent:

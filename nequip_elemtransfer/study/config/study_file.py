@@ -1,7 +1,7 @@
 """The YAML file of a study, parsed and validated; nothing is read but that file."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,8 @@ from typing import Any
 import yaml
 
 from nequip_elemtransfer.config import suggest
-from nequip_elemtransfer.study.evaluations import ALL, KEYS, Evaluations, entries_of
+from nequip_elemtransfer.study.config.entries import entries_of, hydra_overrides, integers, named, unique, unparsed
+from nequip_elemtransfer.study.config.evaluation_settings import ALL, KEYS, EvaluationSettings
 
 SCRATCH, ELEMENT_MAP, CORRESPONDING_STATES = "scratch", "element_map", "corresponding_states"
 _NO_SCALES = ("++element_transfer.length_scale=none", "++element_transfer.energy_scale=none")
@@ -22,8 +23,8 @@ DEFAULT = "default"
 
 
 @dataclass(frozen=True)
-class Start:
-    """How a training begins.
+class Arm:
+    """One of the starts that a study compares.
 
     Args:
         name: of the start
@@ -39,7 +40,7 @@ class Start:
 
 
 @dataclass(frozen=True)
-class Model:
+class ModelEntry:
     """An architecture.
 
     Args:
@@ -73,7 +74,7 @@ class StudyConfig:
     """A study; see ``docs/study.md`` for each entry.
 
     Args:
-        starts, models: what is compared
+        arms, models: what is compared
         source: config that trains the source of each model that names none
         structures: None if each config brings its own training set
         sizes: numbers of training structures, or ``all``
@@ -83,12 +84,12 @@ class StudyConfig:
         overrides: Hydra overrides of every training of the target
         source_overrides: Hydra overrides of the source's training
         validate_every: steps between validations, rounded to whole epochs; None leaves it to the configs
-        evaluations: the entries for :class:`.evaluations.Evaluations`
+        evaluations: the entries for :class:`.evaluation_settings.EvaluationSettings`
     """
 
-    starts: tuple[Start, ...]
+    arms: tuple[Arm, ...]
     seeds: tuple[int, ...]
-    models: tuple[Model, ...] = (Model(DEFAULT),)
+    models: tuple[ModelEntry, ...] = (ModelEntry(DEFAULT),)
     source: Path | None = None
     structures: Structures | None = None
     sizes: tuple[int | str, ...] = ()
@@ -127,27 +128,27 @@ class StudyConfig:
         configs = {key: _config_file(key, entries[key], folder) for key in ("scratch", "transfer") if key in entries}
         source = entries.get("source")
         trains_source = isinstance(source, str) and source.endswith((".yaml", ".yml"))
-        starts = _starts(entries.get("starts", list(configs) and _all_starts(configs)), configs, folder)
+        arms = _arms(entries.get("starts", list(configs) and _all_starts(configs)), configs, folder)
         models = _models(entries.get("models"), None if trains_source else source)
         structures = _structures(entries.get("structures"))
         study = cls(
-            starts=starts,
+            arms=arms,
             models=models,
             source=_config_file("source", source, folder) if trains_source else None,
             structures=structures,
             sizes=_sizes(entries.get("sizes"), structures),
-            seeds=_integers("seeds", entries.get("seeds", [0]), least=0),
+            seeds=integers("seeds", entries.get("seeds", [0]), least=0),
             train_on=_train_on(entries.get("train_on"), structures),
             axes={
-                name: _named(f"axes.{name}", values, _overrides)
-                for name, values in _named("axes", entries.get("axes", {}), lambda _, v: v, may_be_empty=True).items()
+                name: named(f"axes.{name}", values, hydra_overrides)
+                for name, values in named("axes", entries.get("axes", {}), unparsed, may_be_empty=True).items()
             },
-            overrides=_overrides("overrides", entries.get("overrides", [])),
-            source_overrides=_overrides("source_overrides", entries.get("source_overrides", [])),
+            overrides=hydra_overrides("overrides", entries.get("overrides", [])),
+            source_overrides=hydra_overrides("source_overrides", entries.get("source_overrides", [])),
             validate_every=_validate_every(entries.get("validate_every")),
             evaluations={key: entries[key] for key in KEYS if key in entries},
         )
-        Evaluations.from_mapping(study.evaluations).check_files()
+        EvaluationSettings.from_mapping(study.evaluations).check_files()
         _refuse_axes_named_like(study.axes)
         _refuse_one_source_for_many_models(study)
         return study
@@ -170,16 +171,16 @@ def _config_file(key: str, value: Any, folder: Path) -> Path:
     return path
 
 
-def _starts(value: Any, configs: Mapping[str, Path], folder: Path) -> tuple[Start, ...]:
+def _arms(value: Any, configs: Mapping[str, Path], folder: Path) -> tuple[Arm, ...]:
     known = (SCRATCH, ELEMENT_MAP, CORRESPONDING_STATES)
     if isinstance(value, list):
-        value = dict.fromkeys(_unique("starts", value))
+        value = dict.fromkeys(unique("starts", value))
     if not value:
         raise ValueError(f"the grid has no runs: give `starts` some of {', '.join(known)}, and a config for each.")
-    return tuple(_start(name, entry, configs, folder) for name, entry in _named("starts", value, _as_is).items())
+    return tuple(_arm(name, entry, configs, folder) for name, entry in named("starts", value, unparsed).items())
 
 
-def _start(name: str, entry: Any, configs: Mapping[str, Path], folder: Path) -> Start:
+def _arm(name: str, entry: Any, configs: Mapping[str, Path], folder: Path) -> Arm:
     if entry is None:
         choices = {
             SCRATCH: ("scratch", ()),
@@ -197,33 +198,33 @@ def _start(name: str, entry: Any, configs: Mapping[str, Path], folder: Path) -> 
         entry = entries_of(f"starts.{name}", entry, ("config", "overrides"))
         if "config" not in entry:
             raise ValueError(f"`starts.{name}` needs `config`: scratch, transfer, or the path of a NequIP config.")
-        config, overrides = entry["config"], _overrides(f"starts.{name}.overrides", entry.get("overrides", []))
+        config, overrides = entry["config"], hydra_overrides(f"starts.{name}.overrides", entry.get("overrides", []))
     if config in ("scratch", "transfer"):
         if config not in configs:
             raise ValueError(f"the start {name!r} needs the key `{config}`, a NequIP config.")
         path = configs[config]
     else:
         path = _config_file(f"starts.{name}.config", config, folder)
-    return Start(name, path, tuple(overrides), transfers=path != configs.get("scratch"))
+    return Arm(name, path, tuple(overrides), transfers=path != configs.get("scratch"))
 
 
-def _models(value: Any, source: Any) -> tuple[Model, ...]:
+def _models(value: Any, source: Any) -> tuple[ModelEntry, ...]:
     if source is not None and not isinstance(source, str):
         raise ValueError(f"`source` must be a trained model or the NequIP config that trains it, found {source!r}.")
     if value is None:
-        return (Model(DEFAULT, (), source),)
+        return (ModelEntry(DEFAULT, (), source),)
 
     def model(key: str, entry: Any) -> tuple[tuple[str, ...], str | None]:
         if not isinstance(entry, Mapping):
-            return _overrides(key, entry), source
+            return hydra_overrides(key, entry), source
         entry = entries_of(key, entry, ("overrides", "source"))
-        return _overrides(f"{key}.overrides", entry.get("overrides", [])), entry.get("source", source)
+        return hydra_overrides(f"{key}.overrides", entry.get("overrides", [])), entry.get("source", source)
 
-    return tuple(Model(name, *parts) for name, parts in _named("models", value, model).items())
+    return tuple(ModelEntry(name, *parts) for name, parts in named("models", value, model).items())
 
 
 def _refuse_one_source_for_many_models(study: StudyConfig) -> None:
-    if study.source is not None or not any(start.transfers for start in study.starts):
+    if study.source is not None or not any(arm.transfers for arm in study.arms):
         return
     sources = [model.source for model in study.models]
     if len(set(sources)) < len(sources):
@@ -256,7 +257,7 @@ def _sizes(value: Any, structures: Structures | None) -> tuple[int | str, ...]:
         raise ValueError("`sizes` needs `structures.train`, the file whose first structures are trained on.")
     if not isinstance(value, list) or not value:
         raise ValueError(f"the grid has no runs: `sizes` must list numbers of structures, found {value!r}.")
-    numbers = _integers("sizes", [item for item in value if item != ALL], least=1, may_be_empty=True)
+    numbers = integers("sizes", [item for item in value if item != ALL], least=1, may_be_empty=True)
     return (*numbers, *([ALL] if ALL in value else []))
 
 
@@ -271,11 +272,11 @@ def _train_on(value: Any, structures: Structures | None) -> Mapping[str, Mapping
             raise ValueError(f"`{key}` must map labels to values, as in {{temperature: [300, 600]}}, found {entry!r}.")
         return dict(entry or {})
 
-    return _named("train_on", value, labels)
+    return named("train_on", value, labels)
 
 
 def _validate_every(value: Any) -> int | None:
-    return None if value is None else _integers("validate_every", [value], least=1)[0]
+    return None if value is None else integers("validate_every", [value], least=1)[0]
 
 
 def _refuse_axes_named_like(axes: Mapping[str, Any]) -> None:
@@ -283,43 +284,3 @@ def _refuse_axes_named_like(axes: Mapping[str, Any]) -> None:
     for name in axes:
         if name in taken:
             raise ValueError(f"`axes` has {name!r}, which every study has already: choose another name.")
-
-
-def _overrides(key: str, value: Any) -> tuple[str, ...]:
-    if not isinstance(value, list) or not all(isinstance(item, str) and "=" in item for item in value):
-        raise ValueError(f"`{key}` must list Hydra overrides such as max_steps=100, found {value!r}.")
-    return tuple(value)
-
-
-def _as_is(_: str, value: Any) -> Any:
-    return value
-
-
-def _named(key: str, value: Any, parse: Callable[[str, Any], Any], *, may_be_empty: bool = False) -> dict[str, Any]:
-    """A mapping whose keys can be parts of file names, with its values parsed."""
-    if not isinstance(value, Mapping):
-        raise ValueError(f"`{key}` must be a mapping of names, found {value!r}.")
-    if not value and not may_be_empty:
-        raise ValueError(f"the grid has no runs: `{key}` is empty.")
-    for name in value:
-        if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9_]+", name):
-            raise ValueError(
-                f"`{key}` has the name {name!r}: use letters, digits and underscores (in quotes for a number)."
-            )
-    return {name: parse(f"{key}.{name}", entry) for name, entry in value.items()}
-
-
-def _unique(key: str, values: Sequence[Any]) -> list[Any]:
-    for value in values:
-        if values.count(value) > 1:
-            raise ValueError(f"`{key}` lists {value!r} twice: each run is made once.")
-    return list(values)
-
-
-def _integers(key: str, value: Any, *, least: int, may_be_empty: bool = False) -> tuple[int, ...]:
-    if not isinstance(value, list) or not (value or may_be_empty):
-        raise ValueError(f"the grid has no runs: `{key}` must list integers, found {value!r}.")
-    for item in value:
-        if isinstance(item, bool) or not isinstance(item, int) or item < least:
-            raise ValueError(f"`{key}` has {item!r}: integers of at least {least} are needed.")
-    return tuple(_unique(key, value))

@@ -1,4 +1,4 @@
-"""The parts of a study's report on properties, stability and plans, ready for the page."""
+"""The sections of a study's report on properties, stability and plans, ready for the page."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -10,26 +10,18 @@ from typing import Any
 import numpy as np
 
 from nequip_elemtransfer.output.page import Picture
-from nequip_elemtransfer.study import evaluation_figures as figures
-from nequip_elemtransfer.study.comparison import cell_name, peers
-from nequip_elemtransfer.study.evaluate import ADF_EDGES, RDF_EDGES
-from nequip_elemtransfer.study.evaluations import PROPERTIES, Evaluations, StabilitySettings
-from nequip_elemtransfer.study.forecast import Forecast, forecasts
-from nequip_elemtransfer.study.grid import Grid, Run
-from nequip_elemtransfer.study.learning_curves import Spread
-from nequip_elemtransfer.study.out_of_target import Properties, properties, read_result, reference_values
-from nequip_elemtransfer.study.quantities import (
-    ADF,
-    DEVIATIONS,
-    EQUATION_OF_STATE,
-    PHONONS,
-    RDF,
-    STRUCTURE,
-    VALUES,
-)
-from nequip_elemtransfer.study.run_results import RunResult
-from nequip_elemtransfer.study.stability import Survival, kinds, structure_of, survival
-from nequip_elemtransfer.study.tasks import REFERENCE, select
+from nequip_elemtransfer.study.config.evaluation_settings import PROPERTIES, EvaluationSettings, StabilitySettings
+from nequip_elemtransfer.study.folder import REFERENCE
+from nequip_elemtransfer.study.grid import Grid, Run, runs_of_sizes
+from nequip_elemtransfer.study.measure.kept import read_result
+from nequip_elemtransfer.study.measure.stability import ADF_EDGES, RDF_EDGES
+from nequip_elemtransfer.study.property_names import ADF, DEVIATIONS, EQUATION_OF_STATE, PHONONS, RDF, STRUCTURE, VALUES
+from nequip_elemtransfer.study.report import figures
+from nequip_elemtransfer.study.report.comparison import Spread, cell_name, peers
+from nequip_elemtransfer.study.report.forecasts import Forecast, forecasts
+from nequip_elemtransfer.study.report.property_errors import Properties, properties, reference_values
+from nequip_elemtransfer.study.report.results import RunResult
+from nequip_elemtransfer.study.report.survival import Survival, conditions, structure_of, survival
 
 
 @dataclass(frozen=True)
@@ -48,13 +40,13 @@ class Section:
 
 
 @dataclass(frozen=True)
-class EvaluationReport:
-    """All that a study found besides test errors; parts that it does not have are empty.
+class EvaluatedSections:
+    """All that a study found besides test errors; what it does not have is empty.
 
     Args:
         reference: name of a property -> value of the reference
-        properties: sections of :class:`.out_of_target.Properties`
-        stability: sections of :class:`.stability.Survival`
+        properties: sections of :class:`.property_errors.Properties`
+        stability: sections of :class:`.survival.Survival`
         forecasts: plans beside trainings
     """
 
@@ -78,9 +70,9 @@ class EvaluationReport:
         return {name: p for section in (*self.properties, *self.stability) for name, p in section.pictures.items()}
 
 
-def evaluation_report(grid: Grid, out: Path, results: Sequence[RunResult]) -> EvaluationReport:
+def evaluated_sections(grid: Grid, out: Path, results: Sequence[RunResult]) -> EvaluatedSections:
     """Evaluate what is there."""
-    return EvaluationReport(
+    return EvaluatedSections(
         reference_values(grid, out),
         tuple(_property_sections(grid, out)),
         tuple(_stability_sections(grid, out)),
@@ -125,7 +117,7 @@ def number(value: Spread | float | None) -> str:
 
 
 def _property_sections(grid: Grid, out: Path) -> list[Section]:
-    settings = Evaluations.from_mapping(grid.evaluations).properties
+    settings = EvaluationSettings.from_mapping(grid.evaluations).properties
     found = []
     for title, members in _by_title(properties(grid, out)):
         starts = _first_runs(grid, settings.sizes, members[0])
@@ -143,16 +135,16 @@ def _property_sections(grid: Grid, out: Path) -> list[Section]:
 
 
 def _stability_sections(grid: Grid, out: Path) -> list[Section]:
-    settings = Evaluations.from_mapping(grid.evaluations).stability
+    settings = EvaluationSettings.from_mapping(grid.evaluations).stability
     found = []
     for title, members in _by_title(survival(grid, out)):
-        of_kind = [[m for m in members if (m.begin, m.temperature) == kind] for kind in kinds(settings)]
+        of_kind = [[m for m in members if (m.begin, m.temperature) == kind] for kind in conditions(settings)]
         pictures = {_file("survival", title): figures.survival_figure([models for models in of_kind if models])}
         peer_runs = _peers_of(grid, settings.sizes, members[0])
         for name in STRUCTURE:
             panels: dict[str, dict[str, np.ndarray]] = {}
             reference = {}
-            for begin, temperature in kinds(settings):
+            for begin, temperature in conditions(settings):
                 panel = f"{begin}, {temperature:g} K"
                 seen = {
                     start: structure_of(grid, out, [run.name for run in runs], begin, temperature).get(name)
@@ -189,7 +181,7 @@ def _title(cell: str, size: int | None) -> str:
 
 def _peers_of(grid: Grid, sizes: Any, model: Properties | Survival) -> dict[str, list[Run]]:
     """Start -> runs of the cell and size that a model belongs to."""
-    for starts in peers(select(grid.runs, sizes)):
+    for starts in peers(runs_of_sizes(grid.runs, sizes)):
         settings = next(iter(starts.values()))[0].settings
         if (cell_name(settings), settings["size"]) == (model.cell, model.size):
             return starts

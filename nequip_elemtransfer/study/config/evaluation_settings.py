@@ -1,15 +1,22 @@
-"""What is done with trained models besides the test set: the parts ``crystal``, ``reference``, ``properties``,
+"""What is done with trained models besides the test set: the keys ``crystal``, ``reference``, ``properties``,
 ``stability`` and ``plan`` of a study, parsed and validated."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nequip_elemtransfer.config import suggest
 from nequip_elemtransfer.materials.crystal import Crystal
 from nequip_elemtransfer.materials.dynamics import NPT, NVT, Criteria, Protocol
-from nequip_elemtransfer.study.quantities import SURFACES, VALUES
+from nequip_elemtransfer.study.config.entries import (
+    any_number,
+    entries_of,
+    field_names,
+    filled_list,
+    positive_integer,
+    positive_number,
+)
+from nequip_elemtransfer.study.property_names import SURFACES, VALUES
 
 ALL = "all"
 CRYSTAL, VACANCY = "crystal", "vacancy"
@@ -49,7 +56,7 @@ class PropertySettings:
 
 
 @dataclass(frozen=True)
-class MDStart:
+class Beginning:
     """Where simulations begin.
 
     Args:
@@ -79,7 +86,7 @@ class StabilitySettings:
         criteria: of failure
     """
 
-    starts: Mapping[str, MDStart]
+    starts: Mapping[str, Beginning]
     sizes: tuple[int | str, ...] | None = None
     runs: int = 20
     time: float = 50.0
@@ -108,8 +115,8 @@ class PlanSettings:
 
 
 @dataclass(frozen=True)
-class Evaluations:
-    """All of it; a part that the study does not have is None."""
+class EvaluationSettings:
+    """All of it; what the study does not ask for is None."""
 
     crystal: Crystal | None = None
     reference: Reference = Reference()
@@ -118,7 +125,7 @@ class Evaluations:
     plan: PlanSettings | None = None
 
     @classmethod
-    def from_mapping(cls, entries: Mapping[str, Any]) -> "Evaluations":
+    def from_mapping(cls, entries: Mapping[str, Any]) -> "EvaluationSettings":
         """Validate the entries of a study, others than :data:`KEYS` left aside.
 
         Raises:
@@ -133,10 +140,10 @@ class Evaluations:
             PLAN: _plan,
         }
         found = cls(**{key: parsers[key](value) for key, value in entries.items()})
-        for part in (PROPERTIES, STABILITY):
-            if part in entries and found.crystal is None:
+        for kind in (PROPERTIES, STABILITY):
+            if kind in entries and found.crystal is None:
                 raise ValueError(
-                    f"`{part}` needs `crystal`, as in crystal: {{structure: diamond, formula: Ge, a: 5.658}}."
+                    f"`{kind}` needs `crystal`, as in crystal: {{structure: diamond, formula: Ge, a: 5.658}}."
                 )
         if found.properties and not found.crystal.is_elemental:
             raise ValueError(
@@ -162,17 +169,17 @@ class Evaluations:
 
 
 def without_sizes(settings: Any) -> dict[str, Any]:
-    """The settings of a part that its results depend on: all but which models are evaluated."""
+    """The settings of an evaluation that its results depend on: all but which models are evaluated."""
     return {name: value for name, value in asdict(settings).items() if name != "sizes"}
 
 
 def _crystal(value: Any) -> Crystal:
     entry = entries_of("crystal", value, ("structure", "formula", "a"), required=("structure", "formula", "a"))
-    return Crystal(entry["structure"], entry["formula"], _positive("crystal.a", entry["a"]))
+    return Crystal(entry["structure"], entry["formula"], positive_number("crystal.a", entry["a"]))
 
 
 def _reference(value: Any) -> Reference:
-    entry = entries_of("reference", value, _names(Reference))
+    entry = entries_of("reference", value, field_names(Reference))
     calculator = entry.get("calculator")
     if calculator is not None and not (isinstance(calculator, Mapping) and "_target_" in calculator):
         raise ValueError(
@@ -180,46 +187,46 @@ def _reference(value: Any) -> Reference:
             f"{calculator!r}."
         )
     values = entries_of("reference.values", entry.get("values", {}), tuple(VALUES))
-    return Reference(calculator, {name: _number(f"reference.values.{name}", item) for name, item in values.items()})
+    return Reference(calculator, {name: any_number(f"reference.values.{name}", item) for name, item in values.items()})
 
 
 def _properties(value: Any) -> PropertySettings:
-    entry = entries_of(PROPERTIES, value, _names(PropertySettings))
+    entry = entries_of(PROPERTIES, value, field_names(PropertySettings))
     for key in ("supercell", "phonon_supercell"):
         if key in entry:
-            _count(f"properties.{key}", entry[key])
+            positive_integer(f"properties.{key}", entry[key])
     if "surfaces" in entry:
-        entry["surfaces"] = tuple(_miller(item) for item in _list("properties.surfaces", entry["surfaces"]))
+        entry["surfaces"] = tuple(_miller(item) for item in filled_list("properties.surfaces", entry["surfaces"]))
     return PropertySettings(**entry | _sizes(PROPERTIES, entry))
 
 
 def _stability(value: Any) -> StabilitySettings:
-    entry = entries_of(STABILITY, value, (*_names(StabilitySettings), "temperatures"), required=("starts",))
+    entry = entries_of(STABILITY, value, (*field_names(StabilitySettings), "temperatures"), required=("starts",))
     temperatures = entry.pop("temperatures", None)
     for key in ("runs", "supercell"):
         if key in entry:
-            _count(f"stability.{key}", entry[key])
+            positive_integer(f"stability.{key}", entry[key])
     for key in ("time", "timestep"):
         if key in entry:
-            entry[key] = _positive(f"stability.{key}", entry[key])
+            entry[key] = positive_number(f"stability.{key}", entry[key])
     for key, choices in (("ensemble", (NVT, NPT)), ("engine", (EAGER, AOTINDUCTOR))):
         if entry.get(key, choices[0]) not in choices:
             raise ValueError(f"`stability.{key}` is {entry[key]!r}: choose {' or '.join(choices)}.")
     if "criteria" in entry:
-        criteria = entries_of("stability.criteria", entry["criteria"], _names(Criteria))
-        entry["criteria"] = Criteria(**{k: _positive(f"stability.criteria.{k}", v) for k, v in criteria.items()})
+        criteria = entries_of("stability.criteria", entry["criteria"], field_names(Criteria))
+        entry["criteria"] = Criteria(**{k: positive_number(f"stability.criteria.{k}", v) for k, v in criteria.items()})
     starts = entry["starts"]
     if isinstance(starts, list):
         starts = dict.fromkeys(starts)
     if not isinstance(starts, Mapping) or not starts:
         raise ValueError(f"`stability.starts` must name where simulations begin, found {starts!r}.")
-    entry["starts"] = {str(name): _md_start(str(name), item, temperatures) for name, item in starts.items()}
+    entry["starts"] = {str(name): _beginning(str(name), item, temperatures) for name, item in starts.items()}
     return StabilitySettings(**entry | _sizes(STABILITY, entry))
 
 
-def _md_start(name: str, value: Any, temperatures: Any) -> MDStart:
+def _beginning(name: str, value: Any, temperatures: Any) -> Beginning:
     key = f"stability.starts.{name}"
-    entry = entries_of(key, value or {}, _names(MDStart))
+    entry = entries_of(key, value or {}, field_names(Beginning))
     if "file" not in entry and name not in (CRYSTAL, VACANCY):
         raise ValueError(f"`{key}` needs `file`, structures to begin with; only {CRYSTAL} and {VACANCY} are built.")
     if not name.isidentifier():
@@ -227,61 +234,22 @@ def _md_start(name: str, value: Any, temperatures: Any) -> MDStart:
     found = entry.pop("temperatures", temperatures)
     if found is None:
         raise ValueError(f"`{key}` needs `temperatures` in K, there or for all starts in `stability.temperatures`.")
-    return MDStart(tuple(_positive(f"{key}.temperatures", t) for t in _list(f"{key}.temperatures", found)), **entry)
+    return Beginning(
+        tuple(positive_number(f"{key}.temperatures", t) for t in filled_list(f"{key}.temperatures", found)), **entry
+    )
 
 
 def _plan(value: Any) -> PlanSettings:
-    entry = entries_of(PLAN, {} if value is True else value, _names(PlanSettings))
+    entry = entries_of(PLAN, {} if value is True else value, field_names(PlanSettings))
     return PlanSettings(**entry | _sizes(PLAN, entry))
 
 
-def _sizes(part: str, entry: Mapping[str, Any]) -> dict[str, Any]:
+def _sizes(kind: str, entry: Mapping[str, Any]) -> dict[str, Any]:
     """The entry ``sizes``, validated."""
     if "sizes" not in entry:
         return {}
-    sizes = _list(f"{part}.sizes", entry["sizes"])
-    return {"sizes": tuple(size if size == ALL else _count(f"{part}.sizes", size) for size in sizes)}
-
-
-def _names(kind: type) -> tuple[str, ...]:
-    return tuple(entry.name for entry in fields(kind))
-
-
-def entries_of(key: str, value: Any, choices: Sequence[str], required: Sequence[str] = ()) -> dict[str, Any]:
-    """A mapping with some of the keys ``choices`` and all of ``required``; entries that are null are left out."""
-    if not isinstance(value, Mapping):
-        raise ValueError(f"`{key}` must be a mapping with {', '.join(choices)}, found {value!r}.")
-    for name in value:
-        if name not in choices:
-            raise ValueError(f"`{key}` has no key {name!r}{suggest(str(name), choices)}.")
-    for name in required:
-        if value.get(name) is None:
-            raise ValueError(f"`{key}` needs `{name}`.")
-    return {name: item for name, item in value.items() if item is not None}
-
-
-def _list(key: str, value: Any) -> list[Any]:
-    if not isinstance(value, list) or not value:
-        raise ValueError(f"`{key}` must be a list with at least one entry, found {value!r}.")
-    return value
-
-
-def _count(key: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"`{key}` has {value!r}: integers of at least 1 are needed.")
-    return value
-
-
-def _number(key: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"`{key}` must be a number, found {value!r}.")
-    return float(value)
-
-
-def _positive(key: str, value: Any) -> float:
-    if not _number(key, value) > 0:
-        raise ValueError(f"`{key}` must be positive, found {value!r}.")
-    return float(value)
+    sizes = filled_list(f"{kind}.sizes", entry["sizes"])
+    return {"sizes": tuple(size if size == ALL else positive_integer(f"{kind}.sizes", size) for size in sizes)}
 
 
 def _miller(value: Any) -> str:

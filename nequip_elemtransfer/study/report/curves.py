@@ -4,21 +4,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nequip_elemtransfer.study.comparison import cell_name, compare
-from nequip_elemtransfer.study.config import SCRATCH
+from nequip_elemtransfer.study.config.study_file import SCRATCH
+from nequip_elemtransfer.study.folder import State
 from nequip_elemtransfer.study.grid import SOURCE
-from nequip_elemtransfer.study.learning_curves import (
-    Equivalent,
-    Reached,
-    Spread,
-    equivalent_size,
-    lowest,
-    spread,
-    time_to_reach,
-)
-from nequip_elemtransfer.study.run_results import ENERGY_MAE, FORCE_MAE, RunResult, State
+from nequip_elemtransfer.study.report.comparison import Spread, better_or_worse, cell_name, spread
+from nequip_elemtransfer.study.report.efficiency import Equivalent, Reached, equivalent_size, lowest, time_to_reach
+from nequip_elemtransfer.study.report.results import RunResult
+from nequip_elemtransfer.study.run.metrics import ENERGY_MAE, FORCE_MAE
 
-QUANTITIES = (FORCE_MAE, ENERGY_MAE)
+TEST_ERRORS = (FORCE_MAE, ENERGY_MAE)
 
 
 @dataclass(frozen=True)
@@ -133,11 +127,11 @@ def _sizes(members: list[RunResult]) -> list[int | None]:
 
 def _point(name: str, size: int | None, members: list[RunResult], scratch: list[RunResult]) -> Point:
     errors, against = {}, {}
-    for quantity in QUANTITIES:
+    for quantity in TEST_ERRORS:
         own, other = _errors(members, name, quantity, size), _errors(scratch, name, quantity, size)
         if own:
             errors[quantity] = spread(list(own.values()))
-            word = compare(errors[quantity], spread(list(other.values())) if other else None)
+            word = better_or_worse(errors[quantity], spread(list(other.values())) if other else None)
             if word is not None:
                 against[quantity] = word
     of_size = [result for result in members if result.run.settings["size"] == size]
@@ -156,7 +150,7 @@ def _errors(members: Sequence[RunResult], name: str, quantity: str, size: int | 
 
 def _efficiency(members: list[RunResult], scratch: list[RunResult], name: str) -> tuple[Efficiency, ...]:
     found = []
-    for quantity in QUANTITIES:
+    for quantity in TEST_ERRORS:
         of_scratch = {size: _errors(scratch, name, quantity, size) for size in _sizes(scratch) if size is not None}
         means = {size: spread(list(errors.values())).mean for size, errors in of_scratch.items() if errors}
         for size in _sizes(members):
@@ -175,7 +169,7 @@ def _efficiency(members: list[RunResult], scratch: list[RunResult], name: str) -
 def _speed(members: list[RunResult], scratch: list[RunResult]) -> tuple[Speed, ...]:
     partner = {_size_and_seed(result): result for result in scratch if result.state is State.FINISHED}
     found = []
-    for quantity in QUANTITIES:
+    for quantity in TEST_ERRORS:
         for result in members:
             other = partner.get(_size_and_seed(result))
             if other is None or result.state is not State.FINISHED:

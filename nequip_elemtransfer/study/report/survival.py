@@ -9,13 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from nequip_elemtransfer.study.comparison import cell_name, compare, peers
-from nequip_elemtransfer.study.config import SCRATCH
-from nequip_elemtransfer.study.evaluations import STABILITY, Evaluations, StabilitySettings
-from nequip_elemtransfer.study.grid import Grid, Run
-from nequip_elemtransfer.study.learning_curves import Spread, spread
-from nequip_elemtransfer.study.quantities import ADF, MSD, RDF
-from nequip_elemtransfer.study.tasks import REFERENCE, evaluation_folder, select, simulation_name
+from nequip_elemtransfer.study.config.evaluation_settings import STABILITY, EvaluationSettings, StabilitySettings
+from nequip_elemtransfer.study.config.study_file import SCRATCH
+from nequip_elemtransfer.study.folder import REFERENCE, evaluation_folder, simulation_name
+from nequip_elemtransfer.study.grid import Grid, Run, runs_of_sizes
+from nequip_elemtransfer.study.property_names import ADF, MSD, RDF
+from nequip_elemtransfer.study.report.comparison import Spread, better_or_worse, cell_name, peers, spread
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,7 @@ class Survival:
         survived: ps of each run, in order
         failures: criterion -> number of runs that it ended
         failed_share: share of failed runs, over seeds
-        against_scratch: by the share of failed runs; see :func:`.comparison.compare`
+        against_scratch: by the share of failed runs; see :func:`.comparison.better_or_worse`
         structure: ``rdf``, ``adf`` or ``msd`` -> mean deviation from the reference, over seeds
         structure_against_scratch: the same names -> words, where they can be said
     """
@@ -56,13 +55,13 @@ class Survival:
 
 
 def survival(grid: Grid, out: Path) -> list[Survival]:
-    """All simulations that were run; empty if the study has no such part."""
-    settings = Evaluations.from_mapping(grid.evaluations).stability
+    """All simulations that were run; empty if the study does not ask for them."""
+    settings = EvaluationSettings.from_mapping(grid.evaluations).stability
     if settings is None:
         return []
     found = []
-    for starts in peers(select(grid.runs, settings.sizes)):
-        for begin, temperature in kinds(settings):
+    for starts in peers(runs_of_sizes(grid.runs, settings.sizes)):
+        for begin, temperature in conditions(settings):
             reference = averages(_simulations(out, REFERENCE, settings, begin, temperature))
             models = {
                 start: {run.name: _simulations(out, run.name, settings, begin, temperature) for run in runs}
@@ -77,7 +76,7 @@ def survival(grid: Grid, out: Path) -> list[Survival]:
     return found
 
 
-def kinds(settings: StabilitySettings) -> Iterator[tuple[str, float]]:
+def conditions(settings: StabilitySettings) -> Iterator[tuple[str, float]]:
     """Name of the beginning and temperature (K) of the simulations."""
     for begin, start in settings.starts.items():
         for temperature in start.temperatures:
@@ -114,7 +113,7 @@ def structure_of(
     grid: Grid, out: Path, models: Sequence[str], begin: str, temperature: float
 ) -> dict[str, np.ndarray]:
     """:func:`averages` of the simulations of some models, ``reference`` among them."""
-    settings = Evaluations.from_mapping(grid.evaluations).stability
+    settings = EvaluationSettings.from_mapping(grid.evaluations).stability
     return averages([s for model in models for s in _simulations(out, model, settings, begin, temperature)])
 
 
@@ -138,7 +137,7 @@ def _survival(
     everything = [simulation for simulations in models.values() for simulation in simulations]
     failures = Counter(simulation["failure"] for simulation in everything if simulation["failure"])
     structure, others = _deviations(models, reference), _deviations(scratch, reference)
-    words = {name: compare(structure[name], others.get(name)) for name in structure}
+    words = {name: better_or_worse(structure[name], others.get(name)) for name in structure}
     share = _failed_share(models)
     return Survival(
         cell=cell_name(run.settings),
@@ -150,7 +149,7 @@ def _survival(
         survived=tuple(simulation["survived"] for simulation in everything),
         failures=dict(failures),
         failed_share=share,
-        against_scratch=compare(share, _failed_share(scratch)),
+        against_scratch=better_or_worse(share, _failed_share(scratch)),
         structure=structure,
         structure_against_scratch={name: word for name, word in words.items() if word is not None},
     )

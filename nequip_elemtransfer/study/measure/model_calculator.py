@@ -12,7 +12,7 @@ from hydra.utils import instantiate
 from nequip.integrations.ase import NequIPCalculator
 
 from nequip_elemtransfer.output.atomic import written_together
-from nequip_elemtransfer.study.evaluations import AOTINDUCTOR
+from nequip_elemtransfer.study.config.evaluation_settings import AOTINDUCTOR
 
 
 def trained_calculator(checkpoint: Path, engine: str, folder: Path) -> Calculator:

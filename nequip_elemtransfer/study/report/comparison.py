@@ -1,16 +1,39 @@
-"""Which runs are compared with each other, and in what words."""
+"""Which runs are compared with each other, over what spread, and in what words."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import mean, stdev
 from typing import Any
 
-from nequip_elemtransfer.study.config import DEFAULT, SCRATCH
+from nequip_elemtransfer.study.config.study_file import DEFAULT, SCRATCH
 from nequip_elemtransfer.study.grid import SOURCE, Run
-from nequip_elemtransfer.study.learning_curves import Spread
 
 BETTER, WORSE, SIMILAR = "better", "worse", "within the spread"
 
 
-def compare(own: Spread | None, other: Spread | None) -> str | None:
+@dataclass(frozen=True)
+class Spread:
+    """Mean of a quantity over seeds.
+
+    Args:
+        mean, low, high: mean, smallest and largest value
+        deviation: standard deviation of the sample; None with one value
+        count: number of values
+    """
+
+    mean: float
+    low: float
+    high: float
+    deviation: float | None
+    count: int
+
+
+def spread(values: Sequence[float]) -> Spread:
+    """Mean and spread of at least one value."""
+    return Spread(mean(values), min(values), max(values), stdev(values) if len(values) > 1 else None, len(values))
+
+
+def better_or_worse(own: Spread | None, other: Spread | None) -> str | None:
     """``better`` or ``worse`` if every value is below or above every other one, else ``within the spread``.
 
     Returns:

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from nequip_elemtransfer.plan.verdict import STOP
-from nequip_elemtransfer.study.comparison import cell_name
-from nequip_elemtransfer.study.config import SCRATCH
-from nequip_elemtransfer.study.evaluations import PLAN, Evaluations
-from nequip_elemtransfer.study.grid import Grid
-from nequip_elemtransfer.study.out_of_target import read_result
-from nequip_elemtransfer.study.run_results import FORCE_MAE, RunResult
-from nequip_elemtransfer.study.tasks import select
+from nequip_elemtransfer.study.config.evaluation_settings import PLAN, EvaluationSettings
+from nequip_elemtransfer.study.config.study_file import SCRATCH
+from nequip_elemtransfer.study.grid import Grid, runs_of_sizes
+from nequip_elemtransfer.study.measure.kept import read_result
+from nequip_elemtransfer.study.report.comparison import cell_name
+from nequip_elemtransfer.study.report.results import RunResult
+from nequip_elemtransfer.study.run.metrics import FORCE_MAE
 
 
 @dataclass(frozen=True)
@@ -45,12 +45,12 @@ class Forecast:
 
 
 def forecasts(grid: Grid, out: Path, results: Sequence[RunResult]) -> list[Forecast]:
-    """All plans that were made; empty if the study has no such part."""
-    settings = Evaluations.from_mapping(grid.evaluations).plan
+    """All plans that were made; empty if the study does not ask for them."""
+    settings = EvaluationSettings.from_mapping(grid.evaluations).plan
     if settings is None:
         return []
     by_name = {result.run.name: result for result in results}
-    plans = ((run, read_result(out, PLAN, run.name)) for run in select(grid.runs, settings.sizes))
+    plans = ((run, read_result(out, PLAN, run.name)) for run in runs_of_sizes(grid.runs, settings.sizes))
     return [_forecast(by_name[run.name], plan, results) for run, plan in plans if plan is not None]
 
 

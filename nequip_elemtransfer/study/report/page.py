@@ -9,21 +9,22 @@ from typing import Any
 from nequip_elemtransfer import __version__
 from nequip_elemtransfer.output.atomic import written_together
 from nequip_elemtransfer.output.page import Picture, page
-from nequip_elemtransfer.study import figures
-from nequip_elemtransfer.study.comparison import BETTER, WORSE
-from nequip_elemtransfer.study.evaluation import QUANTITIES, Curve, Efficiency, Speed, learning_curves
-from nequip_elemtransfer.study.evaluation_report import (
-    EvaluationReport,
-    evaluation_report,
+from nequip_elemtransfer.study.folder import State, failure_reason, state_of
+from nequip_elemtransfer.study.grid import SOURCE, Grid
+from nequip_elemtransfer.study.measure.evaluation import evaluation_tasks
+from nequip_elemtransfer.study.report import figures
+from nequip_elemtransfer.study.report.comparison import BETTER, WORSE, Spread
+from nequip_elemtransfer.study.report.curves import TEST_ERRORS, Curve, Efficiency, Speed, learning_curves
+from nequip_elemtransfer.study.report.efficiency import EQUAL, Equivalent, Reached
+from nequip_elemtransfer.study.report.results import RunResult, read_results
+from nequip_elemtransfer.study.report.sections import (
+    EvaluatedSections,
+    evaluated_sections,
     failures,
     number,
     quantity_labels,
     structure_labels,
 )
-from nequip_elemtransfer.study.grid import SOURCE, Grid
-from nequip_elemtransfer.study.learning_curves import EQUAL, Equivalent, Reached, Spread
-from nequip_elemtransfer.study.run_results import RunResult, State, failure_reason, read_results, run_state
-from nequip_elemtransfer.study.tasks import evaluation_tasks
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def write_report(out: Path) -> list[Path]:
     results = read_results(grid, out)
     curves = learning_curves(results, list(grid.test_sets))
     cells = _cells(curves, results)
-    evaluated = evaluation_report(grid, out, results)
+    evaluated = evaluated_sections(grid, out, results)
     data = _as_json(results, curves) | evaluated.to_dict()
     content: dict[str, bytes] = {
         "report.json": (json.dumps(data, indent=1, ensure_ascii=False) + "\n").encode(),
@@ -94,7 +95,7 @@ def _cells(curves: Sequence[Curve], results: Sequence[RunResult]) -> list[Cell]:
 def _gaps(grid: Grid, out: Path, results: Sequence[RunResult]) -> list[Gap]:
     runs = [Gap(r.run.name, r.state.value, r.reason) for r in results if r.state is not State.FINISHED]
     tasks = [task for task in evaluation_tasks(grid, out) if not task.is_finished()]
-    return [*runs, *(Gap(task.name, run_state(task.folder).value, failure_reason(task.folder)) for task in tasks)]
+    return [*runs, *(Gap(task.name, state_of(task.folder).value, failure_reason(task.folder)) for task in tasks)]
 
 
 def _is_target(result: RunResult) -> bool:
@@ -133,13 +134,13 @@ def _machines(results: Sequence[RunResult]) -> list[dict[str, str]]:
 def _html(
     results: Sequence[RunResult],
     cells: Sequence[Cell],
-    evaluated: EvaluationReport,
+    evaluated: EvaluatedSections,
     gaps: Sequence[Gap],
     test_sets: Sequence[str],
 ) -> str:
     return page(
         __package__,
-        "report.html.jinja",
+        "page.html.jinja",
         {"milli": _milli, "structures": _structures, "seeds": _seeds, "by_size": _by_size, "steps": _steps}
         | {"seconds": _seconds, "number": number, "quantity_labels": quantity_labels}
         | {"structure_labels": structure_labels, "failures": failures, "milli_number": _milli_number},
@@ -150,7 +151,7 @@ def _html(
         machines=_machines(results),
         cells=cells,
         evaluated=evaluated,
-        quantities=dict(zip(QUANTITIES, ("forces", "energies"))),
+        quantities=dict(zip(TEST_ERRORS, ("forces", "energies"))),
         labels=figures.LABELS,
         test_sets=list(test_sets)[1:],
         marks={BETTER: "good", WORSE: "bad"},

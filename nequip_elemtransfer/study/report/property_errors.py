@@ -1,6 +1,5 @@
 """Properties of trained models beside the reference's: what a training set of energies and forces never named."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,17 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from nequip_elemtransfer.study.comparison import cell_name, compare, peers
-from nequip_elemtransfer.study.config import SCRATCH
-from nequip_elemtransfer.study.evaluations import PROPERTIES, Evaluations
-from nequip_elemtransfer.study.grid import Grid, Run
-from nequip_elemtransfer.study.learning_curves import Spread, spread
-from nequip_elemtransfer.study.quantities import DEVIATIONS, EQUATION_OF_STATE, PHONONS, VALUES
-from nequip_elemtransfer.study.tasks import REFERENCE, RESULT, evaluation_folder, select
+from nequip_elemtransfer.study.config.evaluation_settings import PROPERTIES, EvaluationSettings
+from nequip_elemtransfer.study.config.study_file import SCRATCH
+from nequip_elemtransfer.study.folder import REFERENCE
+from nequip_elemtransfer.study.grid import Grid, Run, runs_of_sizes
+from nequip_elemtransfer.study.measure.kept import read_result
+from nequip_elemtransfer.study.property_names import DEVIATIONS, EQUATION_OF_STATE, PHONONS, VALUES
+from nequip_elemtransfer.study.report.comparison import Spread, better_or_worse, cell_name, peers, spread
 
 
 @dataclass(frozen=True)
-class Quantity:
+class PropertySpread:
     """One property of the models of one start.
 
     Args:
@@ -44,29 +43,29 @@ class Properties:
         cell: name of the cell of the grid
         start: name
         size: number of training structures; None if the configs bring their own
-        quantities: name in :data:`.quantities.VALUES` or :data:`.quantities.DEVIATIONS` -> values
+        quantities: name in :data:`.property_names.VALUES` or :data:`.property_names.DEVIATIONS` -> values
     """
 
     cell: str
     start: str
     size: int | None
-    quantities: dict[str, Quantity]
+    quantities: dict[str, PropertySpread]
 
 
 def reference_values(grid: Grid, out: Path) -> dict[str, float]:
     """The reference's values by name: those that the study gives, and else its calculator's."""
     found = read_result(out, PROPERTIES, REFERENCE) or {"values": {}}
-    return found["values"] | Evaluations.from_mapping(grid.evaluations).reference.values
+    return found["values"] | EvaluationSettings.from_mapping(grid.evaluations).reference.values
 
 
 def properties(grid: Grid, out: Path) -> list[Properties]:
-    """Properties of all models that were evaluated; empty if the study has no such part."""
-    settings = Evaluations.from_mapping(grid.evaluations).properties
+    """Properties of all models that were evaluated; empty if the study does not ask for them."""
+    settings = EvaluationSettings.from_mapping(grid.evaluations).properties
     if settings is None:
         return []
     references, curves = reference_values(grid, out), read_result(out, PROPERTIES, REFERENCE) or {}
     found = []
-    for starts in peers(select(grid.runs, settings.sizes)):
+    for starts in peers(runs_of_sizes(grid.runs, settings.sizes)):
         results = {start: _by_run(out, runs) for start, runs in starts.items()}
         for start, runs in starts.items():
             others = results.get(SCRATCH, {}) if start != SCRATCH else {}
@@ -77,12 +76,6 @@ def properties(grid: Grid, out: Path) -> list[Properties]:
             if known:
                 found.append(Properties(cell_name(runs[0].settings), start, runs[0].settings["size"], known))
     return found
-
-
-def read_result(out: Path, part: str, model: str) -> dict[str, Any] | None:
-    """The result of an evaluation; None if there is none."""
-    path = evaluation_folder(out, part, model) / RESULT
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
 
 def _by_run(out: Path, runs: Sequence[Run]) -> dict[str, dict[str, Any]]:
@@ -96,7 +89,7 @@ def _quantity(
     scratch: Mapping[str, Mapping[str, Any]],
     references: Mapping[str, float],
     curves: Mapping[str, Any],
-) -> Quantity:
+) -> PropertySpread:
     if name in DEVIATIONS:
         values = _deviations(name, own, curves)
         errors, others = values, _deviations(name, scratch, curves)
@@ -105,7 +98,7 @@ def _quantity(
         errors, others = (_errors(name, results, references) for results in (own, scratch))
     failed = {run: result["failed"][name] for run, result in own.items() if name in result["failed"]}
     error = _spread(errors)
-    return Quantity(_spread(values), error, compare(error, _spread(others)), failed)
+    return PropertySpread(_spread(values), error, better_or_worse(error, _spread(others)), failed)
 
 
 def _errors(name: str, results: Mapping[str, Mapping[str, Any]], references: Mapping[str, float]) -> list[float]:

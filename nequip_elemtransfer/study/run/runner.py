@@ -16,7 +16,7 @@ from typing import IO
 from tqdm.auto import tqdm
 
 from nequip_elemtransfer.output.locks import only_one
-from nequip_elemtransfer.study.tasks import Task
+from nequip_elemtransfer.study.run.tasks import Task
 
 # A run that meets a full disk fails, and with it all that come after: better stop before.
 LEAST_FREE_BYTES = 200_000_000
@@ -26,7 +26,7 @@ _SHOW = 5.0  # seconds between new estimates of the remaining time
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Tally:
     """The tasks that are finished, that failed, and that could not start because what they need failed."""
 
     finished: tuple[Task, ...]
@@ -34,7 +34,7 @@ class Outcome:
     skipped: tuple[Task, ...]
 
 
-def run_tasks(tasks: Sequence[Task], out: Path, *, jobs: int = 1, progress: bool = False) -> Outcome:
+def run_tasks(tasks: Sequence[Task], out: Path, *, jobs: int = 1, progress: bool = False) -> Tally:
     """Run what is not finished.
 
     A task that was interrupted or failed goes on. On Ctrl-C or SIGTERM all processes are ended; the next call continues
@@ -69,7 +69,7 @@ class _Queue:
         self._active: list[tuple[Task, subprocess.Popen]] = []
         self._finished, self._failed, self._skipped = finished, [], []
 
-    def run(self) -> Outcome:
+    def run(self) -> Tally:
         shown = 0.0
         try:
             while self._waiting or self._active:
@@ -81,7 +81,7 @@ class _Queue:
                 self._collect()
         finally:
             _end([process for _, process in self._active])
-        return Outcome(tuple(self._finished), tuple(self._failed), tuple(self._skipped))
+        return Tally(tuple(self._finished), tuple(self._failed), tuple(self._skipped))
 
     def _start_ready(self) -> None:
         for task in list(self._waiting):
