@@ -17,13 +17,14 @@ from nequip_elemtransfer.study.config.evaluation_settings import (
 )
 from nequip_elemtransfer.study.folder import FAILED_FILE, FINISHED_FILE, REFERENCE, evaluation_folder
 from nequip_elemtransfer.study.grid import Grid, runs_of_sizes
+from nequip_elemtransfer.study.measure.kept import made_from
 from nequip_elemtransfer.study.run.machine import machine
 from nequip_elemtransfer.study.run.tasks import Task
 
 
 @dataclass(frozen=True)
 class Evaluation(Task):
-    """One evaluation of one model; it is finished for the settings that it was done with.
+    """One evaluation of one model; it is finished for the settings and the checkpoint that it was done with.
 
     Args:
         kind: ``properties``, ``stability`` or ``plan``
@@ -67,7 +68,8 @@ class Evaluation(Task):
         self._mark(FINISHED_FILE, {"time": now, "machine": machine(), "settings": self._settings()})
 
     def _settings(self) -> Any:
-        return json.loads(json.dumps(self.settings))  # as it is read back
+        settings = {**self.settings, **made_from(self.out, self.kind, self.model)}
+        return json.loads(json.dumps(settings))  # as it is read back
 
 
 def evaluation_tasks(grid: Grid, out: Path) -> list[Evaluation]:

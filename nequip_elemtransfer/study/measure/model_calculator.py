@@ -12,6 +12,7 @@ from hydra.utils import instantiate
 from nequip.integrations.ase import NequIPCalculator
 
 from nequip_elemtransfer.output.atomic import written_together
+from nequip_elemtransfer.source import sha256_of
 from nequip_elemtransfer.study.config.evaluation_settings import AOTINDUCTOR
 
 
@@ -21,7 +22,7 @@ def trained_calculator(checkpoint: Path, engine: str, folder: Path) -> Calculato
     Args:
         checkpoint: of ``nequip-train``
         engine: ``eager`` or ``aotinductor``
-        folder: for the compiled model, which is used again if it is there
+        folder: for the compiled model, which is used again for this checkpoint; those of others are removed
 
     Raises:
         RuntimeError: the model cannot be compiled
@@ -29,8 +30,10 @@ def trained_calculator(checkpoint: Path, engine: str, folder: Path) -> Calculato
     device = "cuda" if torch.cuda.is_available() else "cpu"
     if engine != AOTINDUCTOR:
         return NequIPCalculator._from_saved_model(checkpoint, device, chemical_species_to_atom_type_map=True)
-    compiled = folder / f"model-{device}.nequip.pt2"
+    compiled = folder / f"model-{device}-{sha256_of(checkpoint)[:16]}.nequip.pt2"
     if not compiled.exists():
+        for other in folder.glob(f"model-{device}*.nequip.pt2"):
+            other.unlink()
         _compile(checkpoint, compiled, device)
     return NequIPCalculator.from_compiled_model(compiled, device, chemical_species_to_atom_type_map=True)
 

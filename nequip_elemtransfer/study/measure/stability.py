@@ -1,6 +1,6 @@
 """Simulations of a crystal, or of other structures, with one model, each until it ends or fails."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from itertools import product
 from pathlib import Path
@@ -28,8 +28,17 @@ ADF_EDGES = np.linspace(0.0, 180.0, 91)  # degrees
 LONGEST_BOND = 1.2  # in nearest-neighbour distances: short of the second shell of fcc and diamond
 
 
-def run_simulations(crystal: Crystal, calculator: Calculator, settings: StabilitySettings, folder: Path) -> None:
-    """Run the simulations that have no file yet, and write one for each."""
+def run_simulations(
+    crystal: Crystal, calculator: Calculator, settings: StabilitySettings, folder: Path, origin: Mapping[str, str]
+) -> None:
+    """Run the simulations that have no file yet, and write one for each.
+
+    Args:
+        crystal, settings: of the study
+        calculator: of the model
+        folder: for the files
+        origin: of the model, see :func:`.kept.made_from`
+    """
     for path, start, atoms, protocol in simulations(crystal, settings, folder):
         asked = {
             "start": start,
@@ -38,6 +47,7 @@ def run_simulations(crystal: Crystal, calculator: Calculator, settings: Stabilit
             "protocol": asdict(protocol),
             "criteria": asdict(settings.criteria),
             "engine": settings.engine,
+            **origin,
         }
         if is_kept(path, asked):
             continue

@@ -19,7 +19,7 @@ from nequip_elemtransfer.study.config.evaluation_settings import (
 )
 from nequip_elemtransfer.study.folder import REFERENCE, RESULT_FILE, checkpoint_of, evaluation_folder
 from nequip_elemtransfer.study.grid import Grid
-from nequip_elemtransfer.study.measure.kept import keep
+from nequip_elemtransfer.study.measure.kept import keep, made_from
 from nequip_elemtransfer.study.measure.model_calculator import reference_calculator, trained_calculator
 from nequip_elemtransfer.study.measure.plan import plan_of
 from nequip_elemtransfer.study.measure.properties import properties_of
@@ -30,10 +30,10 @@ def main() -> None:
     """Evaluate; the result is in the folder of the evaluation."""
     out, kind, model = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
     evaluations = EvaluationSettings.from_mapping(Grid.read(out).evaluations)
-    folder = evaluation_folder(out, kind, model)
+    folder, origin = evaluation_folder(out, kind, model), made_from(out, kind, model)
     if kind == PLAN:
         found = plan_of(out, model, evaluations.plan.source_data)
-        keep(folder / RESULT_FILE, found, without_sizes(evaluations.plan))
+        keep(folder / RESULT_FILE, found, without_sizes(evaluations.plan) | origin)
         return
     engine = evaluations.stability.engine if kind == STABILITY else EAGER
     if model == REFERENCE:
@@ -42,9 +42,10 @@ def main() -> None:
         calculator = trained_calculator(checkpoint_of(out, model), engine, folder)
     if kind == PROPERTIES:
         found = properties_of(evaluations.crystal, calculator, evaluations.properties)
-        keep(folder / RESULT_FILE, found, asdict(evaluations.crystal) | without_sizes(evaluations.properties))
+        settings = asdict(evaluations.crystal) | without_sizes(evaluations.properties)
+        keep(folder / RESULT_FILE, found, settings | origin)
     else:
-        run_simulations(evaluations.crystal, calculator, evaluations.stability, folder)
+        run_simulations(evaluations.crystal, calculator, evaluations.stability, folder, origin)
 
 
 if __name__ == "__main__":

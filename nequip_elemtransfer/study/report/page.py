@@ -11,7 +11,7 @@ from nequip_elemtransfer.output.atomic import written_together
 from nequip_elemtransfer.output.page import Picture, page
 from nequip_elemtransfer.study.folder import State, failure_reason, state_of
 from nequip_elemtransfer.study.grid import SOURCE, Grid
-from nequip_elemtransfer.study.measure.evaluation import evaluation_tasks
+from nequip_elemtransfer.study.measure.evaluation import Evaluation, evaluation_tasks
 from nequip_elemtransfer.study.report import figures
 from nequip_elemtransfer.study.report.comparison import BETTER, WORSE, Spread
 from nequip_elemtransfer.study.report.curves import TEST_ERRORS, Curve, Efficiency, Speed, learning_curves
@@ -95,7 +95,14 @@ def _cells(curves: Sequence[Curve], results: Sequence[RunResult]) -> list[Cell]:
 def _gaps(grid: Grid, out: Path, results: Sequence[RunResult]) -> list[Gap]:
     runs = [Gap(r.run.name, r.state.value, r.reason) for r in results if r.state is not State.FINISHED]
     tasks = [task for task in evaluation_tasks(grid, out) if not task.is_finished()]
-    return [*runs, *(Gap(task.name, state_of(task.folder).value, failure_reason(task.folder)) for task in tasks)]
+    return [*runs, *(_gap(task) for task in tasks)]
+
+
+def _gap(task: Evaluation) -> Gap:
+    state = state_of(task.folder)
+    if state is State.FINISHED:
+        return Gap(task.name, "made with other settings or of another model", "")
+    return Gap(task.name, state.value, failure_reason(task.folder))
 
 
 def _is_target(result: RunResult) -> bool:

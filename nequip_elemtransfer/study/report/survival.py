@@ -1,6 +1,5 @@
 """How long simulations with trained models survive, and what they show of structure and motion."""
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from nequip_elemtransfer.study.config.evaluation_settings import STABILITY, EvaluationSettings, StabilitySettings
+from nequip_elemtransfer.study.config.evaluation_settings import EvaluationSettings, StabilitySettings
 from nequip_elemtransfer.study.config.study_file import SCRATCH
-from nequip_elemtransfer.study.folder import REFERENCE, evaluation_folder, simulation_name
+from nequip_elemtransfer.study.folder import REFERENCE, simulation_name
 from nequip_elemtransfer.study.grid import Grid, Run, runs_of_sizes
+from nequip_elemtransfer.study.measure.kept import read_simulations
 from nequip_elemtransfer.study.property_names import ADF, MSD, RDF
 from nequip_elemtransfer.study.report.comparison import Spread, better_or_worse, cell_name, peers, spread
 
@@ -120,9 +120,8 @@ def structure_of(
 def _simulations(
     out: Path, model: str, settings: StabilitySettings, begin: str, temperature: float
 ) -> list[dict[str, Any]]:
-    folder = evaluation_folder(out, STABILITY, model)
-    paths = [folder / simulation_name(begin, temperature, index) for index in range(settings.runs)]
-    return [json.loads(path.read_text(encoding="utf-8")) for path in paths if path.exists()]
+    names = [simulation_name(begin, temperature, index) for index in range(settings.runs)]
+    return read_simulations(out, model, names)
 
 
 def _survival(
