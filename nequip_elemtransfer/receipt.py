@@ -1,12 +1,13 @@
 """What the user is told of a transfer and of a source, as text."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import yaml
 
 from nequip_elemtransfer.element_map import start_text
 from nequip_elemtransfer.length_choice import NOTABLE_DISAGREEMENT
+from nequip_elemtransfer.output.table import table
 from nequip_elemtransfer.source import SourceModel
 
 
@@ -23,16 +24,6 @@ def describe(source: SourceModel) -> str:
     if source.provenance is not None:
         lines += ["", "made by a transfer:", "", receipt(source.provenance)]
     return "\n".join(lines)
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[str]], numeric: Sequence[bool]) -> str:
-    """Aligned columns, numbers to the right."""
-    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
-    lines = [
-        "  ".join(cell.rjust(w) if right else cell.ljust(w) for cell, w, right in zip(row, widths, numeric)).rstrip()
-        for row in [header, *rows]
-    ]
-    return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:]])
 
 
 def _headline(provenance: Mapping) -> str:

@@ -1,7 +1,8 @@
-"""Tiny models and structures that the unit tests share."""
+"""Tiny models and structures that the unit tests share, and processes of their own."""
 
 import copy
 import json
+import os
 
 import pytest
 from hypothesis import settings
@@ -90,3 +91,31 @@ def graph():
         return NeighborListTransform(r_max)(data)
 
     return make
+
+
+@pytest.fixture
+def in_child():
+    """Starts ``work()`` in a process of its own and gives a function that waits for its exit status or signal."""
+    started = []
+
+    def start(work):
+        pid = os.fork()
+        if pid == 0:
+            status = 1
+            try:
+                work()
+                status = 0
+            finally:
+                os._exit(status)
+        started.append(pid)
+
+        def wait():
+            started.remove(pid)
+            return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+        return wait
+
+    yield start
+    for pid in started:
+        os.kill(pid, 9)
+        os.waitpid(pid, 0)

@@ -39,8 +39,10 @@ CORE = [
     "model",
     "resolvers",
 ]
+# All may import these.
+BELOW = {"extras", "output"}
 # They may import the core, and nothing in the core imports them.
-OUTSIDE = {"atomic_files", "cli", "data", "deploy", "extras", "materials", "plan", "report_page", "study", "train"}
+OUTSIDE = {"cli", "data", "deploy", "inspect_cli", "materials", "plan", "study"}
 
 
 def modules():
@@ -75,7 +77,7 @@ def room(module):
 
 
 def test_every_module_has_a_place():
-    assert {room(module) for module in modules()} - {"__main__"} <= {*CORE, *OUTSIDE}
+    assert {room(module) for module in modules()} == {*CORE, *BELOW, *OUTSIDE}
     assert set(CORE) <= set(modules())
 
 
@@ -84,7 +86,7 @@ def test_core_imports_point_one_way():
         (module, other)
         for i, module in enumerate(CORE)
         for other in imported(modules()[module])
-        if other not in CORE[:i]
+        if other not in CORE[:i] and room(other) not in BELOW
     }
     assert wrong == set()
 
@@ -95,7 +97,7 @@ def test_imports_are_seen():
     assert {"architecture", "fit", "scaling"} <= imported(modules()["transfer"])  # from the package itself too
     assert imported(PACKAGE / "__init__.py") == {"resolvers"}  # inside a function
     assert imported(modules()["config"]) == set()
-    assert "data" in imported(modules()["cli"])
+    assert "data.cli" in imported(modules()["cli"])
 
 
 def test_no_cycles():

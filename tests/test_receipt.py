@@ -3,7 +3,8 @@ import copy
 import pytest
 import yaml
 
-from nequip_elemtransfer.receipt import describe, receipt, table
+from nequip_elemtransfer.output.table import table
+from nequip_elemtransfer.receipt import describe, receipt
 from nequip_elemtransfer.source import SourceModel
 
 PROVENANCE = {

@@ -67,7 +67,7 @@ def prepare(
 
     Raises:
         ValueError: see :func:`generate` and :func:`.files.divide`.
-        NotADirectoryError, FileExistsError: see :func:`.files.check_output`.
+        NotADirectoryError, FileExistsError: see :func:`.atomic.require_folder`.
     """
     runs = {system: _runs(system, frames, temperatures, liquid_temperatures) for system in systems}
 

@@ -4,13 +4,13 @@
 holds the first n structures of ``{El}_train.xyz``, so the small sets are nested.
 """
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 
 import ase.io
 from ase import Atoms
 
-from nequip_elemtransfer.atomic_files import written_together
+from nequip_elemtransfer.output.atomic import require_folder, written_together
 
 from . import DEFAULT_SIZES
 from .split import Stratum, representative_order, split
@@ -71,28 +71,14 @@ def check_parts(element: str, parts: Mapping[str, Sequence[int]], sizes: Sequenc
             )
 
 
-def check_output(out: Path, names: Iterable[str], *, force: bool = False) -> None:
-    """Refuse to write ``names`` into the folder ``out`` before any work is done for it.
-
-    Raises:
-        NotADirectoryError: ``out`` is a file.
-        FileExistsError: one of the files exists and ``force`` is False.
-    """
-    if out.exists() and not out.is_dir():
-        raise NotADirectoryError(f"{out} is a file, not a folder")
-    for name in names:
-        if not force and (out / name).exists():
-            raise FileExistsError(f"{out / name} exists already; force (--force) replaces it")
-
-
 def write_files(out: Path, files: Mapping[str, Sequence[Atoms]], *, force: bool = False) -> None:
     """Write each list of frames as extxyz into ``out``, all of them or none.
 
     Raises:
-        NotADirectoryError, FileExistsError: see :func:`check_output`; nothing is written.
+        NotADirectoryError, FileExistsError: see :func:`.atomic.require_folder`; nothing is written.
     """
-    check_output(out, files, force=force)
+    require_folder(out, files, force=force)
     out.mkdir(parents=True, exist_ok=True)
-    with written_together([out / name for name in files]) as paths:
+    with written_together([out / name for name in files], force=force) as paths:
         for path, frames in zip(paths, files.values()):
             ase.io.write(path, frames, format="extxyz")

@@ -28,8 +28,10 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
+from nequip_elemtransfer.output.atomic import require_folder
+
 from . import DEFAULT_SIZES
-from .files import check_output, divide, part_names, write_files
+from .files import divide, part_names, write_files
 from .split import Stratum
 
 COMMIT = "10c427a5480c6281c15c64efaf869b03be04818f"
@@ -78,13 +80,13 @@ def prepare(
     Raises:
         ValueError: unknown element, impossible size, or a file with another SHA-256.
         FileNotFoundError: ``folder`` lacks a training file.
-        NotADirectoryError, FileExistsError: see :func:`.files.check_output`.
+        NotADirectoryError, FileExistsError: see :func:`.atomic.require_folder`.
         ConnectionError: a download failed.
     """
     _check_elements(elements)
     for element in elements:
         names = [*part_names(element, sizes), f"{element}_published_test.xyz"]
-        check_output(out, names, force=force)
+        require_folder(out, names, force=force)
     files: dict[str, list[Atoms]] = {}
     for element in elements:
         frames = load(element, "training", folder)

@@ -16,7 +16,9 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.md.langevinbaoab import LangevinBAOAB
 from tqdm import tqdm
 
-from .files import check_output, check_parts, divide, part_names, write_files
+from nequip_elemtransfer.output.atomic import require_folder
+
+from .files import check_parts, divide, part_names, write_files
 from .split import Stratum, split
 
 LARGEST_STRAIN = 0.04
@@ -132,10 +134,10 @@ def prepare_sets(
 
     Raises:
         ValueError: see :func:`.files.divide`.
-        NotADirectoryError, FileExistsError: see :func:`.files.check_output`.
+        NotADirectoryError, FileExistsError: see :func:`.atomic.require_folder`.
     """
     for name in names:
-        check_output(out, part_names(name, sizes), force=force)
+        require_folder(out, part_names(name, sizes), force=force)
         strata = [(run.group, str(run.temperature)) for run in runs[name] for _ in range(run.frames)]
         check_parts(name, split(strata, seed=seed), sizes)
     files: dict[str, list[Atoms]] = {}

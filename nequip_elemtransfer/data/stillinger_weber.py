@@ -92,7 +92,7 @@ def prepare(
 
     Raises:
         ValueError: see :func:`generate` and :func:`.files.divide`.
-        NotADirectoryError, FileExistsError: see :func:`.files.check_output`.
+        NotADirectoryError, FileExistsError: see :func:`.atomic.require_folder`.
     """
     runs = {element: _runs(element, frames, temperatures, liquid_temperatures) for element in elements}
 

@@ -7,7 +7,6 @@
 ``deployed``       runs a deployed file as its users do
 ``verify``         compares a deployed file with the eager model
 ``write``          load, write, verify
-``output``         files that are written: checked before, put in place whole
 ``build``          runs that in a ``worker`` process beside the output, and puts the file in place
 ``info``           reads a deployed file's metadata without running it
 ``structures``     structures for LAMMPS, by name or from a file

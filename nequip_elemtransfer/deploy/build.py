@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 from nequip_elemtransfer.deploy.info import kind_of
-from nequip_elemtransfer.deploy.output import folder_beside, put_in_place, require_writable
 from nequip_elemtransfer.deploy.write import Recipe, Verdict, check_options
+from nequip_elemtransfer.output.atomic import folder_beside, put_in_place, require_writable
 
 
 def deploy(recipe: Recipe, out: Path, force: bool = False, verbose: bool = False) -> Verdict:

@@ -202,8 +202,8 @@ def _add_md(commands) -> None:
 def _run_md(args: argparse.Namespace) -> None:
     from nequip_elemtransfer.deploy.deployed import DeployedModel
     from nequip_elemtransfer.deploy.md import Settings, run_md
-    from nequip_elemtransfer.deploy.output import require_writable
     from nequip_elemtransfer.deploy.structures import structure
+    from nequip_elemtransfer.output.atomic import require_writable
 
     require_writable(args.trajectory, args.force)
     model = DeployedModel(args.file, args.device)

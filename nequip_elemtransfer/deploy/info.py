@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from nequip_elemtransfer.receipt import table
+from nequip_elemtransfer.output.table import table
 from nequip_elemtransfer.source import TRANSFERRED_MODEL
 
 # endings NequIP gives its files

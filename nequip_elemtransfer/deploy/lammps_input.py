@@ -12,7 +12,7 @@ import numpy as np
 from ase import Atoms
 from ase.data import atomic_masses, atomic_numbers
 
-from nequip_elemtransfer.deploy.output import folder_beside, put_in_place, require_writable
+from nequip_elemtransfer.output.atomic import folder_beside, put_in_place, require_writable
 
 # pair_style nequip wants every force on the rank that owns the atom, pair_style allegro sends those on ghosts back
 _NEWTON = {"nequip": "off", "allegro": "on"}

@@ -11,7 +11,7 @@ from nequip.nn.embedding.utils import cutoff_str_to_fulldict
 from nequip.nn.graph_model import PER_EDGE_TYPE_CUTOFF_KEY
 
 from nequip_elemtransfer.deploy.deployed import DeployedModel, Prediction, neighbor_list, predict
-from nequip_elemtransfer.receipt import table
+from nequip_elemtransfer.output.table import table
 
 Frames = dict[str, AtomicDataDict.Type]
 

@@ -21,7 +21,7 @@ therefore widened by √2, and by Student's t for few structures. It is right fo
 
 **What it cannot know.** Snapshots of one trajectory, one crystal at many strains, or copies under rotation are fewer
 structures than they look: they give the classifier away what it should learn, and make the interval too narrow. Name
-them as families, which are divided between folds and draws as one (:func:`.sufficiency.duplicate_families` finds the
+them as families, which are divided between folds and draws as one (:func:`.copies.duplicate_families` finds the
 copies)."""
 
 import warnings

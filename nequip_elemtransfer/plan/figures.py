@@ -4,9 +4,9 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from nequip_elemtransfer.element_map import start_text
+from nequip_elemtransfer.output.page import INK, drawing
 from nequip_elemtransfer.plan.errors import Estimate
 from nequip_elemtransfer.plan.planning import AdversarialStep, Plan
-from nequip_elemtransfer.report_page import INK, drawing
 
 _FORCE, _ENERGY = "#3b82c4", "#d97a2b"
 

@@ -14,6 +14,8 @@ from nequip_elemtransfer.config import TransferConfig
 from nequip_elemtransfer.element_map import AUTO
 from nequip_elemtransfer.frames import Labels, evenly_spaced, labels_of, with_neighbors
 from nequip_elemtransfer.plan.adversarial import MIN_FAMILIES, AdversarialResult, adversarial_validation
+from nequip_elemtransfer.plan.data.copies import duplicate_families
+from nequip_elemtransfer.plan.data.sufficiency import Sufficiency, assess
 from nequip_elemtransfer.plan.environments import Environments, descriptor_environments, model_environments
 from nequip_elemtransfer.plan.ladder import Step, ladder
 from nequip_elemtransfer.plan.length_scan import LengthScan, length_scan
@@ -27,7 +29,6 @@ from nequip_elemtransfer.plan.structures import (
     to_frames,
     typical_volume,
 )
-from nequip_elemtransfer.plan.sufficiency import Sufficiency, assess, duplicate_families
 from nequip_elemtransfer.plan.verdict import Verdict, judge
 from nequip_elemtransfer.source import SourceModel, load_source
 from nequip_elemtransfer.transfer import Transfer

@@ -2,10 +2,10 @@
 
 from nequip_elemtransfer import __version__
 from nequip_elemtransfer.element_map import start_text
+from nequip_elemtransfer.output.page import page
 from nequip_elemtransfer.plan import figures
 from nequip_elemtransfer.plan.errors import milli_text
 from nequip_elemtransfer.plan.planning import Plan
-from nequip_elemtransfer.report_page import page
 
 
 def html_report(plan: Plan) -> str:

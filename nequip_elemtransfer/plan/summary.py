@@ -1,9 +1,9 @@
 """A plan as text for the terminal."""
 
 from nequip_elemtransfer.element_map import start_text
+from nequip_elemtransfer.output.table import table
 from nequip_elemtransfer.plan.errors import milli_text
 from nequip_elemtransfer.plan.planning import Plan
-from nequip_elemtransfer.receipt import table
 
 
 def summary(plan: Plan) -> str:

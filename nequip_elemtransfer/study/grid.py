@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from nequip_elemtransfer import __version__
-from nequip_elemtransfer.atomic_files import written_together
-from nequip_elemtransfer.study.config import DEFAULT, Model, Start, StudyConfig
+from nequip_elemtransfer.output.atomic import written_together
+from nequip_elemtransfer.study.config.evaluation_settings import ALL
+from nequip_elemtransfer.study.config.study_file import DEFAULT, Arm, ModelEntry, StudyConfig
+from nequip_elemtransfer.study.folder import checkpoint_of
 from nequip_elemtransfer.study.structure_files import StructureFiles
 
 SOURCE = "source"
@@ -47,7 +49,7 @@ class Grid:
         runs: the trainings
         test_sets: name -> file, the whole first
         validate_every: steps between validations; None leaves it to the configs
-        evaluations: the study's entries for :class:`.evaluations.Evaluations`
+        evaluations: the study's entries for :class:`.evaluation_settings.EvaluationSettings`
         version: of this package
     """
 
@@ -88,21 +90,21 @@ def make_grid(study: StudyConfig, out: Path, files: StructureFiles | None) -> Gr
     Raises:
         ValueError: a size larger than the data
     """
-    transfers = any(start.transfers for start in study.starts)
+    transfers = any(arm.transfers for arm in study.arms)
     sources = [_source(study, model) for model in study.models] if study.source and transfers else []
     runs: dict[str, Run] = {run.name: run for run in sources}
     sizes = study.sizes or (None,)
-    for start, model, part, size, seed in product(study.starts, study.models, study.train_on, sizes, study.seeds):
+    for arm, model, chosen, size, seed in product(study.arms, study.models, study.train_on, sizes, study.seeds):
         training_set, count = None, None
         if files is not None:
-            training_set, count = files.training_set(part, study.train_on[part], size, seed)
+            training_set, count = files.training_set(chosen, study.train_on[chosen], size, seed)
         for values in product(*study.axes.values()):
             axes = dict(zip(study.axes, values))
-            settings = {"start": start.name, "model": model.name, "train_on": part, **axes, "size": count, "seed": seed}
+            settings = {"start": arm.name, "model": model.name, "train_on": chosen, **axes, "size": count, "seed": seed}
             name = _name(settings)
-            needs = _source_name(model) if start.transfers and study.source else None
+            needs = _source_name(model) if arm.transfers and study.source else None
             overrides = (
-                *_overrides(start, model, out / "runs" / needs / "best.ckpt" if needs else None),
+                *_overrides(arm, model, checkpoint_of(out, needs) if needs else None),
                 *study.overrides,
                 *(item for axis, value in axes.items() for item in study.axes[axis][value]),
             )
@@ -110,34 +112,44 @@ def make_grid(study: StudyConfig, out: Path, files: StructureFiles | None) -> Gr
             runs[name] = Run(
                 name,
                 settings,
-                str(start.config),
+                str(arm.config),
                 overrides,
                 training_set=training_set and str(training_set),
                 needs=needs,
-                transfers=start.transfers,
+                transfers=arm.transfers,
             )
     tests = {} if files is None else {name: str(path) for name, path in files.test_sets().items()}
     return Grid(tuple(runs.values()), tests, study.validate_every, study.evaluations)
 
 
-def _source(study: StudyConfig, model: Model) -> Run:
+def runs_of_sizes(runs: Sequence[Run], sizes: Sequence[int | str] | None) -> list[Run]:
+    """Trainings of the target with one of the sizes; ``all`` is the largest, None any."""
+    targets = [run for run in runs if run.settings["start"] != SOURCE]
+    if sizes is None:
+        return targets
+    largest = max((run.settings["size"] or 0 for run in targets), default=0)
+    wanted = {largest if size == ALL else size for size in sizes}
+    return [run for run in targets if run.settings["size"] in wanted]
+
+
+def _source(study: StudyConfig, model: ModelEntry) -> Run:
     settings = {"start": SOURCE, "model": model.name}
     return Run(_source_name(model), settings, str(study.source), (*model.overrides, *study.source_overrides))
 
 
-def _source_name(model: Model) -> str:
+def _source_name(model: ModelEntry) -> str:
     return "-".join([SOURCE, *([] if model.name == DEFAULT else [model.name])])
 
 
-def _overrides(start: Start, model: Model, checkpoint: Path | None) -> Sequence[str]:
-    if not start.transfers:
-        return (*start.overrides, *model.overrides)
+def _overrides(arm: Arm, model: ModelEntry, checkpoint: Path | None) -> Sequence[str]:
+    if not arm.transfers:
+        return (*arm.overrides, *model.overrides)
     source = model.source if checkpoint is None else str(checkpoint)
-    return (*([] if source is None else [f"++element_transfer.source={json.dumps(source)}"]), *start.overrides)
+    return (*([] if source is None else [f"++element_transfer.source={json.dumps(source)}"]), *arm.overrides)
 
 
 def _name(settings: Mapping[str, Any]) -> str:
     """``corresponding_states-n10-seed0``: the values in one order, those that every run shares by default left out."""
-    parts = [value for axis, value in settings.items() if axis not in ("size", "seed") and value != DEFAULT]
+    values = [value for axis, value in settings.items() if axis not in ("size", "seed") and value != DEFAULT]
     size = [] if settings["size"] is None else [f"n{settings['size']}"]
-    return "-".join([*parts, *size, f"seed{settings['seed']}"])
+    return "-".join([*values, *size, f"seed{settings['seed']}"])

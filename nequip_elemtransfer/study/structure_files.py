@@ -1,6 +1,5 @@
 """Training and test sets as files: the first n structures with given labels, and the test structures of each label."""
 
-import os
 import re
 from collections.abc import Mapping
 from functools import lru_cache
@@ -10,7 +9,10 @@ from typing import Any
 import ase.io
 from ase import Atoms
 
-from nequip_elemtransfer.study.config import ALL, Structures
+from nequip_elemtransfer.output.atomic import folder_beside, put_in_place
+from nequip_elemtransfer.plan.structures import read_structures
+from nequip_elemtransfer.study.config.evaluation_settings import ALL
+from nequip_elemtransfer.study.config.study_file import Structures
 
 WHOLE = "all"
 
@@ -28,11 +30,11 @@ class StructureFiles:
         self._folder = folder
         self._made: dict[Path, list[Atoms]] = {}
 
-    def training_set(self, part: str, labels: Mapping[str, Any], size: int | str, seed: int) -> tuple[Path, int]:
+    def training_set(self, name: str, labels: Mapping[str, Any], size: int | str, seed: int) -> tuple[Path, int]:
         """The first ``size`` structures with ``labels``: the file that will hold them, and how many they are.
 
         Args:
-            part: name of these labels
+            name: of these labels
             labels: label -> value, or list of values, of ``Atoms.info``
             size: a number, or ``all``
             seed: fills in ``{seed}`` in the path of the structures
@@ -41,7 +43,7 @@ class StructureFiles:
             ValueError: there are fewer structures
         """
         path = self._structures.train.replace("{seed}", str(seed))
-        frames = [atoms for atoms in read_structures(path) if has_labels(atoms, labels)]
+        frames = [atoms for atoms in structures_in(path) if has_labels(atoms, labels)]
         whose = f" with {dict(labels)}" if labels else ""
         if size == ALL:
             size = len(frames)
@@ -51,16 +53,16 @@ class StructureFiles:
                 "all."
             )
         of_seed = f"-seed{seed}" if "{seed}" in self._structures.train else ""
-        file = self._folder / f"train-{part}{of_seed}-n{size}.xyz"
+        file = self._folder / f"train-{name}{of_seed}-n{size}.xyz"
         self._made[file] = frames[:size]
         return file, size
 
     def test_sets(self) -> dict[str, Path]:
-        """Name -> file of the whole test set, first, and of its parts; empty if the configs bring their own."""
+        """Name -> file of the whole test set, first, and of its divisions; empty if the configs bring their own."""
         if self._structures.test is None:
             return {}
-        frames = read_structures(self._structures.test)
-        parts: dict[str, list[Atoms]] = {WHOLE: list(frames)}
+        frames = structures_in(self._structures.test)
+        sets: dict[str, list[Atoms]] = {WHOLE: list(frames)}
         label = self._structures.test_by
         if label is not None:
             for atoms in frames:
@@ -70,9 +72,9 @@ class StructureFiles:
                         f"`structures.test_by` is {label!r}, which not every structure of {self._structures.test} has; "
                         f"labels in the file: {known}."
                     )
-                parts.setdefault(_name(atoms.info[label]), []).append(atoms)
-        files = {name: self._folder / f"test-{re.sub(r'[^A-Za-z0-9_.-]', '_', name)}.xyz" for name in parts}
-        self._made |= {files[name]: members for name, members in parts.items()}
+                sets.setdefault(_name(atoms.info[label]), []).append(atoms)
+        files = {name: self._folder / f"test-{re.sub(r'[^A-Za-z0-9_.-]', '_', name)}.xyz" for name in sets}
+        self._made |= {files[name]: members for name, members in sets.items()}
         return files
 
     def write(self) -> None:
@@ -83,23 +85,21 @@ class StructureFiles:
         """
         self._folder.mkdir(parents=True, exist_ok=True)
         for path, frames in self._made.items():
-            partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-            try:
-                ase.io.write(partial, frames, format="extxyz")
+            with folder_beside(path) as folder:
+                staged = folder / path.name
+                ase.io.write(staged, frames, format="extxyz")
                 if not path.exists():
-                    os.replace(partial, path)
-                elif path.read_bytes() != partial.read_bytes():
+                    put_in_place(staged, path, force=False)
+                elif path.read_bytes() != staged.read_bytes():
                     raise ValueError(
                         f"{path} was made from other structures than those that the study names now: give another "
                         "--out."
                     )
-            finally:
-                partial.unlink(missing_ok=True)
 
 
 @lru_cache(maxsize=64)
-def read_structures(path: str) -> tuple[Atoms, ...]:
-    """All structures of a file.
+def structures_in(path: str) -> tuple[Atoms, ...]:
+    """All structures of a file that the study names, read once.
 
     Raises:
         FileNotFoundError, ValueError: a sentence on what is wrong
@@ -108,13 +108,7 @@ def read_structures(path: str) -> tuple[Atoms, ...]:
         raise FileNotFoundError(
             f"`structures` names {path!r}, which does not exist (relative paths start from {Path.cwd()})."
         )
-    try:
-        frames = tuple(ase.io.iread(path, index=":"))
-    except Exception as error:  # ASE's readers raise whatever they meet
-        raise ValueError(f"{path} cannot be read as structures ({type(error).__name__}: {error}).") from None
-    if not frames:
-        raise ValueError(f"{path} holds no structures.")
-    return frames
+    return tuple(read_structures(path))
 
 
 def has_labels(atoms: Atoms, labels: Mapping[str, Any]) -> bool:

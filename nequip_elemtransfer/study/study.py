@@ -5,16 +5,17 @@ from importlib import import_module
 from pathlib import Path
 
 from nequip_elemtransfer.extras import extra, require_plan
-from nequip_elemtransfer.study.config import StudyConfig
-from nequip_elemtransfer.study.evaluations import Evaluations
+from nequip_elemtransfer.study.config.evaluation_settings import EvaluationSettings
+from nequip_elemtransfer.study.config.study_file import StudyConfig
 from nequip_elemtransfer.study.grid import Grid, make_grid
-from nequip_elemtransfer.study.runner import Outcome, only_one, run_tasks
+from nequip_elemtransfer.study.measure.evaluation import evaluation_tasks
+from nequip_elemtransfer.study.run.runner import Tally, only_one_study, run_tasks
+from nequip_elemtransfer.study.run.tasks import Task, Training
+from nequip_elemtransfer.study.run.training_configs import GROUP, PRIMARY, compose_configs, write_configs
 from nequip_elemtransfer.study.structure_files import StructureFiles
-from nequip_elemtransfer.study.tasks import all_tasks
-from nequip_elemtransfer.study.training_configs import GROUP, PRIMARY, compose_configs, write_configs
 
 
-def prepare(config: Path, out: Path) -> Grid:
+def prepare_study(config: Path, out: Path) -> Grid:
     """Write the structures, the configs and the grid of a study into its folder; nothing is run.
 
     Args:
@@ -27,14 +28,13 @@ def prepare(config: Path, out: Path) -> Grid:
         ModuleNotFoundError: a part of the study needs a library that is not installed
     """
     study = StudyConfig.from_file(config)
-    _require_extras(Evaluations.from_mapping(study.evaluations))
+    _require_extras(EvaluationSettings.from_mapping(study.evaluations))
     out = out.resolve()
     files = None if study.structures is None else StructureFiles(study.structures, out / "structures")
     grid = make_grid(study, out, files)
     configs = compose_configs(grid)
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        with only_one(out):
+        with only_one_study(out):
             write_configs(configs, out)
             if files is not None:
                 files.write()
@@ -46,13 +46,18 @@ def prepare(config: Path, out: Path) -> Grid:
     return grid
 
 
-def run(config: Path, out: Path, *, jobs: int = 1, progress: bool = False) -> Outcome:
-    """Prepare a study and run what is not finished; see :func:`prepare` and :func:`.runner.run_tasks`."""
-    grid = prepare(config, out)
+def run_study(config: Path, out: Path, *, jobs: int = 1, progress: bool = False) -> Tally:
+    """Prepare a study and run what is not finished; see :func:`prepare_study` and :func:`.runner.run_tasks`."""
+    grid = prepare_study(config, out)
     return run_tasks(all_tasks(grid, out), out.resolve(), jobs=jobs, progress=progress)
 
 
-def _require_extras(evaluations: Evaluations) -> None:
+def all_tasks(grid: Grid, out: Path) -> list[Task]:
+    """Everything that a study does; each task that others need comes before them."""
+    return [*(Training(run, out) for run in grid.runs), *evaluation_tasks(grid, out)]
+
+
+def _require_extras(evaluations: EvaluationSettings) -> None:
     if evaluations.properties is not None:
         with extra("study", "a phonon calculation"):
             import_module("phonopy")

@@ -13,11 +13,12 @@ import pytest
 import torch
 from nequip.integrations.ase import NequIPCalculator
 
-from nequip_elemtransfer.deploy import build, export, output, write
+from nequip_elemtransfer.deploy import build, export, write
 from nequip_elemtransfer.deploy.build import deploy
 from nequip_elemtransfer.deploy.cli import main
 from nequip_elemtransfer.deploy.info import read_info
 from nequip_elemtransfer.deploy.write import Recipe, write_and_verify
+from nequip_elemtransfer.output import atomic
 
 COMMAND = [sys.executable, "-c", "import sys; from nequip_elemtransfer.deploy.cli import main; sys.exit(main())"]
 
@@ -186,7 +187,7 @@ def test_folder_that_cannot_be_written(ge_run, tmp_path, capsys, monkeypatch):
         def mkdtemp(**options):
             raise PermissionError(13, "Permission denied")
 
-        monkeypatch.setattr(output.tempfile, "mkdtemp", mkdtemp)
+        monkeypatch.setattr(atomic.tempfile, "mkdtemp", mkdtemp)
     assert "cannot be written: " in refused(capsys, "build", "--train-dir", ge_run, folder / "ge.nequip.pth")
     assert list(folder.iterdir()) == []
 

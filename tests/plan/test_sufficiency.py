@@ -10,17 +10,12 @@ from ase.build import bulk, molecule
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from nequip_elemtransfer.data import stillinger_weber as sw
+from nequip_elemtransfer.plan.data.copies import duplicate_families
+from nequip_elemtransfer.plan.data.counts import composition, energy_of, forces_of
+from nequip_elemtransfer.plan.data.coverage import coverage
+from nequip_elemtransfer.plan.data.outliers import force_outliers, isolated_atoms
+from nequip_elemtransfer.plan.data.sufficiency import assess
 from nequip_elemtransfer.plan.environments import descriptor_environments
-from nequip_elemtransfer.plan.sufficiency import (
-    assess,
-    composition,
-    coverage,
-    duplicate_families,
-    energy_of,
-    force_outliers,
-    forces_of,
-    isolated_atoms,
-)
 
 CUTOFF = 4.5
 

@@ -1,18 +1,28 @@
 """Properties, stability and plans of a study: what is asked for, what is run, and how results are compared."""
 
+import hashlib
 import json
+import subprocess
+from pathlib import Path
 
 import pytest
+import yaml
 
-from nequip_elemtransfer.study.evaluate import EOS_RATIOS, is_kept, keep
-from nequip_elemtransfer.study.evaluations import Evaluations
-from nequip_elemtransfer.study.forecast import forecasts
+from nequip_elemtransfer.study.config.evaluation_settings import EvaluationSettings
+from nequip_elemtransfer.study.folder import State
 from nequip_elemtransfer.study.grid import Grid, Run
-from nequip_elemtransfer.study.out_of_target import properties, reference_values
-from nequip_elemtransfer.study.report import write_report
-from nequip_elemtransfer.study.run_results import RunResult, State, Validation
-from nequip_elemtransfer.study.stability import survival, survival_curve
-from nequip_elemtransfer.study.tasks import evaluation_tasks
+from nequip_elemtransfer.study.measure import model_calculator
+from nequip_elemtransfer.study.measure.evaluation import evaluation_tasks
+from nequip_elemtransfer.study.measure.kept import is_kept, keep, made_from
+from nequip_elemtransfer.study.measure.model_calculator import trained_calculator
+from nequip_elemtransfer.study.measure.plan import source_of
+from nequip_elemtransfer.study.measure.properties import EOS_RATIOS
+from nequip_elemtransfer.study.report.forecasts import forecasts
+from nequip_elemtransfer.study.report.page import write_report
+from nequip_elemtransfer.study.report.property_errors import properties, reference_values
+from nequip_elemtransfer.study.report.results import RunResult
+from nequip_elemtransfer.study.report.survival import survival, survival_curve
+from nequip_elemtransfer.study.run.metrics import Validation
 
 CRYSTAL = {"structure": "diamond", "formula": "Ge", "a": 5.66}
 EMT = {"_target_": "ase.calculators.emt.EMT"}
@@ -71,17 +81,17 @@ def put(out, part, model, name="result.json", **content):
 )
 def test_bad_entries_are_one_sentence(entries, sentence):
     with pytest.raises(ValueError) as error:
-        Evaluations.from_mapping(entries)
+        EvaluationSettings.from_mapping(entries)
     assert sentence in str(error.value) and "\n" not in str(error.value)
 
 
 def test_missing_files():
     liquid = {"file": "nowhere.xyz", "temperatures": [1500]}
-    found = Evaluations.from_mapping({"crystal": CRYSTAL, "stability": {"starts": {"liquid": liquid}}})
+    found = EvaluationSettings.from_mapping({"crystal": CRYSTAL, "stability": {"starts": {"liquid": liquid}}})
     with pytest.raises(FileNotFoundError, match="`stability.starts.liquid.file` names 'nowhere.xyz', which"):
         found.check_files()
     with pytest.raises(FileNotFoundError, match="`plan.source_data` names 'nowhere.xyz'"):
-        Evaluations.from_mapping({"plan": {"source_data": "nowhere.xyz"}}).check_files()
+        EvaluationSettings.from_mapping({"plan": {"source_data": "nowhere.xyz"}}).check_files()
 
 
 def test_tasks(tmp_path):
@@ -127,6 +137,106 @@ def test_results_for_other_settings_are_moved_aside(tmp_path):
     keep(path, {"survived": 2.0}, {"time": 2.0})
     assert json.loads(path.read_text())["survived"] == 2.0
     assert json.loads((tmp_path / "crystal-300K-0.before_1.json").read_text())["survived"] == 1.0
+
+
+def train(out, run, content):
+    """Puts a checkpoint where the training of a run leaves it."""
+    (out / "runs" / run).mkdir(parents=True, exist_ok=True)
+    (out / "runs" / run / "best.ckpt").write_bytes(content)
+
+
+def test_not_finished_for_another_model(tmp_path):
+    """A model that was trained again is evaluated again, one that is bit for bit the same is not."""
+    study = grid(crystal=CRYSTAL, reference={"calculator": EMT}, properties={"sizes": [5]})
+    reference, task, *_ = evaluation_tasks(study, tmp_path)
+    for content in (b"first", b"second"):
+        train(tmp_path, task.model, content)
+        assert not task.is_finished()
+        for each in (task, reference):
+            each.make_ready()
+            each.mark_finished()
+        train(tmp_path, task.model, content)
+        assert task.is_finished() and reference.is_finished()
+    train(tmp_path, task.model, b"first")
+    assert not task.is_finished() and reference.is_finished()
+
+
+def test_a_plan_is_of_the_source_that_it_read(tmp_path):
+    study = grid(plan=True)
+    task = evaluation_tasks(study, tmp_path)[0]
+    config = tmp_path / "grid" / "training" / f"{task.model}.yaml"
+    config.parent.mkdir(parents=True)
+    source = tmp_path / "si.ckpt"
+    config.write_text(yaml.safe_dump({"element_transfer": {"source": str(source), "elements": {"Ge": "Si"}}}))
+    source.write_bytes(b"first")
+    task.make_ready()
+    task.mark_finished()
+    assert task.is_finished()
+    train(tmp_path, task.model, b"any")  # is not what the plan is of
+    assert task.is_finished()
+    source.write_bytes(b"second")
+    assert not task.is_finished()
+
+
+@pytest.mark.parametrize(
+    "key, source",
+    [
+        ({"element_transfer": {"source": "${name}", "elements": {}}, "name": "si.ckpt"}, Path("si.ckpt")),
+        ({"element_transfer": {"source": "nequip.net:group/model:1"}}, Path("nequip.net:group/model:1")),
+        ({"element_transfer": {"source": "${oc.env:NO_SUCH_VARIABLE}"}}, None),
+        ({"training_module": {}}, None),
+        (None, None),
+    ],
+)
+def test_sources_as_configs_name_them(tmp_path, key, source):
+    if key is not None:
+        (tmp_path / "grid" / "training").mkdir(parents=True)
+        (tmp_path / "grid" / "training" / "run.yaml").write_text(yaml.safe_dump(key))
+    assert source_of(tmp_path, "run") == source and made_from(tmp_path, "plan", "run") == {}
+
+
+def test_results_of_another_model_are_not_reported(tmp_path):
+    """Neither properties nor simulations; they are gaps, and stay where they are until they are made anew."""
+    stability = {"sizes": [10], "starts": ["crystal"], "temperatures": [600], "runs": 1, "time": 4.0}
+    study = grid(crystal=CRYSTAL, properties={"sizes": [10]}, stability=stability)
+    study.write(tmp_path)
+    run = "scratch-n10-seed0"
+    task = next(task for task in evaluation_tasks(study, tmp_path) if task.name == f"properties of {run}")
+    task.make_ready()
+    for content in (b"first", b"second"):
+        train(tmp_path, run, content)
+        settings = made_from(tmp_path, "properties", run)
+        assert settings == {"checkpoint": hashlib.sha256(content).hexdigest()}
+        put(tmp_path, "properties", run, settings=settings, values={"C11": 100.0}, failed={})
+        simulation = {"survived": 4.0, "failure": None}
+        put(tmp_path, "stability", run, "crystal-600K-0.json", settings=settings, **simulation)
+        task.mark_finished()
+        assert len(properties(study, tmp_path)) == len(survival(study, tmp_path)) == 1
+        train(tmp_path, run, b"again")
+        assert properties(study, tmp_path) == survival(study, tmp_path) == []
+    write_report(tmp_path)
+    html = (tmp_path / "report.html").read_text()
+    assert f"<code>properties of {run}</code>: made with other settings or of another model" in html
+
+
+def test_a_model_is_compiled_once_for_each_checkpoint(tmp_path, monkeypatch):
+    compiled = []
+
+    def compiler(command, **options):
+        compiled.append(Path(command[3]).read_bytes())
+        Path(command[4]).write_bytes(b"compiled " + compiled[-1])
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr(model_calculator.subprocess, "run", compiler)
+    load = model_calculator.NequIPCalculator
+    monkeypatch.setattr(load, "from_compiled_model", lambda path, *_, **__: Path(path).read_bytes())
+    checkpoint = tmp_path / "best.ckpt"
+    for content in (b"first", b"first", b"second", b"second"):
+        checkpoint.write_bytes(content)
+        assert trained_calculator(checkpoint, "aotinductor", tmp_path) == b"compiled " + content
+    assert compiled == [b"first", b"second"]
+    (file,) = tmp_path.glob("*.nequip.pt2")  # the other is of no more use
+    assert hashlib.sha256(b"second").hexdigest()[:16] in file.name
 
 
 @pytest.fixture

@@ -13,13 +13,15 @@ import numpy as np
 import pytest
 import yaml
 from ase.build import bulk
+from hydra.utils import get_class
 
-from nequip_elemtransfer.study.config import StudyConfig
+from nequip_elemtransfer.study.config.study_file import StudyConfig
 from nequip_elemtransfer.study.grid import Grid, Run
-from nequip_elemtransfer.study.runner import _reason, only_one, threads_per_job
-from nequip_elemtransfer.study.structure_files import read_structures
-from nequip_elemtransfer.study.study import prepare
-from nequip_elemtransfer.study.tasks import Training, evaluation_tasks
+from nequip_elemtransfer.study.measure.evaluation import evaluation_tasks
+from nequip_elemtransfer.study.run.runner import _reason, only_one_study, threads_per_job
+from nequip_elemtransfer.study.run.tasks import Training
+from nequip_elemtransfer.study.structure_files import structures_in
+from nequip_elemtransfer.study.study import prepare_study
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "example_configs"
 
@@ -48,7 +50,7 @@ def workplace(data, tmp_path, monkeypatch):
     """A folder to run the examples in."""
     shutil.copytree(data, tmp_path / "data")
     monkeypatch.chdir(tmp_path)
-    read_structures.cache_clear()  # of the same paths in another test's folder
+    structures_in.cache_clear()  # of the same paths in another test's folder
     return tmp_path
 
 
@@ -64,11 +66,11 @@ def study(folder, **entries):
         "structures": {"train": "data/mlearn/Ge_train.xyz"},
     }
     (folder / "study.yaml").write_text(yaml.safe_dump(common | entries, sort_keys=False))
-    return prepare(folder / "study.yaml", folder / "out")
+    return prepare_study(folder / "study.yaml", folder / "out")
 
 
 def test_example_on_dft_data(workplace):
-    grid = prepare(EXAMPLES / "study_mlearn.yaml", Path("out"))
+    grid = prepare_study(EXAMPLES / "study_mlearn.yaml", Path("out"))
     assert len(grid.runs) == 6 * 3 * 2
     assert list(grid.test_sets) == ["all", "diamond", "AIMD-NVT"]
     assert grid == Grid.read(Path("out"))
@@ -99,7 +101,7 @@ def test_element_map_alone(workplace):
 
 
 def test_example_on_classical_data(workplace):
-    grid = prepare(EXAMPLES / "study_sw.yaml", Path("out"))
+    grid = prepare_study(EXAMPLES / "study_sw.yaml", Path("out"))
     assert len(grid.runs) == 1 + 6 * 3 * 2
     transfer = grid.runs[-1]
     assert (grid.runs[0].name, transfer.needs) == ("source", "source")
@@ -111,7 +113,7 @@ def test_example_on_classical_data(workplace):
 
 
 def test_example_of_models_and_labels(workplace):
-    grid = prepare(EXAMPLES / "study_sw_labels.yaml", Path("out"))
+    grid = prepare_study(EXAMPLES / "study_sw_labels.yaml", Path("out"))
     assert [run.name for run in grid.runs[:2]] == ["source-invariant", "source-equivariant"]
     assert len(grid.runs) == 2 + 2 * 2 * 2 * 2
     runs = {run.name: run for run in grid.runs}
@@ -132,7 +134,7 @@ def test_example_of_temperatures(workplace):
         for atoms in frames:
             atoms.info["temperature"] = {300.0: 224.0, 600.0: 671.9, 900.0: 1119.8}[atoms.info["temperature"]]
         ase.io.write(path, frames)
-    grid = prepare(EXAMPLES / "study_sw_temperature.yaml", Path("out"))
+    grid = prepare_study(EXAMPLES / "study_sw_temperature.yaml", Path("out"))
     assert len(grid.runs) == 2 * 2 * 3
     for run in grid.runs:
         temperatures = {atoms.info["temperature"] for atoms in ase.io.read(run.training_set, ":")}
@@ -172,11 +174,34 @@ def test_all_may_be_listed_as_a_number_too(workplace):
     assert len(study(workplace, starts=["scratch"], sizes=[30, "all"]).runs) == 1
 
 
+def test_a_study_begun_with_an_earlier_layout_goes_on(workplace):
+    """Its configs name the callbacks where they were; they are written anew, and no other difference is passed over."""
+    study(workplace, starts=["scratch"], sizes=[4])
+    path = workplace / "out" / "grid" / "training" / "scratch-n4-seed0.yaml"
+    now = path.read_text()
+    before = now.replace("study.run.callbacks.", "study.training_callbacks.")
+    assert before != now
+    (workplace / "out" / "runs" / "scratch-n4-seed0").mkdir(parents=True)
+    path.write_text(before)
+    study(workplace, starts=["scratch"], sizes=[4])
+    assert path.read_text() == now
+    path.write_text(before.replace("CSVLogger", "WandbLogger"))
+    with pytest.raises(ValueError, match="was made with other settings"):
+        study(workplace, starts=["scratch"], sizes=[4])
+
+
+def test_the_callbacks_are_found_where_the_configs_say(workplace):
+    study(workplace, starts=["scratch"], sizes=[4])
+    callbacks = config_of(Path("out"), "scratch-n4-seed0")["trainer"]["callbacks"]
+    own = [entry["_target_"] for entry in callbacks if entry["_target_"].startswith("nequip_elemtransfer.")]
+    assert [get_class(target).__name__ for target in own] == ["TrainingClock", "RestoreBatchOrder"]
+
+
 def test_structures_that_changed_are_refused(workplace):
     study(workplace, starts=["scratch"], sizes=[4])
     study(workplace, starts=["scratch"], sizes=[4])
     Path("data/mlearn/Ge_train.xyz").write_bytes(Path("data/mlearn/Ge_train.xyz").read_bytes().replace(b"Ge", b"Si"))
-    read_structures.cache_clear()
+    structures_in.cache_clear()
     with pytest.raises(ValueError, match="was made from other structures"):
         study(workplace, starts=["scratch"], sizes=[4])
 
@@ -219,19 +244,19 @@ def test_trainings_left_behind_keep_others_out(tmp_path):
     killed = f"""
 import os, signal, subprocess
 from pathlib import Path
-from nequip_elemtransfer.study.runner import only_one
-with only_one(Path({str(tmp_path)!r})) as lock:
+from nequip_elemtransfer.study.run.runner import only_one_study
+with only_one_study(Path({str(tmp_path)!r})) as lock:
     process = subprocess.Popen(["sleep", "60"], pass_fds=[lock.fileno()], stdout=subprocess.DEVNULL)
     print(process.pid, flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
 """
     left = int(subprocess.run([sys.executable, "-c", killed], stdout=subprocess.PIPE, text=True).stdout)
-    with pytest.raises(ValueError, match="is at work in"), only_one(tmp_path):
+    with pytest.raises(ValueError, match="is at work in"), only_one_study(tmp_path):
         pass
     os.kill(left, signal.SIGKILL)
     for _ in range(100):
         try:
-            with only_one(tmp_path):
+            with only_one_study(tmp_path):
                 return
         except ValueError:
             time.sleep(0.05)

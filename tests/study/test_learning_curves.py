@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nequip_elemtransfer.study.learning_curves import (
+from nequip_elemtransfer.study.report.comparison import spread
+from nequip_elemtransfer.study.report.efficiency import (
     EQUAL,
     LESS_THAN,
     MORE_THAN,
@@ -14,7 +15,6 @@ from nequip_elemtransfer.study.learning_curves import (
     Reached,
     equivalent_size,
     lowest,
-    spread,
     time_to_reach,
 )
 

@@ -16,10 +16,11 @@ from real_runs import MODEL, run, script, structures, training_config, transfer_
 
 from nequip_elemtransfer.cli import main
 from nequip_elemtransfer.data.stillinger_weber import lattice_constant, stillinger_weber_calculator
-from nequip_elemtransfer.study import runner
+from nequip_elemtransfer.study.folder import State
 from nequip_elemtransfer.study.grid import Grid
-from nequip_elemtransfer.study.run_results import State, read_results
-from nequip_elemtransfer.study.tasks import all_tasks
+from nequip_elemtransfer.study.report.results import read_results
+from nequip_elemtransfer.study.run import runner
+from nequip_elemtransfer.study.study import all_tasks
 
 
 @pytest.fixture(scope="module")
@@ -278,7 +279,7 @@ def test_two_studies_in_one_folder(study, tmp_path, capsys):
     file = study("one", starts=["scratch"])
     out = tmp_path / "out"
     assert main(["study", "run", str(file), "--out", str(out), "--prepare"]) == 0
-    with runner.only_one(out):
+    with runner.only_one_study(out):
         assert main(["study", "run", str(file), "--out", str(out)]) == 2
     assert "is at work in" in capsys.readouterr().err
 

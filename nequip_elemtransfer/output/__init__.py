@@ -1,0 +1,1 @@
+"""What the commands write: files that appear complete or not at all, text tables, and pages."""

@@ -1,0 +1,81 @@
+"""What the HTML reports share: one page that needs nothing else, light or dark as the reader's browser is.
+
+Plots are drawn once and kept as SVG text that takes its ink from the page, and as PNG on white.
+"""
+
+import io
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+from nequip_elemtransfer.extras import extra
+
+with extra("study", "a report"):
+    from jinja2 import Environment, StrictUndefined
+    from matplotlib import rc_context
+    from matplotlib.axes import Axes
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+# stands for the page's text colour, and is replaced by it
+INK = "#010203"
+_STYLE = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "nequip-elemtransfer",  # the same picture is the same text
+    "font.family": "sans-serif",
+    "font.size": 10,
+    "text.color": INK,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+}
+
+
+@dataclass
+class Picture:
+    """A plot, empty until it is drawn.
+
+    Args:
+        svg: an ``<svg>`` element in the page's text colour
+        png: the same on white
+    """
+
+    svg: str = ""
+    png: bytes = b""
+
+
+@contextmanager
+def drawing(width: float, height: float, panels: int) -> Iterator[tuple[list[Axes], Picture]]:
+    """Axes to draw on, side by side, and the picture that they become afterwards; size in inches."""
+    picture = Picture()
+    with rc_context(_STYLE):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        FigureCanvasAgg(figure)
+        yield list(figure.subplots(1, panels, squeeze=False)[0]), picture
+        svg, png = io.StringIO(), io.BytesIO()
+        figure.savefig(svg, format="svg", transparent=True, metadata={"Date": None})
+        figure.savefig(png, format="png", facecolor="white", dpi=150)
+    text = svg.getvalue()
+    picture.svg = text[text.index("<svg") :].replace(INK, "currentColor")
+    picture.png = png.getvalue()
+
+
+def page(package: str, template: str, filters: Mapping[str, Any], **values: Any) -> str:
+    """Render a template with the style that all reports share, as ``style``.
+
+    Args:
+        package: that holds the template
+        template: file name
+        filters: name -> function, for use in the template
+        values: names for use in the template
+    """
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= filters
+    text = files(package).joinpath(template).read_text(encoding="utf-8")
+    style = files(__package__).joinpath("page.css").read_text(encoding="utf-8")
+    return environment.from_string(text).render(style=style, **values)

@@ -1,0 +1,120 @@
+"""The command ``nequip-elemtransfer plan``."""
+
+import argparse
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from nequip_elemtransfer.extras import require_plan
+from nequip_elemtransfer.output.atomic import require_folder
+from nequip_elemtransfer.output.locks import only_one
+
+
+def add_plan(commands) -> None:
+    """Declare the command."""
+    plan = commands.add_parser(
+        "plan",
+        help="say before any training what a transfer will do",
+        description="Say before any training what a transfer from SOURCE to the structures in DATA will do, and write "
+        "a config that carries it out.",
+    )
+    plan.add_argument("source", help=".ckpt or .nequip.zip file, or nequip.net:group/model:version")
+    plan.add_argument("data", help="labelled structures of the target, in any format that ASE reads")
+    plan.add_argument(
+        "--elements",
+        nargs="+",
+        default=[],
+        metavar="TARGET=START",
+        help="where target types start, as in Ge=Si, Ge=Si:0.5,Sn:0.5 or Ge=auto; a start is proposed for the rest",
+    )
+    plan.add_argument(
+        "--chemical-species", nargs="+", default=[], metavar="TYPE=ELEMENT", help="types not named after their element"
+    )
+    plan.add_argument("--source-data", metavar="FILE", help="structures the source was trained on")
+    plan.add_argument(
+        "--lattice-ratio",
+        type=float,
+        metavar="X",
+        help="target's lattice constant over the source's, to compare λ with",
+    )
+    plan.add_argument("--out", type=Path, metavar="DIR", help="folder for train.yaml, report.html and report.json")
+    plan.add_argument("--fit", action="store_true", help="train.yaml fits λ, α and μ again")
+    plan.add_argument("--force", action="store_true", help="replace files that exist")
+    plan.add_argument(
+        "--max-structures",
+        type=int,
+        default=60,
+        metavar="N",
+        help="run at most N structures, evenly spaced, through the model (default: 60)",
+    )
+    plan.add_argument("--seed", type=int, default=0, help="of the parts that are held out (default: 0)")
+    plan.set_defaults(run=_run_plan)
+
+
+def _run_plan(args: argparse.Namespace) -> None:
+    require_plan()
+    with nullcontext() if args.out is None else _only_one_plan(args.out, args.force):
+        _plan(args)
+
+
+def _only_one_plan(out: Path, force: bool) -> AbstractContextManager:
+    """What is wrong with ``--out`` is met before the work is done."""
+    from nequip_elemtransfer.plan.write import NAMES
+
+    require_folder(out, NAMES, force=force)
+    return only_one(out, "another `nequip-elemtransfer plan`")
+
+
+def _plan(args: argparse.Namespace) -> None:
+    from nequip_elemtransfer.plan import planning, write
+    from nequip_elemtransfer.plan.summary import summary
+
+    plan = planning.plan(
+        args.source,
+        args.data,
+        elements=_pairs("--elements", args.elements, _start),
+        chemical_species=_pairs("--chemical-species", args.chemical_species, str),
+        source_data=args.source_data,
+        lattice_ratio=args.lattice_ratio,
+        max_structures=args.max_structures,
+        seed=args.seed,
+        progress=True,
+    )
+    if args.out is not None:
+        write.write_plan(plan, args.out, fit=args.fit, force=args.force)
+    print(summary(plan))
+    if args.out is not None:
+        print(f"\nWrote train.yaml, report.json and report.html to {args.out}. Train with")
+        print(f"  nequip-train -cp {args.out.resolve()} -cn train")
+
+
+def _pairs(option: str, items: Sequence[str], parse: Callable[[str], Any]) -> dict[str, Any]:
+    """``["Ge=Si", ...]`` as a dict.
+
+    Raises:
+        ValueError: if an item has no ``=``, or a name comes twice
+    """
+    found: dict[str, Any] = {}
+    for item in items:
+        name, equals, value = item.partition("=")
+        if not (name and equals and value):
+            raise ValueError(f"{option} takes pairs such as Ge=Si, found {item!r}.")
+        if name in found:
+            raise ValueError(f"{option} names {name!r} twice: give each type once.")
+        found[name] = parse(value)
+    return found
+
+
+def _start(text: str) -> str | dict[str, float]:
+    """``Si``, or ``Si:0.5,Sn:0.5`` as weights."""
+    if ":" not in text:
+        return text
+    weights = {}
+    for part in text.split(","):
+        name, _, weight = part.partition(":")
+        try:
+            weights[name] = float(weight)
+        except ValueError:
+            raise ValueError(f"a blend is written as Si:0.5,Sn:0.5, found {text!r}.") from None
+    return weights

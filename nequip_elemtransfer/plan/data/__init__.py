@@ -1,0 +1,1 @@
+"""What labelled structures suffice for, and whether they are clean; no model is needed."""

@@ -1,0 +1,1 @@
+"""Evaluations of one trained model, or of the reference: properties, simulations, plans."""

@@ -1,0 +1,63 @@
+"""A trained model, or the reference, as an ASE calculator."""
+
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from ase.calculators.calculator import Calculator
+from hydra.utils import instantiate
+from nequip.integrations.ase import NequIPCalculator
+
+from nequip_elemtransfer.nequip_names import imported
+from nequip_elemtransfer.output.atomic import written_together
+from nequip_elemtransfer.source import sha256_of
+from nequip_elemtransfer.study.config.evaluation_settings import AOTINDUCTOR
+
+
+def trained_calculator(checkpoint: Path, engine: str, folder: Path) -> Calculator:
+    """Calculator of a checkpoint, on a GPU if there is one.
+
+    Args:
+        checkpoint: of ``nequip-train``
+        engine: ``eager`` or ``aotinductor``
+        folder: for the compiled model, which is used again for this checkpoint; those of others are removed
+
+    Raises:
+        RuntimeError: the model cannot be compiled
+    """
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    if engine != AOTINDUCTOR:
+        from_saved_model = imported("nequip.integrations.ase.NequIPCalculator._from_saved_model")
+        return from_saved_model(checkpoint, device, chemical_species_to_atom_type_map=True)
+    compiled = folder / f"model-{device}-{sha256_of(checkpoint)[:16]}.nequip.pt2"
+    if not compiled.exists():
+        for other in folder.glob(f"model-{device}*.nequip.pt2"):
+            other.unlink()
+        _compile(checkpoint, compiled, device)
+    return NequIPCalculator.from_compiled_model(compiled, device, chemical_species_to_atom_type_map=True)
+
+
+def reference_calculator(description: Mapping[str, Any]) -> Calculator:
+    """The calculator that a study describes.
+
+    Raises:
+        ValueError: it cannot be made
+    """
+    try:
+        return instantiate(dict(description))
+    except Exception as error:  # whatever the named class or function raises
+        reason = " ".join(str(error).split())
+        raise ValueError(f"`reference.calculator` cannot be made from {dict(description)}: {reason}") from error
+
+
+def _compile(checkpoint: Path, out: Path, device: str) -> None:
+    with written_together([out]) as (staged,):
+        command = [sys.executable, "-m", "nequip.scripts.compile", str(checkpoint), str(staged)]
+        command += ["--device", device, "--mode", AOTINDUCTOR, "--target", "ase"]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            lines = (done.stderr.strip() or done.stdout.strip() or "no output").splitlines()
+            raise RuntimeError(f"nequip-compile failed on {checkpoint}: {lines[-1]}")

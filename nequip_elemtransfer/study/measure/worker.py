@@ -1,0 +1,52 @@
+"""One evaluation of one model, in a process of its own:
+
+    python -m nequip_elemtransfer.study.measure.worker OUT KIND MODEL
+
+KIND is ``properties``, ``stability`` or ``plan``, MODEL the name of a run, or ``reference``.
+"""
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+from nequip_elemtransfer.study.config.evaluation_settings import (
+    EAGER,
+    PLAN,
+    PROPERTIES,
+    STABILITY,
+    EvaluationSettings,
+    without_sizes,
+)
+from nequip_elemtransfer.study.folder import REFERENCE, RESULT_FILE, checkpoint_of, evaluation_folder
+from nequip_elemtransfer.study.grid import Grid
+from nequip_elemtransfer.study.measure.kept import keep, made_from
+from nequip_elemtransfer.study.measure.model_calculator import reference_calculator, trained_calculator
+from nequip_elemtransfer.study.measure.plan import plan_of
+from nequip_elemtransfer.study.measure.properties import properties_of
+from nequip_elemtransfer.study.measure.stability import run_simulations
+
+
+def main() -> None:
+    """Evaluate; the result is in the folder of the evaluation."""
+    out, kind, model = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
+    evaluations = EvaluationSettings.from_mapping(Grid.read(out).evaluations)
+    folder, origin = evaluation_folder(out, kind, model), made_from(out, kind, model)
+    if kind == PLAN:
+        found = plan_of(out, model, evaluations.plan.source_data)
+        keep(folder / RESULT_FILE, found, without_sizes(evaluations.plan) | origin)
+        return
+    engine = evaluations.stability.engine if kind == STABILITY else EAGER
+    if model == REFERENCE:
+        calculator = reference_calculator(evaluations.reference.calculator)
+    else:
+        calculator = trained_calculator(checkpoint_of(out, model), engine, folder)
+    if kind == PROPERTIES:
+        found = properties_of(evaluations.crystal, calculator, evaluations.properties)
+        settings = asdict(evaluations.crystal) | without_sizes(evaluations.properties)
+        keep(folder / RESULT_FILE, found, settings | origin)
+    else:
+        run_simulations(evaluations.crystal, calculator, evaluations.stability, folder, origin)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What the runs and evaluations of a study say together: ``report.json``, ``report.html`` and PNG files."""

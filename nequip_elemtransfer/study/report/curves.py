@@ -1,0 +1,193 @@
+"""Learning curves, data efficiency and speed of the starts of a study, from its finished runs."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from nequip_elemtransfer.study.config.study_file import SCRATCH
+from nequip_elemtransfer.study.folder import State
+from nequip_elemtransfer.study.grid import SOURCE
+from nequip_elemtransfer.study.report.comparison import Spread, better_or_worse, cell_name, spread
+from nequip_elemtransfer.study.report.efficiency import Equivalent, Reached, equivalent_size, lowest, time_to_reach
+from nequip_elemtransfer.study.report.results import RunResult
+from nequip_elemtransfer.study.run.metrics import ENERGY_MAE, FORCE_MAE
+
+TEST_ERRORS = (FORCE_MAE, ENERGY_MAE)
+
+
+@dataclass(frozen=True)
+class Point:
+    """Test errors at one size.
+
+    Args:
+        size: number of training structures; None if the configs bring their own
+        errors: quantity -> error over seeds, eV/Å or eV/atom; a quantity that no run has is left out
+        against_scratch: quantity -> ``better`` or ``worse`` if every seed is below or above every seed from scratch,
+            else ``within the spread``; left out where either has fewer than two seeds
+        missing: names of runs without a result
+    """
+
+    size: int | None
+    errors: dict[str, Spread]
+    against_scratch: dict[str, str]
+    missing: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Efficiency:
+    """How many structures from scratch equal those of a transfer.
+
+    Args:
+        size: number of structures of the transfer
+        quantity: compared error
+        equivalent: of the errors averaged over seeds
+        of_seeds: seed -> the same of this seed's errors alone
+    """
+
+    size: int
+    quantity: str
+    equivalent: Equivalent
+    of_seeds: dict[int, Equivalent]
+
+
+@dataclass(frozen=True)
+class Speed:
+    """When a start reaches the lowest validation error of the training from scratch, for one seed.
+
+    Args:
+        size: number of training structures
+        seed: of both trainings
+        quantity: compared error
+        error: lowest from scratch, eV/Å or eV/atom
+        scratch, start: when the two reach it
+    """
+
+    size: int | None
+    seed: int
+    quantity: str
+    error: float
+    scratch: Reached
+    start: Reached
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One start in one cell of the grid.
+
+    Args:
+        cell: axis -> value of all axes but start, size and seed
+        start: name
+        test_sets: name of the test set -> a point for each size; the whole test set is first
+        efficiency, speed: against scratch; empty for scratch itself
+    """
+
+    cell: dict[str, Any]
+    start: str
+    test_sets: dict[str, tuple[Point, ...]]
+    efficiency: tuple[Efficiency, ...]
+    speed: tuple[Speed, ...]
+
+    @property
+    def name(self) -> str:
+        """The values of the cell, without those that every run shares by default."""
+        return cell_name(self.cell)
+
+
+def learning_curves(results: Sequence[RunResult], test_sets: Sequence[str]) -> list[Curve]:
+    """Evaluate a study.
+
+    Args:
+        results: of all runs
+        test_sets: names, the whole first; empty if the configs bring their own
+    """
+    groups: dict[tuple[tuple[tuple[str, Any], ...], str], list[RunResult]] = {}
+    for result in results:
+        settings = dict(result.run.settings)
+        start = settings.pop("start")
+        if start != SOURCE:
+            del settings["size"], settings["seed"]
+            groups.setdefault((tuple(settings.items()), start), []).append(result)
+    names = list(test_sets) or sorted({name for result in results for name in result.tests}) or ["test0"]
+    return [
+        _curve(dict(cell), start, members, groups.get((cell, SCRATCH), []) if start != SCRATCH else [], names)
+        for (cell, start), members in groups.items()
+    ]
+
+
+def _curve(
+    cell: dict[str, Any], start: str, members: list[RunResult], scratch: list[RunResult], names: list[str]
+) -> Curve:
+    points = {name: tuple(_point(name, size, members, scratch) for size in _sizes(members)) for name in names}
+    return Curve(cell, start, points, _efficiency(members, scratch, names[0]), _speed(members, scratch))
+
+
+def _sizes(members: list[RunResult]) -> list[int | None]:
+    return sorted({result.run.settings["size"] for result in members}, key=lambda size: size or 0)
+
+
+def _point(name: str, size: int | None, members: list[RunResult], scratch: list[RunResult]) -> Point:
+    errors, against = {}, {}
+    for quantity in TEST_ERRORS:
+        own, other = _errors(members, name, quantity, size), _errors(scratch, name, quantity, size)
+        if own:
+            errors[quantity] = spread(list(own.values()))
+            word = better_or_worse(errors[quantity], spread(list(other.values())) if other else None)
+            if word is not None:
+                against[quantity] = word
+    of_size = [result for result in members if result.run.settings["size"] == size]
+    missing = tuple(result.run.name for result in of_size if result.state is not State.FINISHED)
+    return Point(size, errors, against, missing)
+
+
+def _errors(members: Sequence[RunResult], name: str, quantity: str, size: int | None) -> dict[int, float]:
+    """Seed -> error."""
+    return {
+        result.run.settings["seed"]: result.tests[name][quantity]
+        for result in members
+        if result.run.settings["size"] == size and quantity in result.tests.get(name, {})
+    }
+
+
+def _efficiency(members: list[RunResult], scratch: list[RunResult], name: str) -> tuple[Efficiency, ...]:
+    found = []
+    for quantity in TEST_ERRORS:
+        of_scratch = {size: _errors(scratch, name, quantity, size) for size in _sizes(scratch) if size is not None}
+        means = {size: spread(list(errors.values())).mean for size, errors in of_scratch.items() if errors}
+        for size in _sizes(members):
+            own = _errors(members, name, quantity, size)
+            if size is None or not own or not means:
+                continue
+            of_seeds = {}
+            for seed, error in own.items():
+                if same := {n: errors[seed] for n, errors in of_scratch.items() if seed in errors}:
+                    of_seeds[seed] = equivalent_size(same, error, size)
+            equivalent = equivalent_size(means, spread(list(own.values())).mean, size)
+            found.append(Efficiency(size, quantity, equivalent, of_seeds))
+    return tuple(found)
+
+
+def _speed(members: list[RunResult], scratch: list[RunResult]) -> tuple[Speed, ...]:
+    partner = {_size_and_seed(result): result for result in scratch if result.state is State.FINISHED}
+    found = []
+    for quantity in TEST_ERRORS:
+        for result in members:
+            other = partner.get(_size_and_seed(result))
+            if other is None or result.state is not State.FINISHED:
+                continue
+            own, reference = history(result, quantity), history(other, quantity)
+            if own and reference:
+                error = lowest(reference)
+                size, seed = _size_and_seed(result)
+                reached = time_to_reach(reference, error), time_to_reach(own, error)
+                found.append(Speed(size, seed, quantity, error, *reached))
+    return tuple(found)
+
+
+def _size_and_seed(result: RunResult) -> tuple[int | None, int]:
+    return result.run.settings["size"], result.run.settings["seed"]
+
+
+def history(result: RunResult, quantity: str) -> list[tuple[int, float, float]]:
+    """Steps, seconds and error of each validation of a run."""
+    value: Callable = {FORCE_MAE: lambda v: v.force_mae, ENERGY_MAE: lambda v: v.energy_mae}[quantity]
+    return [(v.steps, v.seconds, value(v)) for v in result.validations if value(v) is not None]

@@ -1,0 +1,202 @@
+"""The plots of a study."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, ScalarFormatter
+
+from nequip_elemtransfer.output.page import INK, Picture, drawing
+from nequip_elemtransfer.study.config.study_file import CORRESPONDING_STATES, ELEMENT_MAP, SCRATCH
+from nequip_elemtransfer.study.property_names import ADF, MSD, RDF
+from nequip_elemtransfer.study.report.curves import TEST_ERRORS, Curve, Point, history
+from nequip_elemtransfer.study.report.results import RunResult
+from nequip_elemtransfer.study.report.survival import Survival, survival_curve
+from nequip_elemtransfer.study.run.metrics import FORCE_MAE
+
+LABELS = {TEST_ERRORS[0]: "force MAE (meV/Å)", TEST_ERRORS[1]: "energy MAE (meV/atom)"}
+_COLORS = {SCRATCH: "#8b93a1", ELEMENT_MAP: "#d97a2b", CORRESPONDING_STATES: "#3b82c4"}
+_MORE_COLORS = ("#3f9e6b", "#9b5fc0", "#c2456b", "#b39a28")
+_FUNCTIONS = {
+    RDF: ("r / nearest-neighbour distance", "g(r)"),
+    ADF: ("bond angle (degrees)", "density (1/degree)"),
+    MSD: ("time (ps)", "mean-square displacement (Å²)"),
+}
+
+
+def learning_curve_figure(curves: Sequence[Curve]) -> Picture:
+    """Force and energy errors against the number of structures, for the starts of a cell; bars from low to high."""
+    with drawing(8.4, 3.4, 2) as (axes, picture):
+        for ax, quantity in zip(axes, TEST_ERRORS):
+            for curve, color in zip(curves, _start_colors([curve.start for curve in curves])):
+                _errors(ax, next(iter(curve.test_sets.values())), quantity, curve.start, color)
+            if ax.lines:
+                points = [point for curve in curves for point in next(iter(curve.test_sets.values()))]
+                _logarithmic(ax, sorted({point.size for point in points}))
+            ax.set_xlabel("training structures")
+            ax.set_ylabel(LABELS[quantity])
+        _legend(axes[0])
+    return picture
+
+
+def validation_figure(results: Sequence[RunResult]) -> Picture | None:
+    """Validation force error along the training: a panel for each size, a line for each seed, starts in colour.
+
+    Returns:
+        None if no run has validated
+    """
+    logged = [result for result in results if history(result, FORCE_MAE)]
+    if not logged:
+        return None
+    sizes = sorted({result.run.settings["size"] for result in logged}, key=lambda size: size or 0)
+    starts = list(dict.fromkeys(result.run.settings["start"] for result in results))
+    colors = dict(zip(starts, _start_colors(starts)))
+    with drawing(max(4.2, 2.8 * len(sizes)), 3.2, len(sizes)) as (axes, picture):
+        for ax, size in zip(axes, sizes):
+            for result in logged:
+                if result.run.settings["size"] == size:
+                    steps, _, errors = zip(*history(result, FORCE_MAE))
+                    start = result.run.settings["start"]
+                    label = None if start in ax.get_legend_handles_labels()[1] else start
+                    ax.plot(steps, [1000 * e for e in errors], color=colors[start], lw=1.2, alpha=0.8, label=label)
+            ax.set_yscale("log")
+            _plain(ax.yaxis)
+            ax.set_title("" if size is None else f"{size} structures", fontsize=10)
+            ax.set_xlabel("steps")
+            ax.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+        low, high = (f(ax.get_ylim()[i] for ax in axes) for i, f in enumerate((min, max)))
+        for ax in axes:
+            ax.set_ylim(low, high)
+        axes[0].set_ylabel("validation force MAE (meV/Å)")
+        _legend(axes[0])
+    return picture
+
+
+def equation_of_state_figure(curves: Mapping[str, Mapping[str, Any]], reference: Mapping[str, Any] | None) -> Picture:
+    """Energy against volume, each curve from its lowest energy.
+
+    Args:
+        curves: start -> ``volumes`` (Å³/atom) and ``energies`` (eV/atom)
+        reference: likewise, drawn in the text colour
+    """
+    with drawing(4.6, 3.2, 1) as ((ax,), picture):
+        for start, color in zip(curves, _start_colors(list(curves))):
+            ax.plot(*_from_lowest(curves[start]), color=color, lw=1.5, label=start)
+        if reference is not None:
+            ax.plot(*_from_lowest(reference), "--", color=INK, lw=1.2, label="reference")
+        ax.set_xlabel("volume (Å³/atom)")
+        ax.set_ylabel("energy (meV/atom)")
+        _legend(ax)
+    return picture
+
+
+def phonon_figure(bands: Mapping[str, Mapping[str, Any]], reference: Mapping[str, Any] | None) -> Picture:
+    """Phonon bands, a panel for each start, those of the reference dashed."""
+    with drawing(4.2 * len(bands), 3.2, len(bands)) as (axes, picture):
+        for ax, start, color in zip(axes, bands, _start_colors(list(bands))):
+            own = bands[start]
+            ax.plot(own["x"], own["frequencies"], color=color, lw=1.3)
+            if reference is not None:
+                ax.plot(own["x"], reference["frequencies"], "--", color=INK, lw=0.9)
+            for position in own["ticks"]:
+                ax.axvline(position, color=INK, lw=0.4, alpha=0.4)
+            ax.set_xticks(own["ticks"], own["labels"], fontsize=8)
+            ax.set_xlim(own["x"][0], own["x"][-1])
+            ax.set_title(start, fontsize=10)
+        low, high = (pick(ax.get_ylim()[i] for ax in axes) for i, pick in enumerate((min, max)))
+        for ax in axes:
+            ax.set_ylim(low, high)
+        axes[0].set_ylabel("frequency (THz)")
+    return picture
+
+
+def survival_figure(conditions: Sequence[Sequence[Survival]]) -> Picture:
+    """Share of simulations that go on, against time.
+
+    Args:
+        conditions: for each panel, the simulations of one beginning and temperature, with the models of each start
+    """
+    with drawing(max(4.2, 2.8 * len(conditions)), 3.0, len(conditions)) as (axes, picture):
+        for ax, models in zip(axes, conditions):
+            for model, color in zip(models, _start_colors([model.start for model in models])):
+                failed = sum(model.failures.values())
+                times, shares = survival_curve(model.survived, model.time, failed)
+                ax.plot(times, shares, color=color, lw=1.8, alpha=0.8, label=model.start)
+            ax.set_ylim(-0.04, 1.04)
+            ax.set_title(f"{models[0].begin}, {models[0].temperature:g} K", fontsize=10)
+            ax.set_xlabel("time (ps)")
+        axes[0].set_ylabel("share of runs")
+        _legend(axes[0])
+    return picture
+
+
+def structure_figure(
+    name: str, x: np.ndarray, panels: Mapping[str, Mapping[str, np.ndarray]], reference: Mapping[str, np.ndarray]
+) -> Picture:
+    """RDF, ADF or mean-square displacement of simulations.
+
+    Args:
+        name: ``rdf``, ``adf`` or ``msd``
+        x: of the axis, (n,)
+        panels: title -> start -> (n,)
+        reference: title -> (n,)
+    """
+    with drawing(max(4.2, 2.8 * len(panels)), 3.0, len(panels)) as (axes, picture):
+        for ax, title in zip(axes, panels):
+            functions = panels[title]
+            for start, color in zip(functions, _start_colors(list(functions))):
+                ax.plot(x, functions[start], color=color, lw=1.4, label=start)
+            if title in reference:
+                ax.plot(x, reference[title], "--", color=INK, lw=1.0, label="reference")
+            ax.set_title(title, fontsize=10)
+            ax.set_xlabel(_FUNCTIONS[name][0])
+            ax.set_ylim(bottom=0)
+        axes[0].set_ylabel(_FUNCTIONS[name][1])
+        _legend(axes[0])
+    return picture
+
+
+def _errors(ax: Axes, points: Sequence[Point], quantity: str, label: str, color: str) -> None:
+    """Means joined by lines, which break where a point is missing."""
+    spreads = [point.errors.get(quantity) for point in points]
+    sizes = [point.size for point in points]
+    means = [1000 * s.mean if s else float("nan") for s in spreads]
+    if not any(spreads) or None in sizes:
+        return
+    ends = [(s.mean - s.low, s.high - s.mean) if s else (0, 0) for s in spreads]
+    bars = [[1000 * end for end in side] for side in zip(*ends)]  # (2, n_points): below, above
+    ax.errorbar(sizes, means, yerr=bars, fmt="o-", ms=4, lw=1.5, capsize=3, color=color, label=label)
+
+
+def _logarithmic(ax: Axes, sizes: Sequence[int]) -> None:
+    ax.set_xscale("log")
+    ax.set_yscale("log")
+    ax.set_xticks(sizes, [str(size) for size in sizes])
+    ax.xaxis.set_minor_formatter(NullFormatter())
+    _plain(ax.yaxis)
+
+
+def _plain(axis: Axis) -> None:
+    """``50`` instead of a power of ten, and few enough of them."""
+    axis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
+    axis.set_major_formatter(ScalarFormatter())
+    axis.set_minor_formatter(NullFormatter())
+
+
+def _legend(ax: Axes) -> None:
+    """A legend, if there is anything to name."""
+    if ax.get_legend_handles_labels()[0]:
+        ax.legend(frameon=False, fontsize=9, labelcolor=INK)
+
+
+def _start_colors(starts: Sequence[str]) -> list[str]:
+    """The colour of each start, the same in all figures."""
+    more = iter(_MORE_COLORS * len(starts))
+    return [_COLORS.get(start) or next(more) for start in starts]
+
+
+def _from_lowest(curve: Mapping[str, Any]) -> tuple[Sequence[float], list[float]]:
+    lowest = min(curve["energies"])
+    return curve["volumes"], [1000 * (energy - lowest) for energy in curve["energies"]]

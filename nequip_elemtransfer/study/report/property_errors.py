@@ -1,0 +1,131 @@
+"""Properties of trained models beside the reference's: what a training set of energies and forces never named."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nequip_elemtransfer.study.config.evaluation_settings import PROPERTIES, EvaluationSettings
+from nequip_elemtransfer.study.config.study_file import SCRATCH
+from nequip_elemtransfer.study.folder import REFERENCE
+from nequip_elemtransfer.study.grid import Grid, Run, runs_of_sizes
+from nequip_elemtransfer.study.measure.kept import read_result
+from nequip_elemtransfer.study.property_names import DEVIATIONS, EQUATION_OF_STATE, PHONONS, VALUES
+from nequip_elemtransfer.study.report.comparison import Spread, better_or_worse, cell_name, peers, spread
+
+
+@dataclass(frozen=True)
+class PropertySpread:
+    """One property of the models of one start.
+
+    Args:
+        values: over seeds, in the unit of the property; of a function, its deviation from the reference's; None if no
+            model has it
+        errors: distance from the reference; None without a reference
+        against_scratch: ``better`` or ``worse`` if every seed is nearer to, or further from, the reference than every
+            seed from scratch, else ``within the spread``; None where this cannot be said
+        failed: run -> why it has no value
+    """
+
+    values: Spread | None
+    errors: Spread | None
+    against_scratch: str | None
+    failed: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Properties:
+    """All properties of the models of one start and size.
+
+    Args:
+        cell: name of the cell of the grid
+        start: name
+        size: number of training structures; None if the configs bring their own
+        quantities: name in :data:`.property_names.VALUES` or :data:`.property_names.DEVIATIONS` -> values
+    """
+
+    cell: str
+    start: str
+    size: int | None
+    quantities: dict[str, PropertySpread]
+
+
+def reference_values(grid: Grid, out: Path) -> dict[str, float]:
+    """The reference's values by name: those that the study gives, and else its calculator's."""
+    found = read_result(out, PROPERTIES, REFERENCE) or {"values": {}}
+    return found["values"] | EvaluationSettings.from_mapping(grid.evaluations).reference.values
+
+
+def properties(grid: Grid, out: Path) -> list[Properties]:
+    """Properties of all models that were evaluated; empty if the study does not ask for them."""
+    settings = EvaluationSettings.from_mapping(grid.evaluations).properties
+    if settings is None:
+        return []
+    references, curves = reference_values(grid, out), read_result(out, PROPERTIES, REFERENCE) or {}
+    found = []
+    for starts in peers(runs_of_sizes(grid.runs, settings.sizes)):
+        results = {start: _by_run(out, runs) for start, runs in starts.items()}
+        for start, runs in starts.items():
+            others = results.get(SCRATCH, {}) if start != SCRATCH else {}
+            quantities = {
+                name: _quantity(name, results[start], others, references, curves) for name in (*VALUES, *DEVIATIONS)
+            }
+            known = {name: quantity for name, quantity in quantities.items() if quantity.values or quantity.failed}
+            if known:
+                found.append(Properties(cell_name(runs[0].settings), start, runs[0].settings["size"], known))
+    return found
+
+
+def _by_run(out: Path, runs: Sequence[Run]) -> dict[str, dict[str, Any]]:
+    found = {run.name: read_result(out, PROPERTIES, run.name) for run in runs}
+    return {name: result for name, result in found.items() if result is not None}
+
+
+def _quantity(
+    name: str,
+    own: Mapping[str, Mapping[str, Any]],
+    scratch: Mapping[str, Mapping[str, Any]],
+    references: Mapping[str, float],
+    curves: Mapping[str, Any],
+) -> PropertySpread:
+    if name in DEVIATIONS:
+        values = _deviations(name, own, curves)
+        errors, others = values, _deviations(name, scratch, curves)
+    else:
+        values = [result["values"][name] for result in own.values() if name in result["values"]]
+        errors, others = (_errors(name, results, references) for results in (own, scratch))
+    failed = {run: result["failed"][name] for run, result in own.items() if name in result["failed"]}
+    error = _spread(errors)
+    return PropertySpread(_spread(values), error, better_or_worse(error, _spread(others)), failed)
+
+
+def _errors(name: str, results: Mapping[str, Mapping[str, Any]], references: Mapping[str, float]) -> list[float]:
+    if name not in references:
+        return []
+    found = (result["values"].get(name) for result in results.values())
+    return [abs(value - references[name]) for value in found if value is not None]
+
+
+def _deviations(name: str, results: Mapping[str, Mapping[str, Any]], reference: Mapping[str, Any]) -> list[float]:
+    deviation = {EQUATION_OF_STATE: _of_equations_of_state, PHONONS: _of_phonons}.get(name)
+    if deviation is None or not reference.get(name):
+        return []
+    return [deviation(result[name], reference[name]) for result in results.values() if result.get(name)]
+
+
+def _of_equations_of_state(own: Mapping[str, Any], reference: Mapping[str, Any]) -> float:
+    """Root mean square in meV/atom, each curve measured from its lowest energy; the volumes are the same."""
+    energies = [np.array(curve["energies"]) - min(curve["energies"]) for curve in (own, reference)]
+    return float(1000 * np.sqrt(np.mean((energies[0] - energies[1]) ** 2)))
+
+
+def _of_phonons(own: Mapping[str, Any], reference: Mapping[str, Any]) -> float:
+    """Root mean square in THz over the bands, in order of frequency, and the path."""
+    difference = np.array(own["frequencies"]) - np.array(reference["frequencies"])
+    return float(np.sqrt(np.mean(difference**2)))
+
+
+def _spread(values: Sequence[float]) -> Spread | None:
+    return spread(values) if len(values) else None

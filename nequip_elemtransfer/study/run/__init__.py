@@ -1,0 +1,1 @@
+"""Trainings: their configs, the processes that do them, and what they log."""

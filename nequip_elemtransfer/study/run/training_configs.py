@@ -1,0 +1,189 @@
+"""The complete NequIP config of each run, composed by Hydra, as one option of a config group.
+
+The folder holds a primary config ``grid.yaml`` and ``training/RUN.yaml`` for each run. A run is then
+
+    nequip-train -cp FOLDER -cn grid +training=RUN
+
+and all of them ``--multirun '+training=glob(*)'``, with any of Hydra's launchers.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hydra import compose, initialize_config_dir
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from nequip_elemtransfer.output.atomic import written_together
+from nequip_elemtransfer.study.grid import SOURCE, Grid, Run
+
+_HERE = "${hydra:runtime.output_dir}"
+RESTART = "restart.ckpt"
+PRIMARY, GROUP = "grid", "training"
+_CALLBACKS = "nequip_elemtransfer.study.run.callbacks."
+_FORMER_CALLBACKS = "nequip_elemtransfer.study.training_callbacks."  # in studies begun with an earlier layout
+
+
+def compose_configs(grid: Grid) -> dict[str, str]:
+    """Name -> config, as YAML, of every run.
+
+    Raises:
+        ValueError: a config that cannot be composed or does not suit a study
+    """
+    kinds = dict.fromkeys((run.config, run.overrides) for run in grid.runs)  # sizes and seeds share theirs
+    composed = {(config, overrides): compose_config(Path(config), overrides) for config, overrides in kinds}
+    return {run.name: _text(training_config(run, grid, composed[run.config, run.overrides])) for run in grid.runs}
+
+
+def write_configs(configs: Mapping[str, str], out: Path) -> None:
+    """Write the configs of :func:`compose_configs` into the folder of a study.
+
+    Raises:
+        ValueError: a run that was made with other settings
+    """
+    folder = out / PRIMARY / GROUP
+    for name, text in configs.items():
+        _refuse_other_settings(folder / f"{name}.yaml", text, out / "runs" / name)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in configs.items():
+        _replace(folder / f"{name}.yaml", text)
+    sweep = {"dir": str((out / "runs").resolve()), "subdir": "${hydra:runtime.choices." + GROUP + "}"}
+    _replace(out / PRIMARY / f"{PRIMARY}.yaml", yaml.safe_dump({"hydra": {"sweep": sweep}}))
+
+
+def training_config(run: Run, grid: Grid, composed: DictConfig) -> dict[str, Any]:
+    """The config of a run: the user's, with the run's overrides, data and seed, and what a study needs besides.
+
+    Besides: validation and test before and after the training, metrics in a CSV file, a clock, and a checkpoint to
+    continue from after each validation.
+
+    Args:
+        run: the run
+        grid: that it belongs to
+        composed: its config with its overrides, see :func:`compose_config`
+
+    Raises:
+        ValueError: the config does not suit a study
+    """
+    config = OmegaConf.to_container(composed, resolve=False)
+    for section in ("data", "trainer", "training_module"):
+        if not isinstance(config.get(section), dict):
+            raise ValueError(f"{run.config} has no section `{section}`, so it is no config of nequip-train.")
+    _refuse_other_checkpoints(config, run.config)
+    trainer = config["trainer"]
+    if run.settings["start"] != SOURCE:
+        config["run"] = ["val", "train", "test"]
+        _set_seed(config, run.settings["seed"])
+        _set_structures(config, run, grid)
+        if grid.validate_every is not None and run.settings["size"]:
+            batch = OmegaConf.select(composed, "data.train_dataloader.batch_size", default=1)
+            steps = math.ceil(run.settings["size"] / batch)
+            trainer["check_val_every_n_epoch"] = max(1, round(grid.validate_every / steps))
+    trainer["logger"] = _logger()
+    trainer["callbacks"] = [*trainer["callbacks"], *_callbacks(trainer.get("check_val_every_n_epoch", 1))]
+    trainer["enable_progress_bar"] = False  # of no use in a log
+    return config
+
+
+def compose_config(path: Path, overrides: Sequence[str]) -> DictConfig:
+    """A config with overrides, as Hydra composes it for ``nequip-train``; interpolations are left in.
+
+    Raises:
+        ValueError: Hydra's message in one sentence
+    """
+    try:
+        with initialize_config_dir(config_dir=str(path.parent), version_base=None):
+            return compose(path.stem, overrides=list(overrides))
+    except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{path.name} with {list(overrides)} is refused by Hydra: {reason}") from None
+
+
+def _refuse_other_checkpoints(config: Mapping[str, Any], path: str) -> None:
+    """The best checkpoint must be found by its name, and the first one in the list is the one that is tested."""
+    callbacks = config["trainer"].get("callbacks")
+    saving = [
+        entry
+        for entry in (callbacks if isinstance(callbacks, list) else [])
+        if isinstance(entry, dict) and str(entry.get("_target_", "")).endswith(".ModelCheckpoint")
+    ]
+    if not saving or saving[0].get("filename") != "best" or saving[0].get("dirpath") != _HERE:
+        raise ValueError(
+            f"{path} must have a ModelCheckpoint in trainer.callbacks, the first with filename: best and dirpath: "
+            f"{_HERE}, so that the study finds the model."
+        )
+
+
+def _set_seed(config: dict[str, Any], seed: int) -> None:
+    """The seed of random weights and of the order of batches, wherever the config has them."""
+    config["data"]["seed"] = seed
+    model = config["training_module"].get("model")
+    if isinstance(model, dict) and "seed" in model:
+        model["seed"] = seed
+    if "seed" in config:
+        config["seed"] = seed
+
+
+def _set_structures(config: dict[str, Any], run: Run, grid: Grid) -> None:
+    data = config["data"]
+    files = {"train_file_path": run.training_set, "test_file_path": list(grid.test_sets.values())}
+    for key, value in files.items():
+        if not value:
+            continue
+        if key not in data:
+            raise ValueError(
+                f"{run.config} has no data.{key}: `structures` needs configs whose data section names files, as that "
+                "of ASEDataModule does; without `structures` the configs bring their own data."
+            )
+        data[key] = value
+
+
+def _logger() -> dict[str, Any]:
+    return {
+        "_target_": "lightning.pytorch.loggers.CSVLogger",
+        "save_dir": _HERE,
+        "name": "metrics",
+        "version": "",
+    }
+
+
+def _callbacks(every_n_epochs: Any) -> list[dict[str, Any]]:
+    return [
+        {"_target_": _CALLBACKS + "TrainingClock"},
+        {"_target_": _CALLBACKS + "RestoreBatchOrder"},
+        {
+            "_target_": "lightning.pytorch.callbacks.ModelCheckpoint",
+            "dirpath": _HERE,
+            "filename": Path(RESTART).stem,
+            "every_n_epochs": every_n_epochs or 1,
+            "save_on_train_epoch_end": True,  # with EMA a checkpoint must not be saved inside a validation
+            "enable_version_counter": False,
+        },
+    ]
+
+
+def _text(config: Mapping[str, Any]) -> str:
+    return "# @package _global_\n" + yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
+
+
+def _refuse_other_settings(path: Path, text: str, folder: Path) -> None:
+    if not folder.exists() or not path.exists():
+        return
+    before = path.read_text(encoding="utf-8").replace(_FORMER_CALLBACKS, _CALLBACKS).splitlines()
+    now = text.splitlines()
+    if before == now:
+        return
+    old, new = next((a, b) for a, b in zip([*before, ""], [*now, ""]) if a != b)
+    raise ValueError(
+        f"the run {folder.name} was made with other settings ({old.strip()!r}, now {new.strip()!r}): give another "
+        f"--out, or delete {folder} to make it again."
+    )
+
+
+def _replace(path: Path, text: str) -> None:
+    with written_together([path]) as (partial,):
+        partial.write_text(text, encoding="utf-8")
