@@ -31,13 +31,14 @@ MODEL = {
 
 
 def structures(element, n, seed=0):
-    """Rattled, strained conventional cells with energies (eV) and forces (eV/Å)."""
+    """Rattled, strained conventional cells with energies (eV), forces (eV/Å) and stresses (eV/Å³)."""
     frames = []
     for i in range(n):
         atoms = bulk(element, "diamond", a=LATTICE[element] * (1 + 0.01 * (i % 3 - 1)), cubic=True)
         atoms.rattle(0.12, seed=seed * 1000 + i)
         atoms.calc = stillinger_weber_calculator(element)
-        atoms.calc = SinglePointCalculator(atoms, energy=atoms.get_potential_energy(), forces=atoms.get_forces())
+        labels = {"energy": atoms.get_potential_energy(), "forces": atoms.get_forces(), "stress": atoms.get_stress()}
+        atoms.calc = SinglePointCalculator(atoms, **labels)
         frames.append(atoms)
     return frames
 
