@@ -11,7 +11,7 @@ def add_inspect(commands) -> None:
 
 
 def _run_inspect(args: argparse.Namespace) -> None:
-    from nequip_elemtransfer.receipt import describe
+    from nequip_elemtransfer.receipt import describe_source
     from nequip_elemtransfer.source import load_source
 
-    print(describe(load_source(args.source)))
+    print(describe_source(load_source(args.source)))

@@ -16,7 +16,7 @@ def receipt(provenance: Mapping[str, Any]) -> str:
     return "\n\n".join([_headline(provenance), _tensors(provenance), _scales(provenance), _zero_shot(provenance)])
 
 
-def describe(source: SourceModel) -> str:
+def describe_source(source: SourceModel) -> str:
     """What a trained model offers as a source: its types, cutoff, options and history."""
     options = {name: value for name, value in source.architecture.items() if value is not None}
     lines = [f"{source.path} (sha256 {source.sha256})", "", yaml.safe_dump(options, sort_keys=False).rstrip()]

@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from nequip_elemtransfer.output.table import table
-from nequip_elemtransfer.receipt import describe, receipt
+from nequip_elemtransfer.receipt import describe_source, receipt
 from nequip_elemtransfer.source import SourceModel
 
 PROVENANCE = {
@@ -210,7 +210,7 @@ def test_errors_without_labels_are_dashes(missing, columns):
 def test_a_source_is_described_by_its_options_size_and_history(nequip_architecture, build, provenance):
     architecture = nequip_architecture("Si", per_edge_type_cutoff=None)
     model = build(architecture)
-    text = describe(SourceModel("si.ckpt", "2f" * 32, architecture, model.state_dict(), provenance))
+    text = describe_source(SourceModel("si.ckpt", "2f" * 32, architecture, model.state_dict(), provenance))
     head, options, size, *history = text.split("\n\n", 3)
     assert head == f"si.ckpt (sha256 {'2f' * 32})"
     assert yaml.safe_load(options) == {name: v for name, v in architecture.items() if v is not None}

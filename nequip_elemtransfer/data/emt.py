@@ -21,7 +21,7 @@ from ase.data import atomic_masses, atomic_numbers
 from ase.symbols import string2symbols
 
 from . import DEFAULT_SIZES
-from .sampling import Material, Protocol, Run, plan_runs, prepare_sets, sample
+from .sampling import Material, Schedule, Trajectory, plan_trajectories, prepare_sets, sample
 
 METALS = ("Al", "Cu", "Ag", "Au", "Ni", "Pd", "Pt")
 GROUPS = ("fcc", "strained", "vacancy", "liquid")
@@ -29,7 +29,7 @@ CRYSTAL_TEMPERATURES = (0.008, 0.016, 0.024)  # k_B T / ε; 326, 652, 978 K for 
 LIQUID_TEMPERATURES = (0.045, 0.055)  # 1833, 2240 K for Cu
 
 # The step is 1/20 of copper's shortest phonon period; snapshots are 0.75 τ apart.
-PROTOCOL = Protocol(
+SCHEDULE = Schedule(
     time_step=0.06,
     memory=0.5,
     melting_temperature=0.1,
@@ -69,7 +69,7 @@ def prepare(
         ValueError: see :func:`generate` and :func:`.files.divide`.
         NotADirectoryError, FileExistsError: see :func:`.atomic.require_folder`.
     """
-    runs = {system: _runs(system, frames, temperatures, liquid_temperatures) for system in systems}
+    trajectories = {system: _trajectories(system, frames, temperatures, liquid_temperatures) for system in systems}
 
     def structures(system: str) -> Iterator[Atoms]:
         return generate(
@@ -81,7 +81,9 @@ def prepare(
             seed=seed,
         )
 
-    return prepare_sets(out, systems, runs, structures, sizes=sizes, seed=seed, subset_seed=subset_seed, force=force)
+    return prepare_sets(
+        out, systems, trajectories, structures, sizes=sizes, seed=seed, subset_seed=subset_seed, force=force
+    )
 
 
 def generate(
@@ -114,10 +116,10 @@ def generate(
     """
     if supercell < 1:
         raise ValueError(f"supercell must be at least 1, found {supercell}")
-    runs = _runs(system, frames, temperatures, liquid_temperatures)
+    trajectories = _trajectories(system, frames, temperatures, liquid_temperatures)
     metals = _metals(system)
     seeds = np.random.SeedSequence([seed, *(atomic_numbers[metal] for metal in metals)])
-    return sample(_material(metals, supercell), PROTOCOL, runs, seeds)
+    return sample(_material(metals, supercell), SCHEDULE, trajectories, seeds)
 
 
 def lattice_constant(metal: str) -> float:
@@ -128,12 +130,18 @@ def lattice_constant(metal: str) -> float:
     return np.sqrt(2) * _neighbor_distance(metal)
 
 
-def _runs(system: str, frames: int, temperatures: Sequence[float], liquid_temperatures: Sequence[float]) -> list[Run]:
-    runs = plan_runs(GROUPS, frames, temperatures, liquid_temperatures)
+def _trajectories(
+    system: str, frames: int, temperatures: Sequence[float], liquid_temperatures: Sequence[float]
+) -> list[Trajectory]:
+    trajectories = plan_trajectories(GROUPS, frames, temperatures, liquid_temperatures)
     if len(_metals(system)) == 1:
-        return runs
+        return trajectories
     # an alloy gets a new composition, and so a trajectory of its own, for each structure
-    return [Run(run.group, run.temperature, 1) for run in runs for _ in range(run.frames)]
+    return [
+        Trajectory(trajectory.group, trajectory.temperature, 1)
+        for trajectory in trajectories
+        for _ in range(trajectory.frames)
+    ]
 
 
 def _material(metals: Sequence[str], supercell: int) -> Material:

@@ -40,7 +40,7 @@ class Material:
 
 
 @dataclass(frozen=True)
-class Protocol:
+class Schedule:
     """How it is sampled.
 
     BAOAB places harmonic atoms without error at any stable step, so a long one costs no accuracy.
@@ -61,8 +61,8 @@ class Protocol:
 
 
 @dataclass(frozen=True)
-class Run:
-    """One trajectory.
+class Trajectory:
+    """Snapshots of one material at one temperature.
 
     Args:
         group: ``strained`` gets a new random strain before each snapshot, ``vacancy`` has one atom removed, ``liquid``
@@ -76,9 +76,9 @@ class Run:
     frames: int
 
 
-def plan_runs(
+def plan_trajectories(
     groups: Sequence[str], frames: int, temperatures: Sequence[float], liquid_temperatures: Sequence[float]
-) -> list[Run]:
+) -> list[Trajectory]:
     """Trajectories that share ``frames`` snapshots evenly among the groups and the temperatures of each.
 
     Raises:
@@ -86,34 +86,36 @@ def plan_runs(
     """
     if frames < 1:
         raise ValueError(f"frames must be at least 1, found {frames}")
-    runs = []
+    trajectories = []
     for group, n in zip(groups, _even_shares(frames, len(groups)), strict=True):
         reduced = liquid_temperatures if group == "liquid" else temperatures
         if not len(reduced) or not all(0 < t < np.inf for t in reduced):
             raise ValueError(f"temperatures of {group} must be positive, found {list(reduced)}")
-        runs += [Run(group, *shared) for shared in zip(reduced, _even_shares(n, len(reduced)), strict=True)]
-    return [run for run in runs if run.frames]
+        trajectories += [
+            Trajectory(group, *shared) for shared in zip(reduced, _even_shares(n, len(reduced)), strict=True)
+        ]
+    return [trajectory for trajectory in trajectories if trajectory.frames]
 
 
 def sample(
-    material: Material, protocol: Protocol, runs: Sequence[Run], seed: np.random.SeedSequence
+    material: Material, schedule: Schedule, trajectories: Sequence[Trajectory], seed: np.random.SeedSequence
 ) -> Iterator[Atoms]:
-    """Labelled snapshots of each run, bitwise the same for the same seed.
+    """Labelled snapshots of each trajectory, bitwise the same for the same seed.
 
     Returns:
         an iterator of structures with energy (eV), energies (n,) in eV, forces (n, 3) in eV/Å and stress (6,) in eV/Å³
         in a SinglePointCalculator, and ``group`` and ``temperature`` (K) in ``info``.
     """
     return chain.from_iterable(
-        _trajectory(material, protocol, run, np.random.default_rng(run_seed))
-        for run, run_seed in zip(runs, seed.spawn(len(runs)), strict=True)
+        _trajectory(material, schedule, trajectory, np.random.default_rng(own_seed))
+        for trajectory, own_seed in zip(trajectories, seed.spawn(len(trajectories)), strict=True)
     )
 
 
 def prepare_sets(
     out: Path,
     names: Sequence[str],
-    runs: Mapping[str, Sequence[Run]],
+    trajectories: Mapping[str, Sequence[Trajectory]],
     generate: Callable[[str], Iterator[Atoms]],
     *,
     sizes: Sequence[int],
@@ -127,7 +129,7 @@ def prepare_sets(
 
     Args:
         names: of the sets; they start the file names.
-        runs: by name, what ``generate`` will yield.
+        trajectories: by name, what ``generate`` will yield.
         generate: gives the structures of a name.
         sizes, seed, subset_seed: see :func:`.files.divide`.
         force: replace files that exist.
@@ -138,11 +140,15 @@ def prepare_sets(
     """
     for name in names:
         require_folder(out, part_names(name, sizes), force=force)
-        strata = [(run.group, str(run.temperature)) for run in runs[name] for _ in range(run.frames)]
+        strata = [
+            (trajectory.group, str(trajectory.temperature))
+            for trajectory in trajectories[name]
+            for _ in range(trajectory.frames)
+        ]
         check_parts(name, split(strata, seed=seed), sizes)
     files: dict[str, list[Atoms]] = {}
     for name in names:
-        total = sum(run.frames for run in runs[name])
+        total = sum(trajectory.frames for trajectory in trajectories[name])
         structures = list(tqdm(generate(name), desc=f"{name} structures", total=total))
         strata = [stratum(atoms) for atoms in structures]
         files |= divide(name, structures, strata, sizes=sizes, seed=seed, subset_seed=subset_seed)
@@ -155,29 +161,31 @@ def stratum(atoms: Atoms) -> Stratum:
     return atoms.info["group"], f"{atoms.info['temperature']:.0f} K"
 
 
-def _trajectory(material: Material, protocol: Protocol, run: Run, rng: np.random.Generator) -> Iterator[Atoms]:
+def _trajectory(
+    material: Material, schedule: Schedule, trajectory: Trajectory, rng: np.random.Generator
+) -> Iterator[Atoms]:
     atoms = material.crystal(rng)
-    if run.group == "vacancy":
+    if trajectory.group == "vacancy":
         del atoms[rng.integers(len(atoms))]
     cell = atoms.cell.array.copy()
 
     def advance(temperature: float, steps: int) -> None:
         LangevinBAOAB(
             atoms,
-            protocol.time_step * material.time,
+            schedule.time_step * material.time,
             temperature_K=temperature * material.energy / ase.units.kB,
-            T_tau=protocol.memory * material.time,
+            T_tau=schedule.memory * material.time,
             rng=rng,
         ).run(steps)
 
-    if run.group == "liquid":
-        advance(protocol.melting_temperature, protocol.melting_steps)
-    advance(run.temperature, protocol.equilibration_steps)
-    for _ in range(run.frames):
-        if run.group == "strained":
+    if trajectory.group == "liquid":
+        advance(schedule.melting_temperature, schedule.melting_steps)
+    advance(trajectory.temperature, schedule.equilibration_steps)
+    for _ in range(trajectory.frames):
+        if trajectory.group == "strained":
             atoms.set_cell(cell @ (np.eye(3) + _random_strain(rng)), scale_atoms=True)
-        advance(run.temperature, protocol.steps_between_frames)
-        yield _labelled(atoms, run.group, run.temperature * material.energy / ase.units.kB)
+        advance(trajectory.temperature, schedule.steps_between_frames)
+        yield _labelled(atoms, trajectory.group, trajectory.temperature * material.energy / ase.units.kB)
 
 
 def _random_strain(rng: np.random.Generator) -> np.ndarray:

@@ -36,7 +36,7 @@ from matscipy.calculators.manybody.explicit_forms.stillinger_weber import (
 from matscipy.neighbours import CutoffNeighbourhood, first_neighbours, triplet_list
 
 from . import DEFAULT_SIZES
-from .sampling import Material, Protocol, Run, plan_runs, prepare_sets, sample
+from .sampling import Material, Schedule, Trajectory, plan_trajectories, prepare_sets, sample
 
 PARAMETERS = {
     "Si": Stillinger_Weber_PRB_31_5262_Si,
@@ -54,7 +54,7 @@ CRYSTAL_TEMPERATURES = (0.01, 0.03, 0.05)  # k_B T / ε; 252, 755, 1258 K for Si
 LIQUID_TEMPERATURES = (0.14, 0.17)  # 3523, 4278 K for Si
 
 # The step is 1/12 of the shortest phonon period; snapshots are 0.72 τ apart.
-PROTOCOL = Protocol(
+SCHEDULE = Schedule(
     time_step=0.06,
     memory=0.5,
     melting_temperature=0.3,
@@ -94,7 +94,7 @@ def prepare(
         ValueError: see :func:`generate` and :func:`.files.divide`.
         NotADirectoryError, FileExistsError: see :func:`.atomic.require_folder`.
     """
-    runs = {element: _runs(element, frames, temperatures, liquid_temperatures) for element in elements}
+    trajectories = {element: _trajectories(element, frames, temperatures, liquid_temperatures) for element in elements}
 
     def structures(element: str) -> Iterator[Atoms]:
         return generate(
@@ -106,7 +106,9 @@ def prepare(
             seed=seed,
         )
 
-    return prepare_sets(out, elements, runs, structures, sizes=sizes, seed=seed, subset_seed=subset_seed, force=force)
+    return prepare_sets(
+        out, elements, trajectories, structures, sizes=sizes, seed=seed, subset_seed=subset_seed, force=force
+    )
 
 
 def generate(
@@ -142,9 +144,9 @@ def generate(
     """
     if supercell < 1:
         raise ValueError(f"supercell must be at least 1, found {supercell}")
-    runs = _runs(element, frames, temperatures, liquid_temperatures)
+    trajectories = _trajectories(element, frames, temperatures, liquid_temperatures)
     seeds = np.random.SeedSequence([seed, atomic_numbers[element]])
-    return sample(_material(element, supercell), PROTOCOL, runs, seeds)
+    return sample(_material(element, supercell), SCHEDULE, trajectories, seeds)
 
 
 def stillinger_weber_calculator(element: str) -> Calculator:
@@ -171,9 +173,11 @@ def kelvin(element: str, reduced_temperature: float) -> float:
     return reduced_temperature * _parameters(element)["epsilon"] / ase.units.kB
 
 
-def _runs(element: str, frames: int, temperatures: Sequence[float], liquid_temperatures: Sequence[float]) -> list[Run]:
+def _trajectories(
+    element: str, frames: int, temperatures: Sequence[float], liquid_temperatures: Sequence[float]
+) -> list[Trajectory]:
     _parameters(element)
-    return plan_runs(GROUPS, frames, temperatures, liquid_temperatures)
+    return plan_trajectories(GROUPS, frames, temperatures, liquid_temperatures)
 
 
 def _material(element: str, supercell: int) -> Material:

@@ -13,7 +13,7 @@ from nequip_elemtransfer.data import stillinger_weber as sw
 from nequip_elemtransfer.plan.data.copies import duplicate_families
 from nequip_elemtransfer.plan.data.counts import composition, energy_of, forces_of
 from nequip_elemtransfer.plan.data.coverage import coverage
-from nequip_elemtransfer.plan.data.outliers import force_outliers, isolated_atoms
+from nequip_elemtransfer.plan.data.outliers import force_outliers, lone_atoms
 from nequip_elemtransfer.plan.data.sufficiency import assess
 from nequip_elemtransfer.plan.environments import descriptor_environments
 
@@ -227,7 +227,7 @@ class TestIsolatedAtoms:
         assert "Si -0.7000 eV" in " ".join(f.sentence for f in found.findings)
 
     def test_a_primitive_cell_is_not_isolated(self):
-        assert isolated_atoms([bulk("Cu")], CUTOFF) == ()
+        assert lone_atoms([bulk("Cu")], CUTOFF) == ()
 
     def test_an_atom_that_left(self):
         atoms = molecule("H2O")

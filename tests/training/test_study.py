@@ -348,7 +348,13 @@ def test_evaluations(evaluated):
         (start, begin, 0.02) for begin in ("crystal", "vacancy") for start in ("scratch", "corresponding_states")
     ]
     (forecast,) = report["forecasts"]
-    assert forecast["agrees"] is (forecast["after"] < forecast["scratch"])
+    plan = json.loads((out / "evaluations" / "plan" / "corresponding_states-n6-seed0" / "result.json").read_text())
+    assert forecast["verdict"] == plan["verdict"]["word"]
+    runs = {entry["name"]: entry for entry in report["runs"]}
+    transferred, scratch = (runs[f"{start}-n6-seed0"] for start in ("corresponding_states", "scratch"))
+    assert forecast["before"] == transferred["validations"][0]["force_mae"]
+    assert forecast["after"] == transferred["tests"]["all"]["forces_mae"]
+    assert forecast["scratch"] == scratch["tests"]["all"]["forces_mae"]
     html = (out / "report.html").read_text()
     assert "Gaps" not in html and "Out-of-target properties" in html and "Plan and outcome" in html
 

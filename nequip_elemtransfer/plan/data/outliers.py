@@ -80,7 +80,7 @@ def force_outliers(structures: Sequence[Atoms]) -> tuple[ForceOutlier, ...]:
     return tuple(sorted(found, key=lambda outlier: -outlier.deviations))
 
 
-def isolated_atoms(structures: Sequence[Atoms], cutoff: float) -> tuple[IsolatedAtom, ...]:
+def lone_atoms(structures: Sequence[Atoms], cutoff: float) -> tuple[IsolatedAtom, ...]:
     """Atoms without neighbours, periodic images included, within a cutoff in Å."""
     found = []
     for i, atoms in enumerate(structures):

@@ -10,7 +10,7 @@ from nequip_elemtransfer.plan.data.copies import copies_in, duplicate_families
 from nequip_elemtransfer.plan.data.counts import composition, energy_of, forces_of
 from nequip_elemtransfer.plan.data.coverage import coverage
 from nequip_elemtransfer.plan.data.findings import Facts, Finding, findings_of
-from nequip_elemtransfer.plan.data.outliers import force_outliers, isolated_atoms, isolated_energies
+from nequip_elemtransfer.plan.data.outliers import force_outliers, isolated_energies, lone_atoms
 from nequip_elemtransfer.plan.environments import MAX_ENVIRONMENTS, descriptor_environments
 
 _LISTED = 50
@@ -55,7 +55,7 @@ def assess(
     forces = [forces_of(atoms) for atoms in structures]
     composed = composition(structures, species)
     families = duplicate_families(structures, cutoff, task)
-    outliers, isolated = force_outliers(structures), isolated_atoms(structures, cutoff)
+    outliers, isolated = force_outliers(structures), lone_atoms(structures, cutoff)
     n_types = len(composed.counts)
     facts = {
         "n_structures": len(structures),
