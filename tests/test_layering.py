@@ -16,6 +16,7 @@ CORE = [
     "element_map",
     "lengths",
     "architecture",
+    "consistency",
     "trained_options",
     "per_type",
     "remap",
@@ -42,7 +43,7 @@ CORE = [
 # All may import these.
 BELOW = {"extras", "output"}
 # They may import the core, and nothing in the core imports them.
-OUTSIDE = {"cli", "data", "deploy", "inspect_cli", "materials", "plan", "study"}
+OUTSIDE = {"cli", "data", "deploy", "inspect_cli", "materials", "plan", "study", "training_checks"}
 
 
 def modules():
