@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from typing import Any
 import torch
 import yaml
 from hydra.core.hydra_config import HydraConfig
+from lightning.pytorch.accelerators import CUDAAccelerator
 from lightning.pytorch.utilities.seed import isolate_rng
 from nequip.utils.logger import RankedLogger
 from omegaconf import DictConfig, OmegaConf
@@ -148,8 +150,8 @@ def _key(root: DictConfig, name: str) -> str:
 def _reproducible() -> Iterator[None]:
     """The same numbers in each process of a training: sums in one order, and no random state taken or left.
 
-    Each rank of a data-parallel training makes its own start, and NequIP's strategy does not compare them. On several
-    threads PyTorch adds up forces in an order that changes from run to run.
+    Each rank of a data-parallel training makes its own start, and they are compared bit by bit. On several threads, and
+    on a GPU, PyTorch adds up forces in an order that changes from run to run.
     """
     enabled = torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
@@ -201,7 +203,19 @@ def _new_transfer(root: DictConfig) -> Transfer:
 
     source = load_source(config.source, config.sha256)
     config.require_known_species(source.type_names)
-    return Transfer(config, source, load_frames)
+    return Transfer(config, source, load_frames, fit_device(root))
+
+
+def fit_device(root: DictConfig) -> torch.device:
+    """Where the fits of a config run: the GPU that its trainer gives to this process, else the CPU."""
+    trainer = root.get("trainer") or {}
+    if trainer.get("accelerator") not in (None, "auto", "gpu", "cuda") or not torch.cuda.is_available():
+        return torch.device("cpu")
+    devices = trainer.get("devices")
+    devices = list(devices) if OmegaConf.is_list(devices) else devices
+    indices = CUDAAccelerator.parse_devices(-1 if devices in (None, "auto") else devices)
+    local_rank = int(os.environ.get("LOCAL_RANK", os.environ.get("SLURM_LOCALID", 0)))
+    return torch.device("cuda", indices[local_rank % len(indices)])
 
 
 def _model(root: DictConfig) -> dict[str, Any]:
