@@ -9,10 +9,10 @@ from nequip.utils.resolvers import register_resolvers
 __version__ = "0.1.0"
 
 
-def _element_transfer(name, *, _root_):
+def _element_transfer(*name, _root_):
     from nequip_elemtransfer.resolvers import look_up
 
-    return look_up(name, _root_)
+    return look_up(",".join(map(str, name)), _root_)  # a look-up takes one name, and says so itself
 
 
 register_resolvers({"element_transfer": _element_transfer})

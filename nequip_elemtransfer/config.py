@@ -23,6 +23,21 @@ LATTICE, ISOLATED_ATOMS = "lattice", "isolated_atoms"
 
 KEPT_TYPES = ("frozen", "fit")
 
+_ATOMIC = (-2e6, 2e6, "the energy of an atom lies between -2e6 eV, with all electrons, and 2e6 eV")
+# Lowest and highest number that is taken for each setting, and what it is. Others are slips, of the decimal point or of
+# the quantity.
+_PLAUSIBLE = {
+    "length_scale": (
+        1 / 3,
+        3.0,
+        "λ, the target's bond lengths over the source's, lies between 1/3 and 3; the cutoff is λ times the source's",
+    ),
+    f"length_scale.{LATTICE}": (1.0, 100.0, "a lattice constant lies between 1 and 100 Å"),
+    "energy_scale": (0.01, 100.0, "α, the target's binding energies over the source's, lies between 0.01 and 100"),
+    "energy_shifts": _ATOMIC,
+    f"energy_shifts.{ISOLATED_ATOMS}": _ATOMIC,
+}
+
 # A setting that is one of some words, one number for every type, or a number per target type.
 Setting = str | float | dict[str, float] | dict[str, dict[str, float]]
 
@@ -133,6 +148,20 @@ class TransferConfig:
         """Chemical symbol of each type: what ``chemical_species`` says, else the type's own name."""
         return [self.chemical_species.get(name, name) for name in types]
 
+    def require_known_species(self, source_types: Iterable[str]) -> None:
+        """Refuse an entry of ``chemical_species`` for what is a type of neither target nor source.
+
+        Raises:
+            ValueError: with its name
+        """
+        types = dict.fromkeys([*self.elements, *source_types])
+        for name in self.chemical_species:
+            if name not in types:
+                raise ValueError(
+                    f"`element_transfer.chemical_species` names {name!r}, which is a type of neither target nor source"
+                    f"{suggest(name, types)}."
+                )
+
 
 def suggest(value: Any, choices: Iterable[Any]) -> str:
     """``"; did you mean 'x'? Choices: ..."`` for the end of an error message."""
@@ -226,6 +255,9 @@ def _number(name: str, value: Any, type_name: str | None = None) -> float:
         raise ValueError(f"`element_transfer.{name}` needs finite numbers, found {found}.")
     if not name.startswith("energy_shifts") and value <= 0:
         raise ValueError(f"`element_transfer.{name}` must be positive, found {found}.")
+    low, high, meaning = _PLAUSIBLE[name]
+    if not low <= value <= high:
+        raise ValueError(f"`element_transfer.{name}` is {found}, which cannot be meant: {meaning}.")
     return float(value)
 
 

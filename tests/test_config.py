@@ -322,3 +322,39 @@ def test_species_must_be_elements(symbol):
     message = message_of(MINIMAL | {"chemical_species": {"tip": symbol}})
     assert f"gives 'tip' the element {symbol!r}, which does not exist" in message
     assert ("did you mean 'Ge'?" in message) == (symbol in ("Gee", "ge"))
+
+
+# ---- numbers that cannot be meant
+
+
+@pytest.mark.parametrize(
+    ("setting", "inside", "outside"),
+    [
+        ("length_scale", [1 / 3, 0.34, 3.0], [0.333, 3.001, 5.4, 108, 1e9, 1e-300]),
+        ("energy_scale", [0.01, 27.2, 100], [0.0099, 101, 1e300, 1e-300]),
+    ],
+)
+def test_scales_are_ratios_that_occur(setting, inside, outside):
+    for number in inside:
+        assert getattr(parse(**{setting: number}), setting) == number
+        assert getattr(parse(**{setting: {"Ge": number}}), setting) == {"Ge": number}
+    for number in outside:
+        for value in (number, {"Ge": number}):
+            message = message_of(MINIMAL | {setting: value})
+            assert f"`element_transfer.{setting}` is {number!r}" in message and "which cannot be meant: " in message
+            assert " lies between " in message
+
+
+def test_energies_of_atoms_are_those_of_their_electrons():
+    """Oganesson with all its electrons has about -1.5e6 eV, germanium -5.7e4."""
+    assert parse(energy_shifts={"Ge": -1.5e6}).energy_shifts == {"Ge": -1.5e6}
+    for number in (-1e10, 1e10, 2.1e6):
+        message = message_of(MINIMAL | {"energy_shifts": {"Ge": number}})
+        assert f"is {number!r} for 'Ge', which cannot be meant: the energy of an atom lies between -2e6 eV" in message
+
+
+def test_species_of_what_is_no_type():
+    config = parse(chemical_species={"GeBulk": "Ge", "Si1": "Si"})
+    config.require_known_species(["Si1", "GeBulk"])  # a source may have both
+    with pytest.raises(ValueError, match="names 'GeBulk', which is a type of neither target nor .* Choices: Ge, Si"):
+        config.require_known_species(["Si1"])

@@ -20,6 +20,7 @@ CORE = [
     "element_map",
     "lengths",
     "architecture",
+    "consistency",
     "trained_options",
     "per_type",
     "remap",
@@ -54,6 +55,7 @@ ROOMS = {
     "plan": {"core", "extras", "output"},
     "study": {"core", "extras", "materials", "output", "plan"},
     "inspect_cli": {"core"},
+    "training_checks": {"core"},
     "cli": {"core", "data", "inspect_cli", "plan", "study"},
 }
 # Inside a room, each may import those before it.

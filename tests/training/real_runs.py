@@ -1,6 +1,7 @@
 """Real ``nequip-train`` runs on tiny data: 8-atom diamond cells labelled with matscipy's Stillinger-Weber."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 from nequip_elemtransfer.data.stillinger_weber import stillinger_weber_calculator
 
+PROJECT = Path(__file__).parents[2]
 LATTICE = {"Si": 5.431, "Ge": 5.654}  # Å
 
 MODEL = {
@@ -122,6 +124,18 @@ def run(command: list, cwd: Path, check: bool = True) -> subprocess.CompletedPro
     if check and done.returncode:
         raise AssertionError(f"{command} failed:\n{done.stdout}\n{done.stderr}")
     return done
+
+
+def install(site: Path) -> Path:
+    """Put what ``pip install`` knows of this source tree into a folder for the path, and return it."""
+    information = site / "nequip_elemtransfer-0.dist-info"
+    information.mkdir()
+    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: nequip-elemtransfer\nVersion: 0\n")
+    declared = (PROJECT / "pyproject.toml").read_text(encoding="utf-8")
+    groups = re.findall(r'\[project\.entry-points\."(.+)"\]\n((?:.+ = .+\n)+)', declared)
+    lines = [f"[{group}]\n{names.replace(chr(34), '')}" for group, names in groups]
+    (information / "entry_points.txt").write_text("\n".join(lines))
+    return site
 
 
 def script(name: str) -> str:

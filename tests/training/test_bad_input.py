@@ -135,7 +135,7 @@ def test_data_with_another_element(data, source, tmp_path):
 def test_short_neighbour_lists(data, source):
     config = transfer_config(data, source)
     config["data"]["transforms"][1]["r_max"] = 4.0
-    with pytest.raises(ValueError, match=r"r_max = 4.324 Å needs.*element_transfer:r_max"):
+    with pytest.raises(ValueError, match=r"data.transforms\[1\].r_max` is 4.0, .* r_max = 4.32432 Å.*transfer:r_max"):
         resolve(config)
 
 

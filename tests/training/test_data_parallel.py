@@ -1,15 +1,19 @@
 """Two processes on the CPU: each rank makes its own start, and NequIP's strategy averages gradients, not weights."""
 
+import os
+import re
+
 import ase.io
 import numpy as np
 import pytest
 import torch
 from ase.calculators.singlepoint import SinglePointCalculator
 from omegaconf import OmegaConf
-from real_runs import structures, train, transfer_config
+from real_runs import install, structures, train, transfer_config
 
 from nequip_elemtransfer.provenance import state_digest
 from nequip_elemtransfer.resolvers import look_up
+from nequip_elemtransfer.training_checks import require_same
 
 # a callback as a user would write it, importable by both ranks
 CALLBACK = '''
@@ -30,16 +34,19 @@ class SaveWeights(Callback):
 '''
 
 
+TWO_PROCESSES = {"devices": 2, "strategy": {"_target_": "nequip.train.SimpleDDPStrategy"}}
+
+
 @pytest.fixture(scope="module")
 def ranks(data, source, tmp_path_factory):
     """Weights of each rank before and after a training of two epochs, ``{(when, rank): weights}``, and the config."""
     folder = tmp_path_factory.mktemp("ranks")
     (folder / "save_weights.py").write_text(CALLBACK)
     config = transfer_config(data, source, length_scale="fit")
-    config["trainer"] |= {"devices": 2, "strategy": {"_target_": "nequip.train.SimpleDDPStrategy"}}
+    config["trainer"] |= TWO_PROCESSES
     config["trainer"]["callbacks"].append({"_target_": "save_weights.SaveWeights"})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(folder))
+        patch.setenv("PYTHONPATH", str(install(folder)), prepend=os.pathsep)
         train(folder, config)
     paths = {(when, rank): folder / f"{when}_{rank}_of_2.pt" for when in ("start", "end") for rank in (0, 1)}
     return {key: torch.load(path) for key, path in paths.items()}, config
@@ -64,6 +71,24 @@ def test_weights_are_the_same_on_every_rank(ranks, when, kind):
 def test_training_moved_the_weights(ranks):
     start, end = (ranks[0][when, 0]["raw"] for when in ("start", "end"))
     assert any(not torch.equal(start[name], end[name]) for name in start)
+
+
+def test_starts_that_differ_are_refused_before_the_first_step(data, source, tmp_path, monkeypatch):
+    """As on two machines with different files: here, each rank has an energy scale of its own."""
+    monkeypatch.setenv("PYTHONPATH", str(install(tmp_path)), prepend=os.pathsep)
+    config = transfer_config(data, source, energy_scale="${oc.decode:1.${oc.env:LOCAL_RANK,0}}")
+    config["trainer"] |= TWO_PROCESSES
+    done = train(tmp_path, config, check=False)
+    assert done.returncode != 0
+    sentence = r"ValueError: the processes of this training have made different starts: rank 0 has \w{8}…, and rank 1 "
+    assert len(re.findall(sentence, done.stderr)) == 2  # each process says so, none waits for the other
+    assert not list(tmp_path.rglob("*.ckpt"))
+
+
+def test_starts_are_compared_with_that_of_rank_0():
+    require_same(["a" * 64] * 3)
+    with pytest.raises(ValueError, match="rank 0 has a{8}…, and rank 2 b{8}…, rank 3 c{8}…. Run the same files"):
+        require_same(["a" * 64, "a" * 64, "b" * 64, "c" * 64])
 
 
 def test_start_is_the_same_each_time_on_several_threads(source, tmp_path):
