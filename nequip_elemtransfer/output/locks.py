@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO
 
 _FILE = ".nequip-elemtransfer.lock"
+_TRIES = 1000  # each meets a process that has just ended its work
 # what `flock` answers on file systems without locks
 _WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
@@ -67,7 +68,7 @@ def only_one(folder: Path, who: str) -> Iterator[IO]:
 
 def _locked_file(folder: Path) -> IO | None:
     """The file of the lock, locked; None if another process holds it."""
-    while True:
+    for _ in range(_TRIES):
         try:
             folder.mkdir(parents=True, exist_ok=True)
             lock = open(folder / _FILE, "a")
@@ -81,6 +82,7 @@ def _locked_file(folder: Path) -> IO | None:
         if _is_still(lock, folder / _FILE):
             return lock
         lock.close()  # the last holder has removed the file
+    raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
 
 
 def _is_still(file: IO, path: Path) -> bool:

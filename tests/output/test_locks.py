@@ -2,6 +2,7 @@ import errno
 import os
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
@@ -77,6 +78,14 @@ def test_a_folder_that_cannot_be_made(tmp_path, monkeypatch, number):
         with only_one(tmp_path / "out", "a plan"):
             pass
     assert "\n" not in str(error.value)
+
+
+def test_a_working_directory_that_is_gone(tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    (tmp_path / "here").rmdir()
+    with pytest.raises(OSError, match="out cannot be written"), only_one(Path("out"), "a plan"):
+        pass
 
 
 @pytest.mark.parametrize("out", ["file", "file/out", "link"])
