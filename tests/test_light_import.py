@@ -3,6 +3,7 @@ import subprocess
 import sys
 
 import pytest
+from hydra.utils import get_method
 from omegaconf import OmegaConf
 
 SCRIPT = """
@@ -33,3 +34,13 @@ def test_the_registered_look_up_answers():
     assert config.types == ["Ge", "C"]
     with pytest.raises(Exception, match="did you mean 'type_names'.*Choices: type_names, r_max, model"):
         _ = config.wrong
+
+
+def test_what_a_config_names_is_imported_when_it_is_used():
+    """``_target_: nequip_elemtransfer.ParameterGroups``, as Hydra finds it, and nothing by any other name."""
+    import nequip_elemtransfer
+    from nequip_elemtransfer.train.groups import ParameterGroups
+
+    assert get_method("nequip_elemtransfer.ParameterGroups") is ParameterGroups
+    with pytest.raises(AttributeError, match="has no attribute 'ParameterGroup'"):
+        _ = nequip_elemtransfer.ParameterGroup
