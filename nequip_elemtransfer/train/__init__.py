@@ -1,5 +1,8 @@
 """Fine-tuning that keeps what was learned: what a config may name in its ``optimizer`` and ``callbacks`` sections."""
 
+from nequip_elemtransfer.train.anchor import AnchorToStart
 from nequip_elemtransfer.train.groups import ParameterGroups
+from nequip_elemtransfer.train.lora import LowRankUpdates
+from nequip_elemtransfer.train.stages import Stages
 
-__all__ = ["ParameterGroups"]
+__all__ = ["AnchorToStart", "LowRankUpdates", "ParameterGroups", "Stages"]

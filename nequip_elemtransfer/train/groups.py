@@ -84,6 +84,39 @@ def ParameterGroups(
     return groups
 
 
+def groups_by_role(optimizer: torch.optim.Optimizer, who: str) -> list[dict[str, Any]]:
+    """The groups of an optimizer.
+
+    Args:
+        who: needs them, the first words of a sentence
+
+    Raises:
+        ValueError: if they are not those of :func:`ParameterGroups`
+    """
+    if any("role" not in group.keys() for group in optimizer.param_groups):
+        raise ValueError(
+            f"{who} needs parameters grouped by role, which those of {type(optimizer).__name__} are not: give the "
+            "optimizer `param_groups: {_target_: nequip_elemtransfer.ParameterGroups, lr: ...}`."
+        )
+    return optimizer.param_groups
+
+
+def refuse_schedule_free(optimizer: torch.optim.Optimizer, who: str) -> None:
+    """Refuse an optimizer that evaluates other weights than it trains, and knows no others than its own steps.
+
+    Args:
+        who: cannot work with it, the first words of a sentence
+
+    Raises:
+        ValueError: if the optimizer is one of the schedulefree package
+    """
+    if type(optimizer).__module__.split(".")[0] == "schedulefree":
+        raise ValueError(
+            f"{who} cannot be combined with {type(optimizer).__name__}, which averages its own steps and would not "
+            "see these: use Adam or AdamW."
+        )
+
+
 def refuse_all_frozen(groups: list[dict[str, Any]], where: str) -> None:
     """Refuse groups none of which is trained.
 
