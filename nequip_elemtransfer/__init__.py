@@ -18,7 +18,7 @@ def _element_transfer(name, *, _root_):
 
 
 def __getattr__(name: str) -> Any:
-    if name not in ("AnchorToStart", "LowRankUpdates", "ParameterGroups", "Stages"):
+    if name not in ("AnchorToStart", "LowRankUpdates", "ParameterGroups", "ReplayLoader", "Stages"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from nequip_elemtransfer import train
 
