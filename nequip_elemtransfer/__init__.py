@@ -17,8 +17,12 @@ def _element_transfer(name, *, _root_):
     return look_up(name, _root_)
 
 
+# what a config's `_target_` may name
+_TRAIN = ("AnchorToStart", "LowRankUpdates", "ParameterGroups", "ReplayLoader", "RestoreBatchOrder", "Stages")
+
+
 def __getattr__(name: str) -> Any:
-    if name not in ("AnchorToStart", "LowRankUpdates", "ParameterGroups", "ReplayLoader", "Stages"):
+    if name not in _TRAIN:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from nequip_elemtransfer import train
 

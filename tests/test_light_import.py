@@ -3,7 +3,7 @@ import subprocess
 import sys
 
 import pytest
-from hydra.utils import get_method
+from hydra.utils import get_object
 from omegaconf import OmegaConf
 
 SCRIPT = """
@@ -39,8 +39,10 @@ def test_the_registered_look_up_answers():
 def test_what_a_config_names_is_imported_when_it_is_used():
     """``_target_: nequip_elemtransfer.ParameterGroups``, as Hydra finds it, and nothing by any other name."""
     import nequip_elemtransfer
-    from nequip_elemtransfer.train.groups import ParameterGroups
+    from nequip_elemtransfer import train
 
-    assert get_method("nequip_elemtransfer.ParameterGroups") is ParameterGroups
+    assert train.__all__ == list(nequip_elemtransfer._TRAIN)
+    for name in train.__all__:
+        assert get_object(f"nequip_elemtransfer.{name}") is getattr(train, name)
     with pytest.raises(AttributeError, match="has no attribute 'ParameterGroup'"):
         _ = nequip_elemtransfer.ParameterGroup

@@ -152,7 +152,7 @@ def _logger() -> dict[str, Any]:
 def _callbacks(every_n_epochs: Any) -> list[dict[str, Any]]:
     return [
         {"_target_": "nequip_elemtransfer.study.training_callbacks.TrainingClock"},
-        {"_target_": "nequip_elemtransfer.study.training_callbacks.RestoreBatchOrder"},
+        {"_target_": "nequip_elemtransfer.RestoreBatchOrder"},
         {
             "_target_": "lightning.pytorch.callbacks.ModelCheckpoint",
             "dirpath": _HERE,
