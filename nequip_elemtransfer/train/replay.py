@@ -13,8 +13,6 @@ from torch.utils.data import ConcatDataset, DataLoader, Dataset, Sampler
 
 from nequip_elemtransfer.source import load_source
 
-_LABELS = ("energy", "forces", "stress")
-
 
 def ReplayLoader(
     dataset: Dataset, generator: torch.Generator, replay: Dataset, share: float, **options: Any
@@ -56,12 +54,15 @@ def ReplayLoader(
     return DataLoader(ConcatDataset([dataset, replay]), sampler=sampler, generator=generator, **options)
 
 
-def label(source: str, structures: Sequence[Atoms], device: str = "cpu") -> list[Atoms]:
-    """Copies of structures with the energies (eV), forces (eV/Å) and stresses (eV/Å³) that a trained model gives them.
+def label(
+    source: str, structures: Sequence[Atoms], labels: Sequence[str] = ("energy", "forces"), device: str = "cpu"
+) -> list[Atoms]:
+    """Copies of structures with what a trained model gives them.
 
     Args:
         source: as for :func:`nequip_elemtransfer.source.load_source`; its types are named after their elements
         structures: need no labels
+        labels: those that the training structures have, of ``energy`` (eV), ``forces`` (eV/Å) and ``stress`` (eV/Å³)
         device: as PyTorch calls it
     """
     model = load_source(source)
@@ -70,7 +71,7 @@ def label(source: str, structures: Sequence[Atoms], device: str = "cpu") -> list
     labelled = []
     for atoms in structures:
         calculator.calculate(atoms)
-        results = {name: calculator.results[name] for name in _LABELS if name in calculator.results}
+        results = {name: calculator.results[name] for name in labels}
         labelled.append(atoms.copy())
         labelled[-1].calc = SinglePointCalculator(labelled[-1], **results)
     return labelled

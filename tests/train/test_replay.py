@@ -71,7 +71,7 @@ def test_labels_are_the_models(nequip_architecture, build, graph, monkeypatch):
     atoms = bulk("Ge", "diamond", a=5.5, cubic=True)
     atoms.symbols[:4] = "Si"
     atoms.rattle(0.1, seed=1)
-    (labelled,) = label("si.ckpt", [atoms])
+    (labelled,) = label("si.ckpt", [atoms], labels=["energy", "forces", "stress"])
     out = build(architecture)(graph(atoms, ["Si", "Ge"], architecture["r_max"]))
     assert labelled.get_potential_energy() == pytest.approx(out[AtomicDataDict.TOTAL_ENERGY_KEY].item())
     np.testing.assert_allclose(labelled.get_forces(), out[AtomicDataDict.FORCE_KEY].detach(), atol=1e-12)
