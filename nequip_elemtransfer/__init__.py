@@ -1,8 +1,10 @@
 """Start a NequIP or Allegro model of a new element from a model of a related one.
 
 This module runs inside every ``import nequip`` (entry point ``nequip.extension``), so it only registers
-the ``${element_transfer:...}`` look-ups; their code is imported when a config uses them.
+the ``${element_transfer:...}`` look-ups; their code, and what a config names of ``train``, is imported when used.
 """
+
+from typing import Any
 
 from nequip.utils.resolvers import register_resolvers
 
@@ -13,6 +15,18 @@ def _element_transfer(*name, _root_):
     from nequip_elemtransfer.resolvers import look_up
 
     return look_up(",".join(map(str, name)), _root_)  # a look-up takes one name, and says so itself
+
+
+# what a config's `_target_` may name
+_TRAIN = ("AnchorToStart", "LowRankUpdates", "ParameterGroups", "ReplayLoader", "RestoreBatchOrder", "Stages")
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _TRAIN:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from nequip_elemtransfer import train
+
+    return getattr(train, name)
 
 
 register_resolvers({"element_transfer": _element_transfer})

@@ -3,6 +3,7 @@ import subprocess
 import sys
 
 import pytest
+from hydra.utils import get_object
 from omegaconf import OmegaConf
 
 SCRIPT = """
@@ -33,3 +34,15 @@ def test_the_registered_look_up_answers():
     assert config.types == ["Ge", "C"]
     with pytest.raises(Exception, match="did you mean 'type_names'.*Choices: type_names, r_max, model"):
         _ = config.wrong
+
+
+def test_what_a_config_names_is_imported_when_it_is_used():
+    """``_target_: nequip_elemtransfer.ParameterGroups``, as Hydra finds it, and nothing by any other name."""
+    import nequip_elemtransfer
+    from nequip_elemtransfer import train
+
+    assert train.__all__ == list(nequip_elemtransfer._TRAIN)
+    for name in train.__all__:
+        assert get_object(f"nequip_elemtransfer.{name}") is getattr(train, name)
+    with pytest.raises(AttributeError, match="has no attribute 'ParameterGroup'"):
+        _ = nequip_elemtransfer.ParameterGroup

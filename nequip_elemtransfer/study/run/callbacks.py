@@ -1,4 +1,4 @@
-"""Lightning callbacks of a study's trainings: steps and seconds in the metrics, and restarts that change nothing."""
+"""A Lightning callback of a study's trainings: steps and seconds in the metrics."""
 
 import time
 from typing import Any
@@ -40,16 +40,3 @@ class TrainingClock(Callback):
     def load_state_dict(self, state_dict: dict[str, float]) -> None:
         """"""
         self.seconds = state_dict["seconds"]
-
-
-class RestoreBatchOrder(Callback):
-    """Continue the order of batches on a restart.
-
-    NequIP's datamodule saves the state of the generator that shuffles the training set, but Lightning restores it after
-    the datamodule has made its generator, so that a restart begins again with the order of the first epoch.
-    """
-
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """"""
-        data = trainer.datamodule
-        data.train_generator.set_state(data.train_generator_state)

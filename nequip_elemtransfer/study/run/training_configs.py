@@ -154,7 +154,7 @@ def _logger() -> dict[str, Any]:
 def _callbacks(every_n_epochs: Any) -> list[dict[str, Any]]:
     return [
         {"_target_": _CALLBACKS + "TrainingClock"},
-        {"_target_": _CALLBACKS + "RestoreBatchOrder"},
+        {"_target_": "nequip_elemtransfer.RestoreBatchOrder"},
         {
             "_target_": "lightning.pytorch.callbacks.ModelCheckpoint",
             "dirpath": _HERE,

@@ -1,0 +1,171 @@
+"""What each parameter of a model is for, asked of its architecture.
+
+A model of NequIP is a pipeline: embeddings of types and distances, interactions that sum over neighbors, a readout,
+energy scales and shifts. The interactions are known by the norm of the sums they hold; what has a type axis is asked
+by :func:`nequip_elemtransfer.per_type.type_axes`; the rest follows from its place in the pipeline. So this holds for
+Allegro and other extensions as well, and what it does not cover is refused by name.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any, NamedTuple
+
+import torch
+from nequip.nn import GraphModel
+
+from nequip_elemtransfer.config import suggest
+from nequip_elemtransfer.per_type import TypeAxes
+
+ROLES = (
+    "type_rows",
+    "radial_networks",
+    "interactions",
+    "readout",
+    "energy_scales",
+    "energy_shifts",
+    "pair_potential",
+)
+
+# Known by class name: extensions may bring classes of their own that derive from NequIP's.
+_NORM, _CONVOLUTION, _ENERGIES = "AvgNumNeighborsNorm", "InteractionBlock", "PerTypeScaleShift"
+
+
+class Place(NamedTuple):
+    """A role, and for interactions the layer, counted from the input."""
+
+    role: str
+    layer: int | None = None
+
+    def __str__(self) -> str:
+        return self.role if self.layer is None else f"{self.role}.{self.layer}"
+
+
+@dataclass(frozen=True)
+class _Interaction:
+    """A module that sums over neighbors.
+
+    Args:
+        name: of the module
+        first_layer: number of its first layer
+        layers: names of the lists it holds, one entry a layer, as in Allegro; without any it is one layer
+    """
+
+    name: str
+    first_layer: int
+    layers: tuple[str, ...]
+
+    def place(self, parameter: str, radial: bool) -> Place:
+        inside = parameter.removeprefix(f"{self.name}.").split(".")
+        if radial and inside[0] == "edge_mlp":
+            return Place("radial_networks")
+        return Place("interactions", self.first_layer + (int(inside[1]) if inside[0] in self.layers else 0))
+
+
+def find_roles(
+    model: GraphModel, axes: Mapping[str, TypeAxes], assigned: Mapping[str, str] | None = None
+) -> dict[str, Place]:
+    """The role of each parameter.
+
+    Args:
+        model: its parameters are looked at, not their values
+        axes: type axes of the tensors that have any
+        assigned: roles that are given, by name of a parameter or a pattern with ``*``; ``interactions.1`` is a layer
+
+    Raises:
+        ValueError: naming the parameters that have no role, or what is wrong with ``assigned``
+    """
+    names = [name for name, _ in model.named_parameters()]
+    given = _given(names, assigned or {})
+    pipeline = _Pipeline(model)
+    places = {name: given.get(name) or pipeline.place(name, bool(axes.get(name))) for name in names}
+    unknown = [name for name, place in places.items() if place is None]
+    if unknown:
+        raise ValueError(
+            f"these parameters have no role that the architecture tells: {', '.join(unknown)}. Give them one, as in "
+            f"`parameters: {{{unknown[0]}: readout}}`; the roles are {', '.join(ROLES)}."
+        )
+    return places
+
+
+def check_role(role: Any, where: str, roles: Iterable[str] = ROLES) -> None:
+    """Refuse a name that is none of the roles.
+
+    Raises:
+        ValueError: with the choices
+    """
+    if role not in roles:
+        raise ValueError(f"`{where}` names {role!r}, which is no role here{suggest(role, roles)}.")
+
+
+class _Pipeline:
+    """The order of a model's modules, and where in it atoms interact."""
+
+    def __init__(self, model: GraphModel):
+        self.modules = dict(model.named_modules())
+        self.order = {name: i for i, name in enumerate(self.modules)}
+        self.interactions = _interactions(self.modules)
+        inside = [i for name, i in self.order.items() if self._interaction(name)]
+        self.begin, self.end = min(inside, default=0), max(inside, default=0)
+        energies = [i for name, i in self.order.items() if type(self.modules[name]).__name__ == _ENERGIES]
+        self.energies = min(energies, default=len(self.order))
+
+    def place(self, parameter: str, per_type: bool) -> Place | None:
+        """The role of a parameter, None if there is none.
+
+        Args:
+            parameter: its name
+            per_type: whether it has a type axis
+        """
+        owner, _, kind = parameter.rpartition(".")
+        if type(self.modules[owner]).__name__ == _ENERGIES:
+            return Place(f"energy_{kind}")
+        if "pair_potential" in owner.split("."):
+            return Place("pair_potential")
+        if per_type:
+            return Place("type_rows")
+        interaction = self._interaction(owner)
+        if interaction:
+            return interaction.place(parameter, _is_convolution(self.modules[interaction.name]))
+        if not self.interactions or isinstance(self.modules[owner], torch.nn.Embedding):
+            return None
+        if self.order[owner] < self.begin:  # before atoms interact, a network sees one distance
+            return Place("radial_networks")
+        return Place("readout") if self.end < self.order[owner] < self.energies else None
+
+    def _interaction(self, module: str) -> _Interaction | None:
+        return next((i for i in self.interactions if f"{module}.".startswith(f"{i.name}.")), None)
+
+
+def _interactions(modules: Mapping[str, torch.nn.Module]) -> list[_Interaction]:
+    """The modules that have parameters and norm a sum over neighbors."""
+    found: list[_Interaction] = []
+    n_layers = 0
+    for name, module in modules.items():
+        has_norm = any(type(child).__name__ == _NORM for child in module.children())
+        if not has_norm or next(module.parameters(), None) is None:
+            continue
+        lists = {n: child for n, child in module.named_children() if isinstance(child, torch.nn.ModuleList)}
+        found.append(_Interaction(name, n_layers, tuple(lists)))
+        n_layers += max(map(len, lists.values()), default=1)
+    return found
+
+
+def _is_convolution(module: torch.nn.Module) -> bool:
+    """NequIP's, in which ``edge_mlp`` is the radial network."""
+    return any(base.__name__ == _CONVOLUTION for base in type(module).__mro__)
+
+
+def _given(names: list[str], assigned: Mapping[str, str]) -> dict[str, Place]:
+    given = {}
+    for pattern, text in assigned.items():
+        role, _, layer = str(text).partition(".")
+        check_role(role, f"parameters.{pattern}")
+        if layer and (role != "interactions" or not layer.isdigit()):
+            raise ValueError(f"`parameters.{pattern}` is {text!r}: only interactions have layers, as `interactions.0`.")
+        place = Place(role, int(layer or 0) if role == "interactions" else None)
+        matching = [name for name in names if fnmatchcase(name, pattern)]
+        if not matching:
+            raise ValueError(f"`parameters` names {pattern!r}, which the model does not have{suggest(pattern, names)}.")
+        given |= dict.fromkeys(matching, place)
+    return given
