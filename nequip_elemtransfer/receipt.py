@@ -6,6 +6,7 @@ from typing import Any
 import yaml
 
 from nequip_elemtransfer.element_map import start_text
+from nequip_elemtransfer.refusal import printable
 from nequip_elemtransfer.source import SourceModel
 
 
@@ -19,7 +20,8 @@ def receipt(provenance: Mapping[str, Any]) -> str:
 def describe(source: SourceModel) -> str:
     """What a trained model offers as a source: its types, cutoff, options and history."""
     options = {name: value for name, value in source.architecture.items() if value is not None}
-    lines = [f"{source.path} (sha256 {source.sha256})", "", yaml.safe_dump(options, sort_keys=False).rstrip()]
+    title = printable(f"{source.path} (sha256 {source.sha256})")
+    lines = [title, "", yaml.safe_dump(options, sort_keys=False).rstrip()]
     lines.append(f"\n{sum(t.numel() for t in source.build().parameters())} parameters")
     if source.provenance is not None:
         lines += ["", "made by a transfer:", "", receipt(source.provenance)]
@@ -28,6 +30,7 @@ def describe(source: SourceModel) -> str:
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], numeric: Sequence[bool]) -> str:
     """Aligned columns, numbers to the right."""
+    rows = [[printable(cell) for cell in row] for row in rows]  # they may come from a file
     widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
     lines = [
         "  ".join(cell.rjust(w) if right else cell.ljust(w) for cell, w, right in zip(row, widths, numeric)).rstrip()
@@ -38,7 +41,8 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], numeric: Sequenc
 
 def _headline(provenance: Mapping) -> str:
     starts = "; ".join(f"{t} from {start_text(s)}" for t, s in provenance["elements"].items())
-    return f"Element transfer: {starts}\nsource {provenance['source']} (sha256 {provenance['sha256'][:12]}...)"
+    source = f"source {provenance['source']} (sha256 {provenance['sha256'][:12]}...)"
+    return f"Element transfer: {printable(starts)}\n{printable(source)}"
 
 
 def _tensors(provenance: Mapping) -> str:
@@ -63,7 +67,7 @@ def _scales(provenance: Mapping) -> str:
             f"the compositions (rank {shift['rank']} of {len(shift['fitted_types'])}) do not determine the shifts of "
             f"{', '.join(shift['undetermined_types'])} one by one: theirs change as little as fits"
         )
-    return "\n".join([table(header, [settings, *rows], [False] + [True] * 3), *notes])
+    return "\n".join([table(header, [settings, *rows], [False] + [True] * 3), *map(printable, notes)])
 
 
 def _setting(setting: Any) -> str:

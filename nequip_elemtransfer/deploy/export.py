@@ -23,6 +23,7 @@ from nequip.utils.global_state import TF32_KEY
 
 from nequip_elemtransfer.deploy.info import DEPLOY_KEY, PROVENANCE_KEY
 from nequip_elemtransfer.deploy.trained import TrainedModel
+from nequip_elemtransfer.nequip_loader import require_loadable, require_loadable_data
 
 # installing any of these gives AOTInductor what it looks for
 _COMPILER_ADVICE = (
@@ -95,7 +96,13 @@ def write_aotinductor(
 
 
 def write_package(checkpoint: Path, out: Path) -> None:
-    """Write a ``.nequip.zip`` file with ``nequip-package build``, which also packs a training structure."""
+    """Write a ``.nequip.zip`` file with ``nequip-package build``, which also packs a training structure.
+
+    Raises:
+        RefusedFile: if NequIP would call what is not called from a file
+    """
+    require_loadable(checkpoint)
+    require_loadable_data(checkpoint)
     try:
         package.main(["build", str(checkpoint), str(out)])
     finally:
