@@ -16,8 +16,9 @@ from nequip.data import AtomicDataDict, from_ase
 from nequip.integrations.utils import basic_transforms
 
 from nequip_elemtransfer.architecture import build
+from nequip_elemtransfer.checkpoint import read_checkpoint
 from nequip_elemtransfer.model import TransferredModel, hand_over
-from nequip_elemtransfer.source import load_source, read_checkpoint
+from nequip_elemtransfer.source import load_source
 
 
 def main() -> None:

@@ -18,11 +18,17 @@ from nequip.utils.global_state import global_state_initialized, set_global_state
 from nequip.utils.logger import RankedLogger
 
 from nequip_elemtransfer.element_map import ElementMap
+from nequip_elemtransfer.model_options import check_options
 from nequip_elemtransfer.nequip_names import model_builder_code
+from nequip_elemtransfer.refusal import RefusedFile, shortened
 
 Architecture = dict[str, Any]
 
 logger = RankedLogger(__name__, rank_zero_only=True)
+
+
+class UnknownTarget(RefusedFile):
+    """A name that is none of NequIP's or an extension's."""
 
 
 def check(architecture: Architecture) -> None:
@@ -31,27 +37,29 @@ def check(architecture: Architecture) -> None:
     A checkpoint is a file from anywhere, and Hydra calls whatever ``_target_`` names.
 
     Raises:
-        ValueError: with the offending name
+        RefusedFile: with the offending name, or the option that no model has
     """
     builder = locate(architecture.get("_target_"))
     if getattr(builder, "__code__", None) is not model_builder_code():
-        raise ValueError(
+        raise RefusedFile(
             f"{architecture.get('_target_')!r} is not a NequIP model builder: "
             "known are nequip.model.NequIPGNNModel and the builders of the installed NequIP extensions."
         )
     for value in nested({k: v for k, v in architecture.items() if k != "_target_"}):
         # Hydra resolves these before it builds a part, and `${oc.create:...}` can make a `_target_`
         if isinstance(value, str) and "${" in value:
-            raise ValueError(f"the model's configuration holds {value!r}: only plain values are used.")
+            raise RefusedFile(f"the model's configuration holds {value!r}: only plain values are used.")
         if isinstance(value, Mapping) and "_target_" in value:
             _check_part(value["_target_"])
+    check_options(architecture)
 
 
 def build(architecture: Architecture) -> GraphModel:
     """The eager model of an architecture, with the random weights of its seed.
 
     Raises:
-        ValueError: if :func:`check` refuses it
+        RefusedFile: if :func:`check` refuses it
+        ValueError: if the builder lacks an option that a transfer needs
     """
     with override_model_compile_mode("eager"):
         return build_as_configured(architecture)
@@ -77,19 +85,24 @@ def locate(name: Any) -> Any:
     """The object behind a dotted name in NequIP or an installed NequIP extension; nothing else is imported.
 
     Raises:
-        ValueError: if the name lies elsewhere or does not exist
+        UnknownTarget: if it lies elsewhere or does not exist
     """
-    trusted = {"nequip", *(ep.value.split(".")[0] for ep in entry_points(group="nequip.extension"))}
-    if not isinstance(name, str) or name.split(".")[0] not in trusted:
-        raise ValueError(
-            f"{name!r} is not part of NequIP or an installed NequIP extension "
+    trusted = trusted_packages()
+    if not isinstance(name, str) or name.split(".")[0] not in trusted or "." not in name:
+        raise UnknownTarget(
+            f"{shortened(name)} is not part of NequIP or an installed NequIP extension "
             f"(installed: {', '.join(sorted(trusted))}); nothing else is called."
         )
     module, _, attribute = name.rpartition(".")
     try:
         return getattr(import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise ValueError(f"{name!r} does not exist in the installed version: {error}.") from error
+    except (ImportError, AttributeError, ValueError) as error:  # ValueError: what cannot be a module's name
+        raise UnknownTarget(f"{name!r} does not exist in the installed version: {error}.") from error
+
+
+def trusted_packages() -> set[str]:
+    """NequIP and the installed NequIP extensions."""
+    return {"nequip", *(ep.value.split(".")[0] for ep in entry_points(group="nequip.extension"))}
 
 
 def retype(architecture: Architecture, element_map: ElementMap) -> Architecture:
@@ -181,7 +194,7 @@ def _check_part(name: Any) -> None:
         and "type_names" in inspect.signature(part).parameters
     )
     if not (is_module or is_factory):
-        raise ValueError(f"the model's configuration asks for {name!r}, which is not a part of a model.")
+        raise RefusedFile(f"the model's configuration asks for {name!r}, which is not a part of a model.")
 
 
 def _map_table(value: Any, element_map: ElementMap) -> Any:

@@ -7,7 +7,7 @@ import yaml
 
 from nequip_elemtransfer.element_map import start_text
 from nequip_elemtransfer.length_choice import NOTABLE_DISAGREEMENT
-from nequip_elemtransfer.output.table import table
+from nequip_elemtransfer.output.table import printable, table
 from nequip_elemtransfer.source import SourceModel
 
 
@@ -19,7 +19,8 @@ def receipt(provenance: Mapping[str, Any]) -> str:
 def describe_source(source: SourceModel) -> str:
     """What a trained model offers as a source: its types, cutoff, options and history."""
     options = {name: value for name, value in source.architecture.items() if value is not None}
-    lines = [f"{source.path} (sha256 {source.sha256})", "", yaml.safe_dump(options, sort_keys=False).rstrip()]
+    title = printable(f"{source.path} (sha256 {source.sha256})")
+    lines = [title, "", yaml.safe_dump(options, sort_keys=False).rstrip()]
     lines.append(f"\n{sum(t.numel() for t in source.build().parameters())} parameters")
     if source.provenance is not None:
         lines += ["", "made by a transfer:", "", receipt(source.provenance)]
@@ -28,7 +29,8 @@ def describe_source(source: SourceModel) -> str:
 
 def _headline(provenance: Mapping) -> str:
     starts = "; ".join(f"{t} from {start_text(s)}" for t, s in provenance["elements"].items())
-    return f"Element transfer: {starts}\nsource {provenance['source']} (sha256 {provenance['sha256'][:12]}...)"
+    source = f"source {provenance['source']} (sha256 {provenance['sha256'][:12]}...)"
+    return f"Element transfer: {printable(starts)}\n{printable(source)}"
 
 
 def _tensors(provenance: Mapping) -> str:

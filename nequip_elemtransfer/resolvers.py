@@ -18,12 +18,16 @@ from lightning.pytorch.utilities.seed import isolate_rng
 from nequip.utils.logger import RankedLogger
 from omegaconf import DictConfig, OmegaConf
 
+from nequip_elemtransfer.callables import names
 from nequip_elemtransfer.config import TransferConfig, suggest
 from nequip_elemtransfer.consistency import require_cutoff, require_key, require_model, require_species, require_types
 from nequip_elemtransfer.frames import training_frames
 from nequip_elemtransfer.model import hand_over
+from nequip_elemtransfer.model_section import TRANSFERRED_MODEL
+from nequip_elemtransfer.nequip_loader import require_loadable
 from nequip_elemtransfer.receipt import receipt
-from nequip_elemtransfer.source import TRANSFERRED_MODEL, load_source, read_checkpoint, read_configuration
+from nequip_elemtransfer.refusal import RefusedFile
+from nequip_elemtransfer.source import load_source
 from nequip_elemtransfer.transfer import Transfer
 
 LOOK_UPS = ("type_names", "r_max", "model")
@@ -94,7 +98,7 @@ def _check(root: DictConfig) -> None:
 
 def _answer(name: str, root: DictConfig) -> Any:
     if _is_restart(root):
-        return _once(root, "checkpoint", lambda: _of_checkpoint(str(root.ckpt_path)))[name]
+        return _once(root, "checkpoint", lambda: _of_checkpoint(str(root.ckpt_path), root))[name]
     if name == "r_max" and _provisional_r_max.get() is not None:
         return _provisional_r_max.get()
     compute = {
@@ -229,18 +233,22 @@ def _model(root: DictConfig) -> dict[str, Any]:
     return {"_target_": TRANSFERRED_MODEL, "architecture": result.architecture, "provenance": result.provenance}
 
 
-def _of_checkpoint(path: str) -> dict[str, Any]:
+def _of_checkpoint(path: str, root: DictConfig) -> dict[str, Any]:
     if not Path(path).is_file():
         raise FileNotFoundError(
             f"`ckpt_path` is {path!r}, which is not a file: give the checkpoint to continue from "
             f"(relative paths start from {Path.cwd()}), or leave `ckpt_path` out to start anew."
         )
-    model = read_checkpoint(path)["hyper_parameters"].get("model")
-    architecture = read_configuration(model, path).architecture
+    try:
+        checkpoint, configuration = require_loadable(path, {*map(str, names(OmegaConf.to_container(root)))})
+    except RefusedFile as error:
+        # NequIP asks whether `model` is in the config, and OmegaConf takes any Exception of a look-up for a yes. Then
+        # NequIP would go on to load the file. This ends the process.
+        raise SystemExit(f"nequip-train: `ckpt_path`: {error}") from error
     return {
-        "type_names": list(architecture["type_names"]),
-        "r_max": float(architecture["r_max"]),
-        "model": _transferred_model(model),
+        "type_names": list(configuration.architecture["type_names"]),
+        "r_max": float(configuration.architecture["r_max"]),
+        "model": _transferred_model(checkpoint["hyper_parameters"]["model"]),
     }
 
 

@@ -70,7 +70,7 @@ def require_same(digests: list[str]) -> None:
 def _starts(model: Any) -> list[Any]:
     """Architecture and digest of the weights of each transferred model in a ``model:`` section."""
     from nequip_elemtransfer.architecture import nested
-    from nequip_elemtransfer.source import TRANSFERRED_MODEL
+    from nequip_elemtransfer.model_section import TRANSFERRED_MODEL
 
     return [
         [part["architecture"], part["provenance"]["weights"]]

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from nequip_elemtransfer.deploy.errors import one_line
+from nequip_elemtransfer.refusal import first_line
 
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 
@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, OSError, ImportError, RuntimeError) as error:
         if getattr(args, "verbose", False):
             raise
-        print(f"nequip-deploy: {one_line(error)}", file=sys.stderr)
+        print(f"nequip-deploy: {first_line(error)}", file=sys.stderr)
         return FAILED if isinstance(error, RuntimeError) else BAD_INPUT
     return 0
 

@@ -21,6 +21,7 @@ from nequip.utils.global_state import TF32_KEY
 
 from nequip_elemtransfer.deploy.info import DEPLOY_KEY, PROVENANCE_KEY
 from nequip_elemtransfer.deploy.trained import TrainedModel
+from nequip_elemtransfer.nequip_loader import require_loadable, require_loadable_data
 from nequip_elemtransfer.nequip_names import imported
 
 # installing any of these gives AOTInductor what it looks for
@@ -94,8 +95,14 @@ def write_aotinductor(
 
 
 def write_package(checkpoint: Path, out: Path) -> None:
-    """Write a ``.nequip.zip`` file with ``nequip-package build``, which also packs a training structure."""
+    """Write a ``.nequip.zip`` file with ``nequip-package build``, which also packs a training structure.
+
+    Raises:
+        RefusedFile: if NequIP would call what is not called from a file
+    """
     set_workflow_state = imported("nequip.scripts._workflow_utils.set_workflow_state")
+    require_loadable(checkpoint)
+    require_loadable_data(checkpoint)
     try:
         package.main(["build", str(checkpoint), str(out)])
     finally:

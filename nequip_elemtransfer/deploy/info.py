@@ -1,16 +1,17 @@
 """What a deployed file says about itself, read as a zip archive: nothing in it is run."""
 
 import json
-import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from nequip_elemtransfer.output.table import table
-from nequip_elemtransfer.source import TRANSFERRED_MODEL
+from nequip_elemtransfer import archive
+from nequip_elemtransfer.model_options import check_options
+from nequip_elemtransfer.model_section import TRANSFERRED_MODEL
+from nequip_elemtransfer.output.table import printable, table
+from nequip_elemtransfer.package import read_package, type_names
+from nequip_elemtransfer.refusal import RefusedFile, first_line, shortened
+from nequip_elemtransfer.transfer_record import check_provenance
 
 # endings NequIP gives its files
 KINDS = {".nequip.pth": "TorchScript", ".nequip.pt2": "AOTInductor", ".nequip.zip": "package"}
@@ -43,21 +44,17 @@ def read_info(path: Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: if there is no such file
-        ValueError: if it is damaged or not a deployed model
+        RefusedFile: if it is damaged or not a deployed model
+        ValueError: if its ending is none of NequIP's
     """
     kind = kind_of(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist.")
-    read = {"TorchScript": _read_torchscript, "AOTInductor": _read_aotinductor, "package": _read_package}[kind]
+    info = _read_package(path) if kind == "package" else _read_compiled(path, kind)
     try:
-        with zipfile.ZipFile(path) as archive:
-            if damaged := archive.testzip():
-                raise zipfile.BadZipFile(f"its part {damaged} fails its checksum")
-            info = read(archive)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
-        raise ValueError(f"{path} is damaged or no {kind} file: {error}. Deploy the model again.") from error
-    except (KeyError, ValueError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path} is an archive but not a {kind} file of NequIP: {error}.") from error
+        _check(info)
+    except RefusedFile as error:
+        raise RefusedFile(f"{path} says of itself what no {kind} file of NequIP does: {error}") from error
     return {"file": str(path), "kind": kind} | info
 
 
@@ -86,26 +83,37 @@ def describe(info: Mapping[str, Any]) -> str:
         ["made from", info["source"] and f"{info['source']['file']} (sha256 {info['source']['sha256'][:12]}...)"],
         ["versions", ", ".join(f"{name} {version}" for name, version in info["versions"].items()) or "unknown"],
     ]
-    parts = ["\n".join(f"{name:<18} {value}" for name, value in rows if value)]
+    parts = ["\n".join(f"{name:<18} {printable(value)}" for name, value in rows if value)]
     if info["per_edge_type_cutoff"]:
         parts.append(_cutoffs(info["per_edge_type_cutoff"]))
     parts.append(_transfer(info["element_transfer"]))
     return "\n\n".join(parts)
 
 
-def _read_torchscript(archive: zipfile.ZipFile) -> dict[str, Any]:
-    names = archive.namelist()
-    extra = {name.split("/extra/", 1)[1]: name for name in names if "/extra/" in name}
-    info = _compiled({key: archive.read(name).decode() for key, name in extra.items()})
+def _read_compiled(path: Path, kind: str) -> dict[str, Any]:
+    read, wanted = {
+        "TorchScript": (_read_torchscript, lambda name: "/extra/" in name),
+        "AOTInductor": (_read_aotinductor, lambda name: name.endswith("_metadata.json")),
+    }[kind]
+    try:
+        return read(*archive.read(path, wanted))
+    except archive.Damaged as error:
+        raise RefusedFile(f"{path} is damaged or no {kind} file: {error}. Deploy the model again.") from error
+    except (KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        reason = f"its metadata lack {error}" if isinstance(error, KeyError) else first_line(error)
+        raise RefusedFile(f"{path} is an archive but not a {kind} file of NequIP: {reason}.") from error
+
+
+def _read_torchscript(names: list[str], contents: Mapping[str, bytes]) -> dict[str, Any]:
+    info = _compiled({name.split("/extra/", 1)[1]: text.decode() for name, text in contents.items()})
     local = any("/code/__torch__/allegro/" in name for name in names)  # where classes of that package are kept
     return info | {"pair_style": "allegro" if local else "nequip"}
 
 
-def _read_aotinductor(archive: zipfile.ZipFile) -> dict[str, Any]:
+def _read_aotinductor(names: list[str], contents: Mapping[str, bytes]) -> dict[str, Any]:
     metadata: dict[str, str] = {}
-    for name in archive.namelist():
-        if name.endswith("_metadata.json"):
-            metadata |= json.loads(archive.read(name))
+    for text in contents.values():
+        metadata |= json.loads(text)
     info = _compiled(metadata)
     if "virial" not in (info["outputs"] or "").split():
         return info  # compiled for ASE, or before NequIP wrote this
@@ -132,17 +140,13 @@ def _compiled(metadata: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def _read_package(archive: zipfile.ZipFile) -> dict[str, Any]:
-    texts = {name.split("/", 1)[-1]: name for name in archive.namelist()}
-    metadata = yaml.safe_load(archive.read(texts["model/package_metadata.txt"]))
-    config = yaml.safe_load(archive.read(texts["model/config.yaml"]))
+def _read_package(path: Path) -> dict[str, Any]:
+    metadata, config = read_package(path)
     model = config["training_module"]["model"]
     architecture = _architecture(model)
-    types = [metadata["atom_types"][i] for i in range(len(metadata["atom_types"]))]
-    r_max = architecture.get("r_max")
     return {
-        "type_names": types,
-        "r_max": None if r_max is None else float(r_max),
+        "type_names": type_names(metadata),
+        "r_max": architecture.get("r_max"),
         "per_edge_type_cutoff": architecture.get("per_edge_type_cutoff"),
         "model_dtype": architecture.get("model_dtype"),
         "allow_tf32": None,
@@ -154,6 +158,23 @@ def _read_package(archive: zipfile.ZipFile) -> dict[str, Any]:
         "source": None,
         "element_transfer": find_provenance(model),
     }
+
+
+def _check(info: Mapping[str, Any]) -> None:
+    """Refuse metadata that are not what is shown of them and used."""
+    options = ("type_names", "r_max", "per_edge_type_cutoff", "model_dtype")
+    check_options({name: info[name] for name in options if info[name] is not None})
+    if info["element_transfer"] is not None:
+        check_provenance(info["element_transfer"])
+    source, versions = info["source"], info["versions"]
+    texts = {name: info[name] for name in ("device", "inputs", "outputs") if info[name] is not None}
+    if source is not None:
+        known = source if isinstance(source, Mapping) else {}
+        texts |= {f"source.{name}": known.get(name) for name in ("file", "sha256")}
+    texts |= versions if isinstance(versions, Mapping) else {"versions": versions}
+    for name, text in texts.items():
+        if not isinstance(text, str):
+            raise RefusedFile(f"its {shortened(name)} is {shortened(text)}, which is no text.")
 
 
 def _architecture(model: Any) -> Mapping[str, Any]:
@@ -170,6 +191,8 @@ def _cutoff_table(text: str | None, types: list[str]) -> dict[str, dict[str, flo
     if not text:
         return None
     values = [float(v) for v in text.split()]  # row-major, center by neighbour
+    if len(values) != len(types) ** 2:
+        raise ValueError(f"it has {len(values)} cutoffs for {len(types)} types")
     return {t: dict(zip(types, values[i * len(types) :])) for i, t in enumerate(types)}
 
 
@@ -191,5 +214,5 @@ def _transfer(provenance: Mapping[str, Any] | None) -> str:
         for t, s in provenance["elements"].items()
     ]
     header = ["type", "started from", "length scale λ", "energy scale α", "energy shift μ (eV)"]
-    title = f"Element transfer from {provenance['source']} (sha256 {provenance['sha256'][:12]}...):\n"
-    return title + table(header, rows, [False, False, True, True, True])
+    title = printable(f"Element transfer from {provenance['source']} (sha256 {provenance['sha256'][:12]}...):")
+    return f"{title}\n" + table(header, rows, [False, False, True, True, True])

@@ -1,7 +1,9 @@
 """How a deployed file is used: the lines for LAMMPS and ASE, and a complete LAMMPS input to start from."""
 
+import json
 import os
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
@@ -13,6 +15,7 @@ from ase import Atoms
 from ase.data import atomic_masses, atomic_numbers
 
 from nequip_elemtransfer.output.atomic import folder_beside, put_in_place, require_writable
+from nequip_elemtransfer.output.table import printable
 
 # pair_style nequip wants every force on the rank that owns the atom, pair_style allegro sends those on ghosts back
 _NEWTON = {"nequip": "off", "allegro": "on"}
@@ -23,20 +26,29 @@ _RANKS = {
 }
 
 
+class UnreadableName(ValueError):
+    """A name that LAMMPS reads as another, or not at all."""
+
+
 def usage(info: Mapping[str, Any]) -> str:
     """How to use a file in LAMMPS or ASE, from its metadata."""
     file = info["file"]
     if info["kind"] == "package":
+        command = ["nequip-deploy", "build", "--model", file, f"{_stem(file)}.nequip.pth"]
         return (
-            f"Compile it where it will run: nequip-deploy build --model {file} {_stem(file)}.nequip.pth\n"
+            f"Compile it where it will run: {printable(shlex.join(command))}\n"
             "ASE: NequIPCalculator._from_saved_model, training: nequip.model.ModelFromPackage."
         )
-    ase_line = f'NequIPCalculator.from_compiled_model("{file}", device="{info["device"] or "cpu"}")'
+    ase_line = f"NequIPCalculator.from_compiled_model({_text(file)}, device={_text(info['device'] or 'cpu')})"
     if info["pair_style"] is None:
         return f"In ASE:\n  from nequip.integrations.ase import NequIPCalculator\n  atoms.calc = {ase_line}"
+    try:
+        potential = _potential_lines(info, file)
+    except UnreadableName as error:
+        return f"No lines for LAMMPS: {error}"
     lines = [
         "In LAMMPS (LAMMPS type i is the i-th name on the pair_coeff line):",
-        *(f"  {line}" for line in _potential_lines(info, file)),
+        *(f"  {line}" for line in potential),
         *(f"  {line}" for line in _mass_lines(info["type_names"])),
         _RANKS[info["pair_style"]],
     ]
@@ -48,7 +60,9 @@ def input_files(file: Path, force: bool = False) -> tuple[Path, Path]:
 
     Raises:
         OSError: if not
+        UnreadableName: if LAMMPS would read their names otherwise
     """
+    _trajectory(file.name)
     files = file, file.with_name(f"{file.name}.data")
     for out in files:
         require_writable(out, force)
@@ -72,6 +86,7 @@ def write_lammps_input(
 
     Raises:
         OSError: if they cannot be written
+        UnreadableName: if LAMMPS would read the name of a file or a type otherwise
         ValueError: if the file is not for LAMMPS
     """
     if info["pair_style"] is None:
@@ -80,7 +95,7 @@ def write_lammps_input(
     with folder_beside(file) as folder:
         staged = [folder / out.name for out in files]
         try:
-            staged[0].write_text(_input(info, atoms, file, temperature))
+            staged[0].write_text(_input(info, atoms, file, temperature), encoding="utf-8")
             write_data(staged[1], atoms, info["type_names"])
         except OSError as error:
             raise OSError(f"{file} and its data file cannot be written: {error.strerror}.") from error
@@ -101,7 +116,7 @@ def _potential_lines(info: Mapping[str, Any], model: str) -> list[str]:
         "atom_style    atomic",
         f"newton        {_NEWTON[style]}",
         f"pair_style    {style}",
-        f"pair_coeff    * * {_word(model)} {' '.join(info['type_names'])}",
+        f"pair_coeff    * * {_word(model)} {_types(info['type_names'])}",
     ]
 
 
@@ -119,8 +134,8 @@ def _input(info: Mapping[str, Any], atoms: Atoms, file: Path, temperature: float
     name = file.name
     return "\n".join(
         [
-            f"# {' '.join(info['type_names'])}: minimise, heat to {temperature:g} K, run NVT (from nequip-deploy)",
-            f"# Run in this folder: lmp -in {_word(name)}",
+            f"# {_types(info['type_names'])}: minimise, heat to {temperature:g} K, run NVT (from nequip-deploy)",
+            f"# Run in this folder: lmp -in {shlex.quote(name)}",
             f"# {_RANKS[info['pair_style']]}",
             "",
             units,
@@ -136,7 +151,7 @@ def _input(info: Mapping[str, Any], atoms: Atoms, file: Path, temperature: float
             *_minimisation(atoms),
             "",
             _DYNAMICS.format(
-                temperature=temperature, dump=_word(f"{name}.lammpstrj"), types=" ".join(info["type_names"])
+                temperature=temperature, dump=_trajectory(f"{name}.lammpstrj"), types=_types(info["type_names"])
             ),
         ]
     )
@@ -161,8 +176,38 @@ def _minimisation(atoms: Atoms) -> list[str]:
 
 
 def _word(text: str) -> str:
-    """A name as one word of a LAMMPS command."""
-    return text if re.fullmatch(r"[\w./+-]+", text) else f'"{text}"'
+    """A name as one word of a LAMMPS command; between quotes, ``$``, ``#`` and ``&`` are letters like others."""
+    if re.fullmatch(r"[\w./+-]+", text, re.ASCII):
+        return text
+    # LAMMPS puts ASCII in the place of some other characters
+    if all(c.isalnum() or (c.isascii() and c.isprintable()) for c in text):
+        for quote in "\"'":
+            if quote not in text:
+                return f"{quote}{text}{quote}"
+    raise UnreadableName(f"LAMMPS cannot read the file name {text!r}: rename the file, in letters and digits.")
+
+
+def _trajectory(text: str) -> str:
+    """A file name for ``dump``, which puts time steps and ranks in the place of some characters."""
+    if found := set("*%") & set(text):
+        raise UnreadableName(f"LAMMPS would write {text!r} under another name because of its {min(found)!r}: rename.")
+    return _word(text)
+
+
+def _types(names: Sequence[str]) -> str:
+    """Names of types as words of a LAMMPS command."""
+    wrong = [name for name in names if not (name.isascii() and name.isalnum()) or name == "NULL"]
+    if wrong:
+        raise UnreadableName(
+            f"the type {wrong[0]!r} cannot be named in LAMMPS, which takes ASCII letters and digits, and NULL for no "
+            "type: train the model with another name."
+        )
+    return " ".join(names)
+
+
+def _text(value: str) -> str:
+    """A string in Python."""
+    return json.dumps(value)
 
 
 def _stem(file: str) -> str:

@@ -20,8 +20,8 @@ from nequip.data import AtomicDataDict
 from tqdm.auto import tqdm
 
 from nequip_elemtransfer.deploy.deployed import DeployedModel
-from nequip_elemtransfer.deploy.errors import one_line
 from nequip_elemtransfer.deploy.lammps_input import write_data
+from nequip_elemtransfer.refusal import first_line
 
 # LAMMPS's names of what is printed: ps, K, eV, bar
 COLUMNS = ("step", "temp", "pe", "ke", "econserve", "press")
@@ -218,7 +218,7 @@ def _commands(lmp: Any, text: str) -> None:
     try:
         lmp.commands_string(text)
     except Exception as error:  # LAMMPS has no other
-        raise RuntimeError(f"LAMMPS stopped: {one_line(error)}") from error
+        raise RuntimeError(f"LAMMPS stopped: {first_line(error)}") from error
 
 
 def _outcome(thermo: np.ndarray, n_atoms: int) -> Outcome:

@@ -9,7 +9,7 @@ from ase import Atoms
 from ase.build import bulk
 from ase.data import atomic_numbers, chemical_symbols, covalent_radii, reference_states
 
-from nequip_elemtransfer.deploy.errors import one_line
+from nequip_elemtransfer.refusal import first_line
 
 
 def structure(spec: str, type_names: Sequence[str], r_max: float) -> Atoms:
@@ -62,7 +62,7 @@ def read_structure(spec: str) -> Atoms:
     try:
         atoms = ase.io.read(file, index=-1)
     except Exception as error:  # every format has its own
-        raise ValueError(f"structure {spec!r} cannot be read by ASE: {one_line(error)}") from error
+        raise ValueError(f"structure {spec!r} cannot be read by ASE: {first_line(error)}") from error
     if not len(atoms):
         raise ValueError(f"structure {spec!r} holds no atoms.")
     return atoms

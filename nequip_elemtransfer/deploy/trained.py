@@ -1,24 +1,25 @@
 """The trained model that is to be deployed, with a structure to try it on."""
 
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from nequip.data import AtomicDataDict
 from nequip.model.modify_utils import get_all_modifiers, modify
 from nequip.model.saved_models.checkpoint import data_dict_from_checkpoint
-from nequip.model.saved_models.load_utils import load_saved_model
 from nequip.model.saved_models.package import data_dict_from_package
 from nequip.nn import GraphModel
 
+from nequip_elemtransfer.checkpoint import read_checkpoint, sha256_of
+from nequip_elemtransfer.checkpoint_model import checkpoint_model, require_finite
 from nequip_elemtransfer.config import suggest
-from nequip_elemtransfer.deploy.errors import one_line
 from nequip_elemtransfer.deploy.info import read_info
+from nequip_elemtransfer.nequip_loader import uncalled_data
 from nequip_elemtransfer.nequip_names import ALLEGRO, modules
-from nequip_elemtransfer.source import read_checkpoint, read_configuration, sha256_of
+from nequip_elemtransfer.package import is_package
+from nequip_elemtransfer.refusal import first_line
+from nequip_elemtransfer.source import packaged_model
 
 
 @dataclass(frozen=True)
@@ -43,27 +44,27 @@ class TrainedModel:
         return "allegro" if modules(self.model, ALLEGRO) else "nequip"
 
 
+class NoTrainingData(Exception):
+    """The training data of a model cannot be had."""
+
+
 def load_trained(path: Path) -> TrainedModel:
     """Read a checkpoint of ``nequip-train`` or a package of ``nequip-package``.
 
-    A checkpoint is first read with ``weights_only`` unpickling, so that NequIP's loader, which unpickles in full,
-    only sees files that hold plain data. Loading a package runs code from it.
+    A checkpoint is read as data, and its model built from what it says, without NequIP's own loader. Loading a package
+    runs code from it.
 
     Raises:
         FileNotFoundError: if there is no such file
-        ValueError: if it cannot be loaded, or holds weights that are not finite
+        RefusedFile: if it is damaged or hostile, or holds no model or weights that are not finite
     """
-    if path.is_file() and not zipfile.is_zipfile(path):
-        raise ValueError(f"{path} is no model: give a .ckpt file of nequip-train or a .nequip.zip package.")
-    provenance = read_info(path)["element_transfer"] if is_package(path) else _provenance_of_checkpoint(path)
-    model = _load(path)
-    _refuse_non_finite(model, path)
+    if is_package(path):
+        provenance, model = read_info(path)["element_transfer"], packaged_model(path)
+    else:
+        configuration, model = checkpoint_model(path)
+        provenance = configuration.provenance
+    require_finite(model, str(path))
     return TrainedModel(path, sha256_of(path), model, provenance)
-
-
-def is_package(path: Path) -> bool:
-    """Whether NequIP would read the file as a package."""
-    return path.name.endswith(".nequip.zip")
 
 
 def modified(path: Path, modifiers: Sequence[str]) -> GraphModel:
@@ -72,7 +73,7 @@ def modified(path: Path, modifiers: Sequence[str]) -> GraphModel:
     Raises:
         ValueError: if the model has no such modifier, or it cannot be applied here
     """
-    model = _load(path)
+    model = packaged_model(path) if is_package(path) else checkpoint_model(path)[1]
     available = list(get_all_modifiers(model))
     for modifier in modifiers:
         if modifier not in available:
@@ -86,38 +87,16 @@ def modified(path: Path, modifiers: Sequence[str]) -> GraphModel:
 def example_data(path: Path) -> AtomicDataDict.Type:
     """A structure of the training data, from a package or by way of a checkpoint's configuration.
 
+    Of a checkpoint's ``data:`` section, only NequIP's own readers of plain files are called.
+
     Raises:
-        ValueError: if the data cannot be read
+        NoTrainingData: if the data cannot be read
     """
+    if not is_package(path) and (name := uncalled_data(read_checkpoint(path))):
+        raise NoTrainingData(f"the training data of {path} are made by {name}, which is not called from a file")
     try:
         return data_dict_from_package(str(path)) if is_package(path) else data_dict_from_checkpoint(str(path))
     except Exception as error:  # whatever the user's data section raises
-        raise ValueError(
-            f"the training data of {path} cannot be read ({one_line(error.__cause__ or error)})"
+        raise NoTrainingData(
+            f"the training data of {path} cannot be read ({first_line(error.__cause__ or error)})"
         ) from error
-
-
-def _provenance_of_checkpoint(path: Path) -> dict[str, Any] | None:
-    section = read_checkpoint(path)["hyper_parameters"].get("model")
-    try:
-        return read_configuration(section, path).provenance
-    except ValueError:  # no model that the plugin could start from, so none that it made
-        return None
-
-
-def _load(path: Path) -> GraphModel:
-    try:
-        return load_saved_model(str(path)).eval()
-    except KeyError as error:
-        raise ValueError(f"{path} holds several models or none; one model is needed. ({error})") from error
-    except (RuntimeError, ImportError, AttributeError) as error:
-        raise ValueError(f"the model in {path} cannot be loaded: {one_line(error)}") from error
-
-
-def _refuse_non_finite(model: torch.nn.Module, path: Path) -> None:
-    bad = [name for name, tensor in model.state_dict().items() if not torch.isfinite(tensor).all()]
-    if bad:
-        raise ValueError(
-            f"{len(bad)} tensors of the model in {path} are not finite, the first is {bad[0]!r}: the training "
-            "diverged, or the weights of a transferred model were not restored. Deploy another checkpoint."
-        )

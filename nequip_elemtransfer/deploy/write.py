@@ -11,9 +11,10 @@ from nequip.utils.global_state import set_global_state
 
 from nequip_elemtransfer.deploy import export, verify
 from nequip_elemtransfer.deploy.deployed import DeployedModel, neighbor_list, require_device
-from nequip_elemtransfer.deploy.errors import one_line
 from nequip_elemtransfer.deploy.info import kind_of
-from nequip_elemtransfer.deploy.trained import TrainedModel, example_data, is_package, load_trained, modified
+from nequip_elemtransfer.deploy.trained import NoTrainingData, TrainedModel, example_data, load_trained, modified
+from nequip_elemtransfer.package import is_package
+from nequip_elemtransfer.refusal import first_line
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ def write_and_verify(recipe: Recipe, out: Path) -> Verdict:
         raise
     except Exception as error:  # PyTorch's exporters have many
         raise RuntimeError(
-            f"NequIP could not write the {kind_of(out)} file: {one_line(error.__cause__ or error)}"
+            f"NequIP could not write the {kind_of(out)} file: {first_line(error.__cause__ or error)}"
         ) from error
     differences = verify.compare(DeployedModel(out, recipe.device), frames, expected)
     tolerance = verify.tolerance(trained.model.metadata["model_dtype"], recipe.allow_tf32 and recipe.device == "cuda")
@@ -119,7 +120,7 @@ def _check_structures(trained: TrainedModel) -> tuple[verify.Frames, str]:
     cutoffs, note = _cutoffs(trained.model), ""
     try:
         example = example_data(trained.path)
-    except ValueError as error:
+    except NoTrainingData as error:
         example, note = verify.made_up_crystal(cutoffs), f"{error}; a made-up crystal stands in for it."
     return verify.check_structures(example, cutoffs, verify.extra_inputs(trained.model)), note
 

@@ -13,7 +13,7 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from nequip_elemtransfer import architecture as arch
 from nequip_elemtransfer.data.stillinger_weber import stillinger_weber_calculator
 from nequip_elemtransfer.model import hand_over
-from nequip_elemtransfer.source import TRANSFERRED_MODEL
+from nequip_elemtransfer.model_section import TRANSFERRED_MODEL
 from nequip_elemtransfer.transfer import state_digest
 
 

@@ -11,9 +11,9 @@ from ase.calculators.calculator import Calculator
 from hydra.utils import instantiate
 from nequip.integrations.ase import NequIPCalculator
 
+from nequip_elemtransfer.checkpoint import sha256_of
 from nequip_elemtransfer.nequip_names import imported
 from nequip_elemtransfer.output.atomic import written_together
-from nequip_elemtransfer.source import sha256_of
 from nequip_elemtransfer.study.config.evaluation_settings import AOTINDUCTOR
 
 

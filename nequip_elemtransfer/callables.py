@@ -1,0 +1,168 @@
+"""What a file may name under ``_target_``, which is where Hydra finds what to call.
+
+A checkpoint holds the whole configuration of its training. Most of it is a record that nothing calls: see
+:func:`fault`. What NequIP's loaders do call must be on a closed list for its kind: see :func:`not_callable`.
+"""
+
+import inspect
+import re
+import sys
+from collections.abc import Callable, Collection, Iterator, Mapping
+from importlib import import_module
+from typing import Any
+
+import nequip.data
+import torch
+from nequip.data import BaseModifier, datamodule, dataset, transforms
+from nequip.train import MetricsManager, metrics_manager
+from torchmetrics import Metric
+
+from nequip_elemtransfer.architecture import UnknownTarget, locate, trusted_packages
+from nequip_elemtransfer.refusal import shortened
+
+_DOTTED_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
+
+# a loop, or a few lists that hold each other many times over, would keep whoever walks through them busy for ever
+_DEEPEST, _MOST_ITEMS = 64, 2_000_000
+
+# of Python itself, in the configuration of a trainer
+_OF_PYTHON = {"datetime.timedelta"}
+
+# the only functions that may group parameters for an optimizer
+PARAMETER_GROUPS = (
+    "nequip.train.lightning._default_param_group_factory",
+    "nequip.model.MuonParamGroups",
+    "allegro.model.MuonParamGroups",
+)
+
+_DATA = (
+    datamodule.NequIPDataModule,
+    datamodule.ASEDataModule,
+    datamodule._base_datamodule._default_collate_fn_factory,
+    dataset.ASEDataset,
+    dataset.NPZDataset,
+    dataset.HDF5Dataset,
+    dataset.EMTTestDataset,
+    dataset.SubsetByRandomSlice,
+    dataset.RandomSplitAndIndexDataset,
+    torch.utils.data.DataLoader,
+    *(getattr(transforms, name) for name in transforms.__all__),
+    *(getattr(nequip.data, name) for name in nequip.data.__all__ if name[0].isupper() and name != "ABBREV"),
+)
+
+
+def fault(record: Any) -> str | None:
+    """What keeps plain data of a file from being the record of a training, as the end of a sentence; None if nothing.
+
+    Nothing is imported. An honest record is a finite tree. It holds no interpolation, since NequIP has resolved them
+    all, and names classes: NequIP's and its extensions', other packages', the user's own, but none of Python itself.
+
+    Args:
+        record: mappings, lists and plain values; other objects are passed over
+    """
+    trusted = trusted_packages()
+    stack: list[tuple[tuple, Any]] = [((), record)]
+    n_items = 0
+    while stack:
+        place, item = stack.pop()
+        n_items += 1
+        if len(place) > _DEEPEST or n_items > _MOST_ITEMS:
+            return "holds data that are nested without end"
+        if isinstance(item, str) and "${" in item:
+            return f"holds an interpolation, {shortened(item)}{_under(place)}: only plain values are used"
+        if isinstance(item, Mapping):
+            if "_target_" in item and not _may_be_recorded(item["_target_"], trusted):
+                return (
+                    f"names {shortened(item['_target_'])}{_under(place)} for something to be called, which no training "
+                    "needs. If you trust the file, package it with `nequip-package` and use the package"
+                )
+            stack.extend(((*place, "a key"), key) for key in item if isinstance(key, str) and "${" in key)
+            stack.extend(((*place, key), value) for key, value in item.items())
+        elif isinstance(item, (list, tuple, set, frozenset)):
+            stack.extend(((*place, i), value) for i, value in enumerate(item))
+    return None
+
+
+def names(section: Any) -> Iterator[Any]:
+    """Every ``_target_`` in a section of a configuration, at any depth."""
+    if isinstance(section, Mapping):
+        if "_target_" in section:
+            yield section["_target_"]
+        section = section.values()
+    elif not isinstance(section, (list, tuple)):
+        return
+    for item in section:
+        yield from names(item)
+
+
+def not_callable(section: Any, kind: str, vouched: Collection[str] = ()) -> str | None:
+    """The first name in a section that is not on the list of its kind, as Python writes it; None if all are.
+
+    Args:
+        section: that :func:`fault` has found none in
+        kind: ``metrics`` (of losses, too), ``optimizer``, ``scheduler``, ``data``, or ``nothing``
+        vouched: names that the user's own configuration holds
+    """
+    for name in names(section):
+        if name not in vouched and not _KINDS[kind](name):
+            return shortened(name)
+    return None
+
+
+def _may_be_recorded(name: Any, trusted: Collection[str]) -> bool:
+    if not isinstance(name, str) or not _DOTTED_NAME.fullmatch(name):
+        return False
+    package, _, last = name.split(".")[0], *name.rpartition(".")[1:]
+    if package in trusted or name in _OF_PYTHON:
+        return True
+    is_class = any(letter.isupper() for letter in last)
+    return is_class and package not in sys.stdlib_module_names and package != "__main__"
+
+
+def _under(place: tuple) -> str:
+    return f" under `{'.'.join(map(str, place))}`" if place else ""
+
+
+def _is_metric(name: str) -> bool:
+    part = _found(name, "torchmetrics")
+    if inspect.isfunction(part):
+        return part.__module__ == metrics_manager.__name__
+    if not (inspect.isclass(part) and issubclass(part, (Metric, MetricsManager, BaseModifier))):
+        return False
+    # others of torchmetrics fetch models
+    return part.__module__.split(".")[0] != "torchmetrics" or part.__module__.startswith("torchmetrics.regression.")
+
+
+def _is_optimizer(name: str) -> bool:
+    part = _found(name, "torch.optim", "schedulefree")
+    return name in PARAMETER_GROUPS or (inspect.isclass(part) and issubclass(part, torch.optim.Optimizer))
+
+
+def _is_scheduler(name: str) -> bool:
+    part = _found(name, "torch.optim.lr_scheduler")
+    return inspect.isclass(part) and issubclass(part, torch.optim.lr_scheduler.LRScheduler)
+
+
+def _is_data(name: str) -> bool:
+    part = _found(name, "torch.utils.data")
+    return any(part is known for known in _DATA)
+
+
+_KINDS: dict[str, Callable[[str], bool]] = {
+    "metrics": _is_metric,
+    "optimizer": _is_optimizer,
+    "scheduler": _is_scheduler,
+    "data": _is_data,
+    "nothing": lambda name: False,
+}
+
+
+def _found(name: str, *modules: str) -> Any:
+    """What a name stands for in NequIP, in an extension, or below one of some modules; None if in none of them."""
+    module, _, attribute = name.rpartition(".")
+    try:
+        if any(f"{module}.".startswith(f"{known}.") for known in modules):
+            return getattr(import_module(module), attribute, None)
+        return locate(name)
+    except (UnknownTarget, ImportError):
+        return None
