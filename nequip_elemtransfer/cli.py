@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from .data import DEFAULT_SIZES
+from .legacy.cli import add_import
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -24,6 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     _add_plan(commands)
     _add_data(commands)
     _add_study(commands)
+    add_import(commands)
     args = parser.parse_args(argv)
     try:
         return args.run(args) or 0

@@ -25,6 +25,8 @@ from omegaconf import OmegaConf
 
 from nequip_elemtransfer import architecture as arch
 from nequip_elemtransfer.architecture import Architecture
+from nequip_elemtransfer.legacy.model import load as load_old
+from nequip_elemtransfer.legacy.reading import is_old_model, old_training_file, weights_file
 from nequip_elemtransfer.probe import largest_difference, probe_cluster
 from nequip_elemtransfer.trained_options import with_trained_options
 
@@ -100,20 +102,24 @@ class SourceModel:
 
 
 def load_source(path: str, sha256: str | None = None) -> SourceModel:
-    """Read a checkpoint of ``nequip-train``, a package of ``nequip-package``, or a model of nequip.net.
+    """Read a checkpoint of ``nequip-train``, a package, a model of nequip.net, or a model of NequIP 0.5 or 0.6.
 
     A checkpoint is never unpickled in full, and nothing it names is called but model builders of NequIP and its
     installed extensions. Loading a package runs the code in it, as everywhere in NequIP. The model is rebuilt from
     what was read and compared with NequIP's own loading.
 
     Args:
-        path: of a ``.ckpt`` or ``.nequip.zip`` file, or ``nequip.net:group/model:version``
+        path: of a ``.ckpt`` or ``.nequip.zip`` file, or ``nequip.net:group/model:version``; for NequIP 0.5 and 0.6 of a
+            training folder, or of a file that ``nequip-deploy build`` made
         sha256: hexadecimal digest the file must have
 
     Raises:
         FileNotFoundError: if there is no such file
         ValueError: if it holds no model, differs from ``sha256``, or cannot be rebuilt
     """
+    if is_old_model(path):
+        digest = _checked_digest(path, weights_file(path), sha256)
+        return SourceModel(str(path), digest, *load_old(path))
     with _local_file(path) as file:
         digest = _checked_digest(path, file, sha256)
         arch.initialize_nequip()
@@ -189,6 +195,8 @@ def training_file(path: str) -> str | None:
     Args:
         path: as for :func:`load_source`
     """
+    if is_old_model(path):
+        return old_training_file(path)
     with _get_model_file_path(path) as file:
         if _is_package(file):
             return None

@@ -94,6 +94,16 @@ def read_old_model(path: str | Path) -> OldModel:
     return OldModel(str(path), version, config, state)
 
 
+def old_training_file(path: str | Path) -> str | None:
+    """The file of structures that a model names in its configuration; None where it names none.
+
+    Raises:
+        FileNotFoundError, ValueError: as :func:`read_old_model`
+    """
+    named = read_old_model(path).config.get("dataset_file_name")
+    return named if isinstance(named, str) else None
+
+
 class _PlainLoader(yaml.SafeLoader):
     """Plain data; a tuple is a list, and what only code could make is not read."""
 
