@@ -17,6 +17,7 @@ from nequip_elemtransfer.legacy import weights
 from nequip_elemtransfer.legacy.options import OldOptions, check_builders, read_options
 from nequip_elemtransfer.legacy.reading import OldModel, energy_network, read_old_model
 
+_CHEMICAL = "chemical_embedding.linear.weight"
 _ROOTS = "radial_basis.basis.bessel_weights"
 _ZBL_CHARGES, _ZBL_CONSTANT = "pair_potential.atomic_numbers", "pair_potential._qqr2exesquare"
 # half of e²/4πε₀ in eV Å and in kcal/mol Å, as NequIP has it
@@ -50,8 +51,8 @@ def load(path: str | Path) -> tuple[Architecture, dict[str, torch.Tensor]]:
     old = read_old_model(path)
     check_builders(old)
     state = energy_network(old)
-    _check_tensors(old, state)
     options = read_options(old, len({name.partition(".")[0] for name in state if name.startswith("layer")}))
+    _check_tensors(old, options, state)
     layers = weights.old_layers(options, state)
     _check_layers(old, layers)
     architecture = _architecture(old, options, state)
@@ -64,12 +65,20 @@ def load(path: str | Path) -> tuple[Architecture, dict[str, torch.Tensor]]:
     return architecture, {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
 
 
-def _check_tensors(old: OldModel, state: Mapping[str, torch.Tensor]) -> None:
+def _check_tensors(old: OldModel, options: OldOptions, state: Mapping[str, torch.Tensor]) -> None:
     if _ROOTS not in state:
         raise ValueError(
             f"source {old.path!r} has another radial basis than Bessel's (no tensor {_ROOTS!r}). "
             "Train it again with a current NequIP."
         )
+    parts = ("linear_1", "fc.layer0", "linear_2", *(["sc"] if weights.has_self_connections(state) else []))
+    needed = [f"layer{i}_convnet.conv.{part}.weight" for i in range(max(1, options.n_layers)) for part in parts]
+    needed += ["conv_to_output_hidden.linear.weight", "output_hidden_to_scalar.linear.weight"]
+    missing = [name for name in needed if name not in state]
+    if missing:
+        raise ValueError(f"source {old.path!r} has no tensors {', '.join(missing)}: its file of weights is incomplete.")
+    if state[_CHEMICAL].numel() % len(options.type_names):
+        raise ValueError(f"source {old.path!r} has not the types {', '.join(options.type_names)} of its configuration.")
     unknown = [n for n, t in state.items() if t.numel() and not _KNOWN.fullmatch(n) and not _DERIVED.fullmatch(n)]
     if unknown:
         raise ValueError(
