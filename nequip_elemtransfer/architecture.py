@@ -18,7 +18,7 @@ from nequip.utils.global_state import global_state_initialized, set_global_state
 from nequip.utils.logger import RankedLogger
 
 from nequip_elemtransfer.element_map import ElementMap
-from nequip_elemtransfer.model_options import check_options
+from nequip_elemtransfer.model_options import check_model_options
 from nequip_elemtransfer.nequip_names import model_builder_code
 from nequip_elemtransfer.refusal import RefusedFile, shortened
 
@@ -51,7 +51,7 @@ def check(architecture: Architecture) -> None:
             raise RefusedFile(f"the model's configuration holds {value!r}: only plain values are used.")
         if isinstance(value, Mapping) and "_target_" in value:
             _check_part(value["_target_"])
-    check_options(architecture)
+    check_model_options(architecture)
 
 
 def build(architecture: Architecture) -> GraphModel:

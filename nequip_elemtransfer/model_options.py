@@ -24,7 +24,7 @@ _DEPTH = re.compile(r"num_layers|.*depth")
 _IRREPS = re.compile(r"(?:(\d+)x)?(\d+)[eo]")
 
 
-def check_options(options: Mapping[str, Any]) -> None:
+def check_model_options(options: Mapping[str, Any]) -> None:
     """Refuse options that no model has, as far as they are given.
 
     Raises:

@@ -18,6 +18,8 @@ from nequip_elemtransfer import architecture as arch
 from nequip_elemtransfer.architecture import Architecture
 from nequip_elemtransfer.checkpoint import existing_file, read_checkpoint, sha256_of
 from nequip_elemtransfer.checkpoint_model import BUILDERS_ERRORS, checkpoint_model, require_finite
+from nequip_elemtransfer.legacy.model import load_old_model
+from nequip_elemtransfer.legacy.reading import is_old_model, old_training_file, weights_file
 from nequip_elemtransfer.model_section import read_configuration
 from nequip_elemtransfer.nequip_names import imported
 from nequip_elemtransfer.package import is_package, packaged_section
@@ -63,14 +65,15 @@ class SourceModel:
 
 
 def load_source(path: str, sha256: str | None = None) -> SourceModel:
-    """Read a checkpoint of ``nequip-train``, a package of ``nequip-package``, or a model of nequip.net.
+    """Read a checkpoint of ``nequip-train``, a package, a model of nequip.net, or a model of NequIP 0.5 or 0.6.
 
     A checkpoint is read as data (:func:`nequip_elemtransfer.checkpoint.read_checkpoint`), and nothing it names is
     called but model builders of NequIP and its installed extensions. Loading a package runs the code in it, as
     everywhere in NequIP. The model is rebuilt from what was read and compared with NequIP's own loading.
 
     Args:
-        path: of a ``.ckpt`` or ``.nequip.zip`` file, or ``nequip.net:group/model:version``
+        path: of a ``.ckpt`` or ``.nequip.zip`` file, or ``nequip.net:group/model:version``; for NequIP 0.5 and 0.6 of a
+            training folder, or of a file that ``nequip-deploy build`` made
         sha256: hexadecimal digest the file must have
 
     Raises:
@@ -78,6 +81,9 @@ def load_source(path: str, sha256: str | None = None) -> SourceModel:
         RefusedFile: if it is damaged, hostile, holds no model, differs from ``sha256``, or cannot be rebuilt
         ValueError: if it cannot be fetched
     """
+    if is_old_model(path):
+        digest = _checked_digest(path, weights_file(path), sha256)
+        return SourceModel(str(path), digest, *load_old_model(path))
     with _local_file(path) as file:
         digest = _checked_digest(path, file, sha256)
         if is_package(file):
@@ -115,6 +121,8 @@ def training_file(path: str) -> str | None:
     Args:
         path: as for :func:`load_source`
     """
+    if is_old_model(path):
+        return old_training_file(path)
     with _local_file(path) as file:
         if is_package(file):
             return None

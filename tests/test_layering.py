@@ -45,6 +45,7 @@ CORE = [
     "model_section",
     "checkpoint_model",
     "nequip_loader",
+    "legacy",
     "source",
     "target",
     "energies",
@@ -66,8 +67,9 @@ ROOMS = {
     "plan": {"core", "extras", "output"},
     "study": {"core", "extras", "materials", "output", "plan"},
     "inspect_cli": {"core"},
+    "import_cli": {"core", "output"},
     "training_checks": {"core"},
-    "cli": {"core", "data", "inspect_cli", "plan", "study"},
+    "cli": {"core", "data", "import_cli", "inspect_cli", "plan", "study"},
 }
 # Inside a room, each may import those before it.
 INSIDE = {
@@ -92,7 +94,7 @@ SCRIPTS = {"deploy.worker", "study.measure.worker"}
 
 MOST_LINES, MOST_LINES_OF_A_FUNCTION = 350, 60
 # Being rewritten; an exemption that is no longer needed fails the test.
-TOO_LONG = {"plan/planning.py", "source.py"}
+TOO_LONG = {"plan/planning.py"}
 MORE_THAN_ONE = {
     "COARSE_FACTORS",
     "Frames",
@@ -160,11 +162,16 @@ def test_rooms_import_what_is_below_them():
 
 
 def test_core_imports_point_one_way():
+    def place(module):
+        return CORE.index(module.split(".")[0])
+
     wrong = {
         (module, other)
-        for i, module in enumerate(CORE)
-        for other in imported(modules()[module])
-        if room(other) == "core" and other not in CORE[:i]
+        for module, path in modules().items()
+        if room(module) == "core"
+        for other in imported(path)
+        # inside legacy/ any order; test_no_cycles sees to the rest
+        if room(other) == "core" and place(other) >= place(module) and other.split(".")[0] != module.split(".")[0]
     }
     assert wrong == set()
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from nequip_elemtransfer import archive
-from nequip_elemtransfer.model_options import check_options
+from nequip_elemtransfer.model_options import check_model_options
 from nequip_elemtransfer.model_section import TRANSFERRED_MODEL
 from nequip_elemtransfer.output.table import printable, table
 from nequip_elemtransfer.package import read_package, type_names
@@ -163,7 +163,7 @@ def _read_package(path: Path) -> dict[str, Any]:
 def _check(info: Mapping[str, Any]) -> None:
     """Refuse metadata that are not what is shown of them and used."""
     options = ("type_names", "r_max", "per_edge_type_cutoff", "model_dtype")
-    check_options({name: info[name] for name in options if info[name] is not None})
+    check_model_options({name: info[name] for name in options if info[name] is not None})
     if info["element_transfer"] is not None:
         check_provenance(info["element_transfer"])
     source, versions = info["source"], info["versions"]

@@ -1,0 +1,1 @@
+"""Models of NequIP 0.5 and 0.6, written as current ones."""
