@@ -4,7 +4,7 @@ import pytest
 import torch
 from old_models import FIXTURES, changed, config_of, state_of, write_folder
 
-from nequip_elemtransfer.legacy.model import load
+from nequip_elemtransfer.legacy.model import load_old_model
 from nequip_elemtransfer.legacy.options import check_builders, read_options
 from nequip_elemtransfer.legacy.reading import OldModel, read_old_model
 
@@ -62,7 +62,7 @@ def test_incomplete_configuration(missing):
 def test_builders_that_are_not_read(tmp_path, builders, problem):
     folder = changed(tmp_path / "old", "v061_si", model_builders=builders)
     with pytest.raises(ValueError, match=problem):
-        load(folder)
+        load_old_model(folder)
 
 
 def test_builders_may_be_named_in_full(tmp_path):
@@ -98,13 +98,13 @@ def test_precision_of_0_5_is_the_one_of_its_data():
 def test_resnet_that_acts_is_refused(tmp_path):
     """In the fixture v061_si_l3, no two layers have the same features, so there it does not."""
     with pytest.raises(ValueError, match="has `resnet`: true, but today's last layer"):
-        load(changed(tmp_path / "old", "v061_si", resnet=True))
+        load_old_model(changed(tmp_path / "old", "v061_si", resnet=True))
 
 
 def test_even_function_of_odd_scalars_is_refused(tmp_path):
     nonlinearities = {"nonlinearity_scalars": {"e": "silu", "o": "abs"}}
     with pytest.raises(ValueError, match="has abs for odd scalars in `nonlinearity_scalars`"):
-        load(changed(tmp_path / "old", "v061_si_l3", **nonlinearities))
+        load_old_model(changed(tmp_path / "old", "v061_si_l3", **nonlinearities))
 
 
 @pytest.mark.parametrize(
@@ -127,35 +127,35 @@ def test_even_function_of_odd_scalars_is_refused(tmp_path):
 def test_weights_without_counterpart(tmp_path, tensors, problem):
     folder = write_folder(tmp_path / "old", config_of("v061_si"), state_of("v061_si") | tensors)
     with pytest.raises(ValueError, match=problem):
-        load(folder)
+        load_old_model(folder)
 
 
 @pytest.mark.parametrize("missing", ["layer1_convnet.conv.sc.weight", "output_hidden_to_scalar.linear.weight"])
 def test_incomplete_weights(tmp_path, missing):
     state = {name: tensor for name, tensor in state_of("v061_si").items() if not name.endswith(missing)}
     with pytest.raises(ValueError, match=f"has no tensors {missing}: its file of weights is incomplete"):
-        load(write_folder(tmp_path / "old", config_of("v061_si"), state))
+        load_old_model(write_folder(tmp_path / "old", config_of("v061_si"), state))
 
 
 def test_weights_of_other_types(tmp_path):
     with pytest.raises(ValueError, match="has not the types C, Si of its configuration"):
-        load(write_folder(tmp_path / "old", config_of("v061_sic_zbl"), state_of("v061_si")))
+        load_old_model(write_folder(tmp_path / "old", config_of("v061_sic_zbl"), state_of("v061_si")))
 
 
 def test_other_radial_basis_is_refused(tmp_path):
     state = {name: tensor for name, tensor in state_of("v061_si").items() if "bessel_weights" not in name}
     with pytest.raises(ValueError, match="has another radial basis than Bessel's"):
-        load(write_folder(tmp_path / "old", config_of("v061_si"), state))
+        load_old_model(write_folder(tmp_path / "old", config_of("v061_si"), state))
 
 
 def test_zbl_constant_must_be_that_of_its_units(tmp_path):
     with pytest.raises(ValueError, match="has a ZBL constant of 7.199.*, which is not that of its units"):
-        load(changed(tmp_path / "old", "v061_sic_zbl", units="real"))
+        load_old_model(changed(tmp_path / "old", "v061_sic_zbl", units="real"))
 
 
 def test_energies_of_types_are_products_with_the_global_scale():
     state, names = state_of("v061_hco_l2"), ["H", "C", "O"]
-    architecture, converted = load(FIXTURES / "v061_hco_l2")
+    architecture, converted = load_old_model(FIXTURES / "v061_hco_l2")
     for kind in ("scales", "shifts"):
         stored = state[f"model.model.func.per_species_rescale.{kind}"] * state["model.scale_by"]
         assert architecture[f"per_type_energy_{kind}"] == dict(zip(names, stored.tolist()))

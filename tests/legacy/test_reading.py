@@ -11,7 +11,7 @@ import torch
 import yaml
 from old_models import FIXTURES, changed, config_of, state_of, write_folder
 
-from nequip_elemtransfer.legacy.model import load
+from nequip_elemtransfer.legacy.model import load_old_model
 from nequip_elemtransfer.legacy.reading import Unread, is_old_model, old_training_file, read_old_model
 
 DEPLOYED = FIXTURES / "v056_si" / "deployed.pth"
@@ -59,7 +59,7 @@ def test_folder_needs_both_files(tmp_path, missing):
     folder = shutil.copytree(FIXTURES / "v056_si", tmp_path / "old")
     (folder / missing).unlink()
     with pytest.raises(FileNotFoundError, match=f"is a folder without {missing}: .* config.yaml and best_model.pth"):
-        load(folder)
+        load_old_model(folder)
 
 
 def test_training_file_is_the_one_the_configuration_names():
@@ -83,10 +83,10 @@ def test_code_in_a_configuration_is_not_run(tmp_path):
     text = (folder / "config.yaml").read_text(encoding="utf-8")
     call = f"!!python/object/apply:os.mkdir [{json.dumps(str(marker))}]"
     (folder / "config.yaml").write_text(f"{text}\nnotes: {call}\n", encoding="utf-8")
-    load(folder)
+    load_old_model(folder)
     (folder / "config.yaml").write_text(text.replace("r_max: 3.6\n", f"r_max: {call}\n"), encoding="utf-8")
     with pytest.raises(ValueError, match=r"has `r_max`: which is no plain data \(python/object/apply:os.mkdir\)"):
-        load(folder)
+        load_old_model(folder)
     assert not marker.exists()
 
 
@@ -98,20 +98,20 @@ def test_configuration_that_is_none(tmp_path, text, problem):
     folder = changed(tmp_path / "old", "v061_si")
     (folder / "config.yaml").write_text(text, encoding="utf-8")
     with pytest.raises(ValueError, match=f"the configuration of source '{folder}' is {problem}"):
-        load(folder)
+        load_old_model(folder)
 
 
 @pytest.mark.parametrize("version", ["0.4.0", "0.5.1", "0.7.0", "0.19.1", "", None])
 def test_versions_that_are_not_read(tmp_path, version):
     folder = changed(tmp_path / "old", "v061_si", nequip_version=version)
     with pytest.raises(ValueError, match=rf"is of NequIP {version or '.not said.'}: models of 0.5.2 to 0.6 are read"):
-        load(folder)
+        load_old_model(folder)
 
 
 def test_path_normalisation_of_an_older_e3nn_is_refused(tmp_path):
     folder = changed(tmp_path / "old", "v056_si", e3nn_version="0.3.5")
     with pytest.raises(ValueError, match="made with e3nn 0.3.5, .* e3nn 0.4 or newer are read"):
-        load(folder)
+        load_old_model(folder)
 
 
 # ---- weights
@@ -122,7 +122,7 @@ def test_code_in_a_file_of_weights_is_not_run(tmp_path):
     folder = changed(tmp_path / "old", "v061_si")
     torch.save({"scale_by": Call(os.mkdir, str(marker))}, folder / "best_model.pth")
     with pytest.raises(ValueError, match="holds more than tensors, and nothing else is unpickled"):
-        load(folder)
+        load_old_model(folder)
     assert not marker.exists()
 
 
@@ -136,14 +136,14 @@ def test_weights_that_are_none(tmp_path, content):
     with pytest.raises(
         ValueError, match=r"best_model.pth' (is truncated|is no file of weights|holds more than tensors)"
     ):
-        load(folder)
+        load_old_model(folder)
 
 
 def test_two_global_rescalings_are_refused(tmp_path):
     state = state_of("v061_si")
     folder = write_folder(tmp_path / "old", config_of("v061_si"), state | {"scale_by": state["model.scale_by"]})
     with pytest.raises(ValueError, match="holds two of 'scale_by': one global rescaling is read"):
-        load(folder)
+        load_old_model(folder)
 
 
 # ---- TorchScript
@@ -153,8 +153,8 @@ def test_code_of_a_deployed_file_is_not_needed(tmp_path):
     """Let alone run."""
     with zipfile.ZipFile(DEPLOYED) as file:
         code = {name.partition("/")[2]: b"raise SystemExit" for name in file.namelist() if "/code/" in name}
-    architecture, state = load(rewritten(tmp_path / "old.pth", code))
-    expected, expected_state = load(DEPLOYED)
+    architecture, state = load_old_model(rewritten(tmp_path / "old.pth", code))
+    expected, expected_state = load_old_model(DEPLOYED)
     assert architecture == expected
     assert all(torch.equal(tensor, expected_state[name]) for name, tensor in state.items())
 
@@ -163,7 +163,7 @@ def test_what_a_deployed_file_pickles_is_not_called(tmp_path):
     marker = tmp_path / "ran"
     evil = pickle.dumps(Call(os.mkdir, str(marker)), protocol=2)
     with pytest.raises(ValueError, match="holds no tensor 'chemical_embedding.linear.weight'"):
-        load(rewritten(tmp_path / "old.pth", {"data.pkl": evil}))
+        load_old_model(rewritten(tmp_path / "old.pth", {"data.pkl": evil}))
     assert not marker.exists()
 
 
@@ -174,15 +174,15 @@ def test_what_a_deployed_file_pickles_is_not_called(tmp_path):
 def test_damaged_deployed_files(tmp_path, changes):
     """The last but one holds too few numbers for its tensor."""
     with pytest.raises(ValueError, match=r"old.pth' is damaged or no TorchScript file \(\w+: "):
-        load(rewritten(tmp_path / "old.pth", changes))
+        load_old_model(rewritten(tmp_path / "old.pth", changes))
 
 
 def test_tensors_that_are_missing(tmp_path):
     with pytest.raises(ValueError, match=r"old.pth' is damaged or no TorchScript file \(KeyError: "):
-        load(rewritten(tmp_path / "old.pth", drop=["data/"]))
+        load_old_model(rewritten(tmp_path / "old.pth", drop=["data/"]))
 
 
 def test_version_may_stand_beside_the_configuration(tmp_path):
     config = config_of("v056_si")
     del config["nequip_version"]
-    assert load(rewritten(tmp_path / "old.pth", {"extra/config": yaml.dump(config).encode()}))[0]["r_max"] == 3.6
+    assert load_old_model(rewritten(tmp_path / "old.pth", {"extra/config": yaml.dump(config).encode()}))[0]["r_max"] == 3.6

@@ -8,13 +8,13 @@ import torch
 from old_models import FIXTURES, NAMES, config_of, in_precision, predict, references, state_of
 
 from nequip_elemtransfer import architecture as arch
-from nequip_elemtransfer.legacy.model import load
+from nequip_elemtransfer.legacy.model import load_old_model
 
 TOLERANCE = {"float32": 1e-5, "float64": 1e-10}  # eV, eV/Å, eV/Å³
 
 
 def built(path):
-    architecture, state = load(path)
+    architecture, state = load_old_model(path)
     model = arch.build(architecture)
     model.load_state_dict(state)
     return model.eval()
@@ -44,8 +44,8 @@ def test_single_precision(name, tmp_path):
 @pytest.mark.parametrize("name", ["v056_si", "v061_si"])
 def test_deployed_file_is_the_model_of_its_folder(name):
     """Bitwise: the same numbers by another way."""
-    architecture, state = load(FIXTURES / name / "deployed.pth")
-    of_folder, state_of_folder = load(FIXTURES / name)
+    architecture, state = load_old_model(FIXTURES / name / "deployed.pth")
+    of_folder, state_of_folder = load_old_model(FIXTURES / name)
     assert architecture == of_folder
     assert architecture["model_dtype"] == "float32"
     assert state.keys() == state_of_folder.keys()
