@@ -12,6 +12,10 @@ from nequip_elemtransfer.periodic_table import interpolate
 AUTO, RANDOM = "auto", "random"
 
 
+class NoNeighbours(ValueError):
+    """``auto`` has no chemical elements to find neighbours among."""
+
+
 @dataclass(frozen=True)
 class ElementMap:
     """Target types as convex combinations of source types.
@@ -46,7 +50,8 @@ class ElementMap:
             species: chemical symbols of types, their names by default
 
         Raises:
-            ValueError: if a source type is unknown (the message lists what the source has), or ``auto`` finds none
+            ValueError: if a source type is unknown (the message lists what the source has)
+            NoNeighbours: if ``auto`` finds none
         """
         index = {name: i for i, name in enumerate(source_types)}
         target_species, source_species = tuple(species(elements)), tuple(species(source_types))
@@ -120,7 +125,7 @@ def _neighbours(target: str, symbol: str, sources: Mapping[str, str]) -> dict[st
     """Weights over source types from the periodic table; types that are no elements do not count."""
     types = {element: name for name, element in sources.items() if element in atomic_numbers}
     if symbol not in atomic_numbers or not types:
-        raise ValueError(
+        raise NoNeighbours(
             f"`elements: {{{target}: auto}}` needs chemical elements: the target is {symbol!r} and the source's types "
             f"are {', '.join(sources)}. Name a source type, or give `chemical_species`."
         )

@@ -1,7 +1,7 @@
 """The length scales of a transfer as the key asks for them, and how they came about."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -62,16 +62,23 @@ def fitted_lengths(
         labels: of the structures of ``parts_at``
         parts_at: predictions at λ of each target type
     """
-    guess, radii = guessed_lengths(element_map, frozen), _radii(element_map, frozen)
-    fallback = LengthChoice(guess, "nothing" if radii is None else "covalent radii", {}, radii)
-    if frozen.all() or not labels.kinds:
-        return fallback
+    guess = guessed_lengths(element_map, frozen)
     search = LengthSearch(parts_at, labels, guess, frozen, config.fit_weights)
-    search.scan()
+    if not frozen.all() and labels.kinds:
+        search.scan()
+    return choice(search, element_map)
+
+
+def choice(search: LengthSearch, element_map: ElementMap) -> LengthChoice:
+    """What a search that scanned the range found, or the first guess where it did not or could not decide."""
+    radii = _radii(element_map, search.frozen)
+    undecided = LengthChoice(search.guess, "nothing" if radii is None else "covalent radii", {}, radii)
+    if not len(search.factors):
+        return undecided
     best = search.best()
     by_kind = {kind: search.scales(factor) for kind, factor in best.factors_by_kind.items()}
     if not best.decided:
-        return LengthChoice(guess, fallback.decided_by, by_kind, radii)
+        return replace(undecided, by_kind=by_kind)
     return LengthChoice(search.scales(best.factor), "labels", by_kind, radii)
 
 

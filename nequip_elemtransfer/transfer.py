@@ -29,7 +29,7 @@ from nequip_elemtransfer.trained_options import set_energies
 from nequip_elemtransfer.zero_shot import ladder
 
 # More frames than this say nothing new about one length, and each is evaluated at some twenty of them.
-_MAX_SEARCH_FRAMES = 40
+MAX_SEARCH_FRAMES = 40
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class Transfer:
         """λ of each target type, and what decided it."""
         if self.config.length_scale != "fit":
             return given_lengths(self.config, self.element_map, self.frozen)
-        chosen = evenly_spaced(len(self.frames), _MAX_SEARCH_FRAMES)
+        chosen = evenly_spaced(len(self.frames), MAX_SEARCH_FRAMES)
         frames, labels = [self.frames[i] for i in chosen], self.labels.of_frames(chosen, self._counts)
         return fitted_lengths(
             self.config, self.element_map, self.frozen, labels, lambda scales: self.target.parts_at(scales, frames)
