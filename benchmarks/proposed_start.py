@@ -14,14 +14,15 @@ import ase.io
 import numpy as np
 
 from nequip_elemtransfer.config import TransferConfig
-from nequip_elemtransfer.element_map import start_text
-from nequip_elemtransfer.frames import labels_of
+from nequip_elemtransfer.element_map import ElementMap, start_text
+from nequip_elemtransfer.labels import labels_of
+from nequip_elemtransfer.plan.cross_validation import CrossValidation
+from nequip_elemtransfer.plan.errors import label_error
 from nequip_elemtransfer.plan.planning import N_FOLDS
-from nequip_elemtransfer.plan.ranking import rank
-from nequip_elemtransfer.plan.start import Start
+from nequip_elemtransfer.plan.ranking import Contest, rank
 from nequip_elemtransfer.plan.structures import folds, to_frames
 from nequip_elemtransfer.source import SourceModel, load_source
-from nequip_elemtransfer.transfer import Transfer
+from nequip_elemtransfer.target import TargetBuilder
 
 
 def main() -> None:
@@ -37,9 +38,9 @@ def report(data: Path, path: str, metal: str) -> bool:
     """Print one line; whether the proposal is within 10 % of the best single-element map."""
     source = load_source(path)
     train, test = (ase.io.read(data / f"{metal}_{part}.xyz", ":") for part in ("train_10", "test"))
-    transfer = transfer_from(source, metal, source.type_names[0], train)
-    groups = folds(range(len(train)), N_FOLDS, 0)
-    proposed = rank(transfer, groups, labels_of(transfer.frames), [metal])[0].start
+    start = start_from(source, metal, source.type_names[0], train)
+    config = TransferConfig(source.path, {metal: source.type_names[0]})
+    proposed = rank(Contest(start.target, config, start.frames, start.labels, start.folds), [metal])[0].start
     errors = {name: zero_shot_error(source, metal, name, train, test) for name in source.type_names}
     best = min(errors.values())
     error = errors[proposed] if isinstance(proposed, str) else zero_shot_error(source, metal, proposed, train, test)
@@ -50,30 +51,29 @@ def report(data: Path, path: str, metal: str) -> bool:
     return error <= 1.1 * best
 
 
-def transfer_from(source: SourceModel, metal: str, origin: str | dict[str, float], structures: list) -> Transfer:
+def start_from(source: SourceModel, metal: str, origin: str | dict[str, float], structures: list) -> CrossValidation:
     frames = to_frames(structures, [metal], [metal])
-    return Transfer(TransferConfig(source.path, {metal: origin}), source, lambda r_max: frames)
+    target = TargetBuilder(source, ElementMap.from_elements({metal: origin}, source.type_names))
+    return CrossValidation(target, frames, labels_of(frames), folds(range(len(frames)), N_FOLDS, 0))
 
 
 def zero_shot_error(source: SourceModel, metal: str, origin: str | dict[str, float], train: list, test: list) -> float:
     """Force MAE on ``test`` in eV/Å of a start fitted to ``train``."""
-    transfer = transfer_from(source, metal, origin, [*train, *test])
-    every = np.arange(len(transfer.frames))
+    start = start_from(source, metal, origin, [*train, *test])
+    every = np.arange(len(start.frames))
     fitting, held_out = every[: len(train)], every[len(train) :]
     scales = fitted_lengths(source, metal, origin, train)
-    start = Start(transfer, [held_out], labels_of(transfer.frames))
     fitted = start.energies(scales, fitting)
-    predicted = start.parts(scales).of_frames(held_out).predicted(fitted.scales, fitted.shifts)
-    return float(np.abs(predicted.forces - start.labels_of(held_out).forces).mean())
+    predicted = start.search.parts(scales).of_frames(held_out).predicted(fitted.scales, fitted.shifts)
+    reference = start.labels.of_frames(held_out, start.counts)
+    return label_error("forces", predicted, reference, start.counts[held_out]).value
 
 
 def fitted_lengths(source: SourceModel, metal: str, origin: str | dict[str, float], train: list) -> np.ndarray:
     """λ as ``plan`` fits it to ``train``, shape (1,)."""
-    transfer = transfer_from(source, metal, origin, train)
-    every = np.arange(len(train))
-    start = Start(transfer, [every], labels_of(transfer.frames))
+    start = start_from(source, metal, origin, train)
     start.scan()
-    return start.scales(start.refined_factor(every))
+    return start.lengths.scales
 
 
 if __name__ == "__main__":

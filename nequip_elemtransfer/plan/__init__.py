@@ -8,7 +8,7 @@ __all__ = ["Plan", "plan"]
 def __getattr__(name: str) -> Any:
     """Import the plan when it is asked for: the command's arguments are declared without its libraries."""
     if name in __all__:
-        from nequip_elemtransfer.plan import planning
+        from nequip_elemtransfer.plan import outcome, planning
 
-        return getattr(planning, name)
+        return {"Plan": outcome.Plan, "plan": planning.plan}[name]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -44,9 +44,9 @@ def add_plan(commands) -> None:
     plan.add_argument(
         "--max-structures",
         type=int,
-        default=60,
+        default=40,
         metavar="N",
-        help="run at most N structures, evenly spaced, through the model (default: 60)",
+        help="run at most N structures, evenly spaced, through the model (default: 40)",
     )
     plan.add_argument("--seed", type=int, default=0, help="of the parts that are held out (default: 0)")
     plan.set_defaults(run=_run_plan)

@@ -1,31 +1,33 @@
-"""A candidate start on structures: evaluated at many λ, its energies fitted on some and tried on others."""
+"""A candidate start on structures: λ, α and μ fitted on some, tried on the others."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
-from tqdm.auto import tqdm
+from nequip.data import AtomicDataDict
 
 from nequip_elemtransfer import fit
-from nequip_elemtransfer.frames import Labels, compositions
-from nequip_elemtransfer.plan.errors import unexplained_force_variance
-from nequip_elemtransfer.transfer import Transfer
-from nequip_elemtransfer.zero_shot import NetworkParts, atoms_of_frames
+from nequip_elemtransfer.config import LABEL_KINDS, LabelKind
+from nequip_elemtransfer.frames import compositions
+from nequip_elemtransfer.labels import Labels, atoms_of_frames
+from nequip_elemtransfer.length_choice import LengthChoice, choice, guessed_lengths
+from nequip_elemtransfer.length_search import COARSE_FACTORS, LengthSearch
+from nequip_elemtransfer.plan.errors import unexplained
+from nequip_elemtransfer.target import TargetBuilder
 
-# λ is searched as a factor on the first guess of each type: coarsely over the range, then finely about the best.
-COARSE_FACTORS = np.round(np.arange(0.8, 1.2401, 0.04), 4)
-FINE_STEP = 0.01
-_FINE_STEPS = 3
+# Kinds of labels count alike, as in the key's own default.
+EQUAL_WEIGHTS: Mapping[LabelKind, float] = dict.fromkeys(LABEL_KINDS, 1.0)
 
 
 @dataclass(frozen=True)
-class Energies:
+class FittedEnergies:
     """Energy scales and shifts.
 
     Args:
         scales: α of each target type, shape (n_types,)
         shifts: μ of each target type in eV, shape (n_types,)
-        resembles: False if the forces gave no positive α, which then is one
+        resembles: False if the labels gave no positive α, which then is one
     """
 
     scales: np.ndarray
@@ -33,85 +35,66 @@ class Energies:
     resembles: bool = True
 
 
-class Start:
-    """One element map of a transfer on its labelled frames.
+class CrossValidation:
+    """One element map on labelled frames.
 
     Args:
-        transfer: gives the source, the element map and the frames; its λ is not used
+        target: builds models of the element map
+        frames: of the target types, without neighbour lists
+        labels: of the frames, NaN where missing
         folds: indices of the frames of each fold, see :func:`.structures.folds`
-        labels: of the frames
     """
 
-    def __init__(self, transfer: Transfer, folds: Sequence[np.ndarray], labels: Labels) -> None:
-        self.transfer, self.folds, self.labels = transfer, folds, labels
-        self.kept = transfer.element_map.kept
-        self.guess = np.where(self.kept, 1.0, transfer.first_guess())
-        self.factors = np.array([])  # scanned, ascending
-        self._parts: dict[tuple[float, ...], NetworkParts] = {}
-
-    def scales(self, factor: float) -> np.ndarray:
-        """λ of each target type at a factor on the first guess, shape (n_types,); kept types stay at one."""
-        return np.where(self.kept, 1.0, factor * self.guess)
-
-    def parts(self, scales: np.ndarray) -> NetworkParts:
-        """Predictions at λ of each target type, computed once for each λ."""
-        key = tuple(np.round(scales, 6).tolist())
-        if key not in self._parts:
-            self._parts[key] = self.transfer.parts_at(np.array(key))
-        return self._parts[key]
+    def __init__(
+        self,
+        target: TargetBuilder,
+        frames: Sequence[AtomicDataDict.Type],
+        labels: Labels,
+        folds: Sequence[np.ndarray],
+    ) -> None:
+        self.target, self.frames, self.labels, self.folds = target, frames, labels, folds
+        self.frozen = target.element_map.kept
+        self.counts = compositions(frames, len(self.frozen))  # (n_frames, n_types)
+        guess = guessed_lengths(target.element_map, self.frozen)
+        self.search = LengthSearch(
+            lambda scales: target.parts_at(scales, frames), labels, guess, self.frozen, EQUAL_WEIGHTS
+        )
 
     @property
-    def counts(self) -> np.ndarray:
-        """Atoms of each type in each frame, shape (n_frames, n_types)."""
-        return compositions(self.transfer.frames, len(self.kept))
+    def searchable(self) -> bool:
+        """Whether there is a λ to be found: labels to go by, and a type that is not kept."""
+        return bool(self.labels.kinds) and not self.frozen.all()
 
     def scan(self, coarse: np.ndarray = COARSE_FACTORS, task: str = "") -> None:
-        """Evaluate the start over the range of λ, and finely about the best of it."""
-        self._evaluate(coarse, task)
-        best = self.best_factor(np.arange(len(self.transfer.frames)))
-        self._evaluate(best + FINE_STEP * np.arange(-_FINE_STEPS, _FINE_STEPS + 1), f"{task}, fine" if task else "")
+        """Evaluate the start over a range of λ, if there is one to be found."""
+        if self.searchable:
+            self.search.scan(coarse, task)
 
-    def _evaluate(self, factors: np.ndarray, task: str) -> None:
-        for factor in tqdm(factors, desc=task, unit="λ", disable=not task, leave=False):
-            self.parts(self.scales(factor))
-        self.factors = np.unique(np.round([*self.factors, *factors], 6))
+    @cached_property
+    def lengths(self) -> LengthChoice:
+        """λ of each target type fitted to all frames, as the key fits it; ask after the scan."""
+        return choice(self.search, self.target.element_map)
 
-    def best_factor(self, frames: np.ndarray) -> float:
-        """The factor, of those evaluated, that a fit to ``frames`` chooses."""
-        factors = self.factors
-        return float(factors[np.argmin([self.objective(factor, frames) for factor in factors])])
+    @cached_property
+    def fold_lengths(self) -> list[np.ndarray]:
+        """λ of each target type fitted to the frames outside each fold; ask after the scan."""
+        return [self._lengths_without(fold) for fold in self.folds]
 
-    def refined_factor(self, frames: np.ndarray) -> float:
-        """:meth:`best_factor` improved by the parabola through it and its two neighbors."""
-        factors, best = self.factors, self.best_factor(frames)
-        place = int(np.argmin(np.abs(factors - best)))
-        if place in (0, len(factors) - 1):
-            return best
-        x = factors[place - 1 : place + 2]
-        a, b, _ = np.polyfit(x, [self.objective(factor, frames) for factor in x], 2)
-        return float(np.clip(-b / (2 * a), x[0], x[2])) if a > 0 else best
-
-    def objective(self, factor: float, frames: np.ndarray) -> float:
-        """What ``length_scale: fit`` minimises, see :func:`nequip_elemtransfer.fit.length_objective`."""
-        parts, labels = self.parts(self.scales(factor)).of_frames(frames), self.labels_of(frames)
-        try:
-            alpha = parts.fit_scales(labels, self.kept).scales
-        except ValueError:
-            return fit.NO_RESEMBLANCE
-        return fit.length_objective(labels, parts.predicted(alpha, np.zeros(len(alpha))), parts.counts)
-
-    def energies(self, scales: np.ndarray, frames: np.ndarray, *, scale: bool = True, shift: bool = True) -> Energies:
+    def energies(
+        self, scales: np.ndarray, frames: np.ndarray, *, scale: bool = True, shift: bool = True
+    ) -> FittedEnergies:
         """α and μ fitted to some frames at λ of each type, or left as they come from the source."""
-        parts, labels = self.parts(scales).of_frames(frames), self.labels_of(frames)
-        alpha, shifts, resembles = np.ones(len(self.kept)), self.transfer.start_shifts, True
-        if scale and labels.forces is not None:
+        parts = self.search.parts(scales).of_frames(frames)
+        labels = self.labels.of_frames(frames, self.counts)
+        alpha, shifts, resembles = np.ones(len(self.frozen)), self.target.start_shifts, True
+        if scale:
             try:
-                alpha = parts.fit_scales(labels, self.kept).scales
-            except ValueError:
+                alpha = fit.fit_energy_scales(parts.terms(labels), EQUAL_WEIGHTS, self.frozen).scales
+            except fit.NoResemblance:
                 resembles = False
-        if shift and labels.energies is not None:
-            shifts = parts.fit_shifts(labels, alpha, shifts, self.kept).shifts
-        return Energies(alpha, shifts, resembles)
+        if shift:
+            shifts = parts.fit_shifts(labels, alpha, shifts, self.frozen).shifts
+        return FittedEnergies(alpha, shifts, resembles)
 
     def held_out(self, scales: np.ndarray | None, *, scale: bool = True, shift: bool = True) -> Labels:
         """Predictions on every frame by a start fitted to the other folds.
@@ -120,33 +103,33 @@ class Start:
             scales: λ of each target type; None fits it too
             scale, shift: whether α and μ are fitted
         """
-        every = np.arange(len(self.transfer.frames))
-        energies, forces = np.zeros(len(every)), np.zeros((self.counts.sum(), 3))
-        for fold in self.folds:
-            train = np.setdiff1d(every, fold)
-            if len(train):
-                at = self.scales(self.best_factor(train)) if scales is None else scales
-                fitted = self.energies(at, train, scale=scale, shift=shift)
-            else:  # one structure: nothing to fit to, so nothing is fitted
-                at = self.guess if scales is None else scales
-                fitted = Energies(np.ones(len(self.kept)), self.transfer.start_shifts)
-            predicted = self.parts(at).of_frames(fold).predicted(fitted.scales, fitted.shifts)
-            energies[fold] = predicted.energies
+        n = len(self.frames)
+        energies, stresses = np.zeros(n), np.zeros((n, 3, 3))
+        forces = np.zeros((self.counts.sum(), 3))
+        for place, fold in enumerate(self.folds):
+            at = self.fold_lengths[place] if scales is None else scales
+            train = np.setdiff1d(np.arange(n), fold)
+            # one structure: nothing to fit to, so nothing is fitted
+            fitted = self.energies(at, train, scale=scale and len(train) > 0, shift=shift and len(train) > 0)
+            predicted = self.search.parts(at).of_frames(fold).predicted(fitted.scales, fitted.shifts)
+            energies[fold], stresses[fold] = predicted.energies, predicted.stresses
             forces[atoms_of_frames(fold, self.counts)] = predicted.forces
-        return Labels(energies, forces)
+        return Labels(energies, forces, stresses)
 
-    def labels_of(self, frames: np.ndarray) -> Labels:
-        """Labels of the frames given by index."""
-        energies, forces = self.labels.energies, self.labels.forces
-        return Labels(
-            energies=None if energies is None else energies[frames],
-            forces=None if forces is None else forces[atoms_of_frames(frames, self.counts)],
-        )
+    def unexplained(self, scales: np.ndarray | None) -> dict[LabelKind, float]:
+        """Part of the variance of each kind of held-out labels that the fitted start does not explain.
 
-    def unexplained(self, scales: np.ndarray | None) -> float:
-        """Part of the force variance of held-out frames that the fitted start does not explain."""
-        return unexplained_force_variance(self.held_out(scales), self.labels)
+        Args:
+            scales: λ of each target type; None fits it too
+        """
+        return unexplained(self.held_out(scales), self.labels, self.counts)
 
-    def unexplained_map_alone(self) -> float:
+    def unexplained_map_alone(self) -> dict[LabelKind, float]:
         """The same for the element map alone, at λ = α = 1."""
-        return unexplained_force_variance(self.held_out(np.ones(len(self.kept)), scale=False), self.labels)
+        return unexplained(self.held_out(np.ones(len(self.frozen)), scale=False), self.labels, self.counts)
+
+    def _lengths_without(self, fold: np.ndarray) -> np.ndarray:
+        train = np.setdiff1d(np.arange(len(self.frames)), fold)
+        if not len(train) or not len(self.search.factors):
+            return self.search.guess
+        return self.search.scales(self.search.best(train).factor)

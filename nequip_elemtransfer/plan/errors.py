@@ -1,13 +1,17 @@
-"""Errors of predictions, with intervals from a bootstrap over structures."""
+"""Errors of predictions where there are labels, with intervals from a bootstrap over structures."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
 from nequip_elemtransfer import fit
-from nequip_elemtransfer.frames import Labels
+from nequip_elemtransfer.config import LABEL_KINDS, LabelKind
+from nequip_elemtransfer.labels import Labels
 
 _RESAMPLES = 1000
+
+# units of the errors below
+UNITS: dict[LabelKind, str] = {"energy": "meV/atom", "forces": "meV/Å", "stress": "meV/Å³"}
 
 
 @dataclass(frozen=True)
@@ -20,47 +24,74 @@ class Estimate:
 
 
 def milli_text(estimate: Estimate | None) -> str:
-    """``85.5 [40.6, 117.2]`` of an estimate in eV or eV/Å; a dash for none."""
+    """``85.5 [40.6, 117.2]`` of an estimate in eV and Å, in meV and Å; a dash for none."""
     if estimate is None:
         return "–"
     return f"{1000 * estimate.value:.1f} [{1000 * estimate.low:.1f}, {1000 * estimate.high:.1f}]"
 
 
-def force_error(
-    predicted: np.ndarray, reference: np.ndarray, structure: np.ndarray, *, squared: bool = False
-) -> Estimate:
-    """MAE over force components, or RMSE.
+def label_error(
+    kind: LabelKind, predicted: Labels, reference: Labels, counts: np.ndarray, *, squared: bool = False
+) -> Estimate | None:
+    """MAE of one kind of label, or RMSE: over energies per atom in eV, components of forces in eV/Å or of stresses in
+    eV/Å³.
 
     Args:
-        predicted, reference: eV/Å, shape (n_atoms, 3)
-        structure: index of the structure of each atom, shape (n_atoms,)
+        counts: atoms of each type in each frame, shape (n_frames, n_types)
+
+    Returns:
+        None where nothing has both a label and a prediction
     """
-    error = np.abs(predicted - reference)
-    per_atom = (error**2 if squared else error).sum(axis=1)
+    difference = predicted.of(kind) - reference.of(kind)
+    if kind == "energy":
+        difference = difference / counts.sum(axis=1)
+    return mean_error(difference, structure_of(kind, counts), squared=squared)
+
+
+def mean_error(difference: np.ndarray, structure: np.ndarray, *, squared: bool = False) -> Estimate | None:
+    """Mean absolute value, or root mean square, of what is finite.
+
+    Args:
+        difference: first axis (n,)
+        structure: that each belongs to, shape (n,)
+
+    Returns:
+        None where nothing is finite
+    """
+    rows = difference.reshape(len(difference), -1)
+    there = np.isfinite(rows)
+    values = np.where(there, np.abs(rows), 0.0) ** (2 if squared else 1)
     _, place = np.unique(structure, return_inverse=True)
-    estimate = _ratio(np.bincount(place, per_atom), 3.0 * np.bincount(place))
+    sums, weights = np.bincount(place, values.sum(axis=1)), np.bincount(place, there.sum(axis=1))
+    if not weights.any():
+        return None
+    estimate = _ratio(sums[weights > 0], weights[weights > 0])
     return Estimate(*np.sqrt([estimate.value, estimate.low, estimate.high]).tolist()) if squared else estimate
 
 
-def energy_error(predicted: np.ndarray, reference: np.ndarray, counts: np.ndarray) -> Estimate:
-    """MAE of energies per atom, eV/atom.
+def structure_of(kind: LabelKind, counts: np.ndarray) -> np.ndarray:
+    """Index of the frame of each label of a kind: of each atom for forces, else of each frame."""
+    return np.repeat(np.arange(len(counts)), counts.sum(axis=1) if kind == "forces" else 1)
+
+
+def unexplained(predicted: Labels, reference: Labels, counts: np.ndarray) -> dict[LabelKind, float]:
+    """``Σ (x − x_ref)² / Σ x_ref²`` of each kind of label: 0 for a perfect model, 1 for one that predicts nothing.
+
+    Energies are those per atom that composition does not explain. A kind without labels, or whose labels are all zero,
+    is left out.
 
     Args:
-        predicted, reference: total energies in eV, shape (n_frames,)
         counts: atoms of each type in each frame, shape (n_frames, n_types)
     """
-    error = np.abs(predicted - reference) / counts.sum(axis=1)
-    return _ratio(error, np.ones(len(error)))
-
-
-def structure_of_atoms(counts: np.ndarray) -> np.ndarray:
-    """Index of the frame of each atom, shape (n_atoms,)."""
-    return np.repeat(np.arange(len(counts)), counts.sum(axis=1))
-
-
-def unexplained_force_variance(predicted: Labels, reference: Labels) -> float:
-    """``Σ (F − F_ref)² / Σ F_ref²``: 0 for a perfect model, 1 for one that predicts no forces."""
-    return float(np.sum((predicted.forces - reference.forces) ** 2) / np.sum(reference.forces**2))
+    found: dict[LabelKind, float] = {}
+    for kind in LABEL_KINDS:
+        difference, label = predicted.of(kind) - reference.of(kind), reference.of(kind)
+        if kind == "energy":
+            difference, label = (fit.composition_residual(x, counts) for x in (difference, label))
+        there = np.isfinite(difference) & np.isfinite(label)
+        if (total := float(np.sum(label[there] ** 2))) > 0:
+            found[kind] = float(np.sum(difference[there] ** 2) / total)
+    return found
 
 
 def composition_baseline(train: np.ndarray, energies: np.ndarray, counts: np.ndarray) -> np.ndarray:

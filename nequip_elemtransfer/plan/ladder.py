@@ -4,26 +4,28 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nequip_elemtransfer.frames import Labels, atom_types
+from nequip_elemtransfer.frames import atom_types
+from nequip_elemtransfer.labels import Labels
+from nequip_elemtransfer.plan.cross_validation import CrossValidation
 from nequip_elemtransfer.plan.errors import (
     Estimate,
     composition_baseline,
-    energy_error,
-    force_error,
-    structure_of_atoms,
+    label_error,
+    mean_error,
+    structure_of,
 )
-from nequip_elemtransfer.plan.start import Start
 
 
 @dataclass(frozen=True)
 class Step:
-    """Held-out errors of one step.
+    """Held-out errors of one step; None where there are no labels of a kind.
 
     Args:
         name: what was done last
-        force_mae, force_rmse: over components, eV/Å; None without force labels
-        energy_mae: eV/atom, None without energy labels
+        force_mae, force_rmse: over components, eV/Å
+        energy_mae: eV/atom
         energy_mae_refitted: likewise with the energy shifts refitted, which makes the steps comparable
+        stress_mae: over components, eV/Å³
         force_mae_per_type: by target type, eV/Å
     """
 
@@ -32,10 +34,11 @@ class Step:
     force_rmse: Estimate | None
     energy_mae: Estimate | None
     energy_mae_refitted: Estimate | None
+    stress_mae: Estimate | None
     force_mae_per_type: dict[str, Estimate]
 
 
-def ladder(start: Start, scales: np.ndarray | None) -> list[Step]:
+def ladder(start: CrossValidation, scales: np.ndarray | None) -> list[Step]:
     """Errors of predicting no forces and the composition's mean energy, then of each step of the initialisation.
 
     Each fold is predicted by a start whose λ (if ``scales`` is None), α and μ were fitted to the other folds.
@@ -44,7 +47,7 @@ def ladder(start: Start, scales: np.ndarray | None) -> list[Step]:
         start: scanned
         scales: λ of each target type; None fits it
     """
-    nothing, one = _baseline(start), np.ones(len(start.kept))
+    nothing, one = _baseline(start), np.ones(len(start.frozen))
     final = start.held_out(scales)
     return [
         _step("no forces, mean energy", start, nothing, nothing),
@@ -60,30 +63,31 @@ def ladder(start: Start, scales: np.ndarray | None) -> list[Step]:
     ]
 
 
-def _baseline(start: Start) -> Labels:
-    energies, every = np.zeros(len(start.counts)), np.arange(len(start.counts))
-    if start.labels.energies is not None:
-        for fold in start.folds:
-            train = np.setdiff1d(every, fold)
-            if len(train):
-                energies[fold] = composition_baseline(train, start.labels.energies, start.counts)[fold]
-    return Labels(energies, np.zeros((start.counts.sum(), 3)))
+def _baseline(start: CrossValidation) -> Labels:
+    n = len(start.counts)
+    energies, every = np.zeros(n), np.arange(n)
+    for fold in start.folds:
+        train = np.setdiff1d(every, fold)
+        if len(train):
+            energies[fold] = composition_baseline(train, start.labels.energies, start.counts)[fold]
+    return Labels(energies, np.zeros((start.counts.sum(), 3)), np.zeros((n, 3, 3)))
 
 
-def _step(name: str, start: Start, predicted: Labels, refitted: Labels) -> Step:
+def _step(name: str, start: CrossValidation, predicted: Labels, refitted: Labels) -> Step:
     labels, counts = start.labels, start.counts
-    structure, types = structure_of_atoms(counts), atom_types(start.transfer.frames)
-    force_mae = force_rmse = energy_mae = energy_mae_refitted = None
-    per_type = {}
-    if labels.forces is not None:
-        force_mae = force_error(predicted.forces, labels.forces, structure)
-        force_rmse = force_error(predicted.forces, labels.forces, structure, squared=True)
-        per_type = {
-            name: force_error(predicted.forces[own], labels.forces[own], structure[own])
-            for t, name in enumerate(start.transfer.element_map.target_types)
-            if (own := types == t).any()
-        }
-    if labels.energies is not None:
-        energy_mae = energy_error(predicted.energies, labels.energies, counts)
-        energy_mae_refitted = energy_error(refitted.energies, labels.energies, counts)
-    return Step(name, force_mae, force_rmse, energy_mae, energy_mae_refitted, per_type)
+    return Step(
+        name,
+        force_mae=label_error("forces", predicted, labels, counts),
+        force_rmse=label_error("forces", predicted, labels, counts, squared=True),
+        energy_mae=label_error("energy", predicted, labels, counts),
+        energy_mae_refitted=label_error("energy", refitted, labels, counts),
+        stress_mae=label_error("stress", predicted, labels, counts),
+        force_mae_per_type=_by_type(start, predicted.forces - labels.forces),
+    )
+
+
+def _by_type(start: CrossValidation, difference: np.ndarray) -> dict[str, Estimate]:
+    types, structure = atom_types(start.frames), structure_of("forces", start.counts)
+    own = {name: types == t for t, name in enumerate(start.target.element_map.target_types)}
+    errors = {name: mean_error(difference[mask], structure[mask]) for name, mask in own.items() if mask.any()}
+    return {name: error for name, error in errors.items() if error is not None}

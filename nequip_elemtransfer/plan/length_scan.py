@@ -1,16 +1,20 @@
-"""Force and energy errors against the length scale λ, and the λ that follows."""
+"""Errors against the length scale λ, what each kind of label asks for, and the λ that follows."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from nequip_elemtransfer import fit
-from nequip_elemtransfer.plan.errors import unexplained_force_variance
-from nequip_elemtransfer.plan.start import COARSE_FACTORS, Start
+from nequip_elemtransfer.config import LABEL_KINDS, LabelKind
+from nequip_elemtransfer.labels import Labels
+from nequip_elemtransfer.length_choice import NOTABLE_DISAGREEMENT, LengthChoice
+from nequip_elemtransfer.length_search import COARSE_FACTORS
+from nequip_elemtransfer.plan.cross_validation import EQUAL_WEIGHTS, CrossValidation
 
-# The minimum counts as flat if 4 % in λ to either side raise the force RMSE by less than this part of it.
+# The minimum counts as flat if 4 % in λ to either side raise the objective of the fit by less than this.
 _FLAT_WINDOW = 0.04
-_FLAT_RISE = 0.1
+_FLAT_RISE = 0.02
 
 
 @dataclass(frozen=True)
@@ -20,80 +24,117 @@ class LengthScan:
     Args:
         type: the target type whose λ is given; the others keep their ratio to it
         length_scales: λ, ascending, shape (n,)
-        force_rmse: eV/Å, shape (n,)
+        force_rmse: eV/Å, shape (n,); None without forces
         energy_rmse: of energies per atom, shifts refitted, eV/atom, shape (n,); None without energies
-        energy_scale: α (of ``type``), shape (n,); NaN where the forces do not resemble
+        stress_rmse: eV/Å³, shape (n,); None without stresses
+        energy_scale: α (of ``type``), shape (n,); NaN where the labels do not resemble
+        asked: kind of label -> the λ at which it alone is explained best; kinds that ask for none are left out
         marks: name -> λ
-        chosen: the mark proposed: ``fit``, or where that found no minimum ``covalent radii`` or ``none`` (λ = 1)
+        chosen: the mark proposed: ``fit``, or where the labels cannot decide ``covalent radii`` or ``none`` (λ = 1)
         proposed: λ of each type, shape (n_types,)
         warnings: what is wrong with the minimum
+        disagreement: a sentence if covalent radii and labels ask for different λ, else empty
     """
 
     type: str
     length_scales: list[float]
-    force_rmse: list[float]
+    force_rmse: list[float] | None
     energy_rmse: list[float] | None
+    stress_rmse: list[float] | None
     energy_scale: list[float]
+    asked: dict[LabelKind, float]
     marks: dict[str, float]
     chosen: str
     proposed: list[float]
     warnings: list[str]
+    disagreement: str
+
+    def rmse(self, kind: LabelKind) -> list[float] | None:
+        """The errors of one kind of label."""
+        return {"forces": self.force_rmse, "energy": self.energy_rmse, "stress": self.stress_rmse}[kind]
 
 
-def length_scan(start: Start, lattice_ratio: float | None = None) -> LengthScan:
+def length_scan(start: CrossValidation, lattice_ratio: float | None = None) -> LengthScan:
     """What a scanned start says of λ.
 
     Args:
-        start: scanned, with force labels and at least one type that is not kept
+        start: scanned, with labels and at least one type that is not kept
         lattice_ratio: of the target's to the source's lattice constant
     """
-    every, first = np.arange(len(start.counts)), int(np.flatnonzero(~start.kept)[0])
-    rows = [_row(start, factor, first) for factor in start.factors]
-    factor = start.refined_factor(every)
-    fitted, at_edge = start.scales(factor), not COARSE_FACTORS[0] < factor < COARSE_FACTORS[-1]
-    marks = {"covalent radii": float(start.guess[first])} if start.transfer.has_radii else {}
+    search, lengths = start.search, start.lengths
+    first = int(np.flatnonzero(~start.frozen)[0])
+    name = start.target.element_map.target_types[first]
+    rows = [_errors(start, factor) for factor in search.factors]
+    rmse = {kind: [errors[kind] for errors, _ in rows] if start.labels.has(kind) else None for kind in LABEL_KINDS}
+    marks = {} if lengths.covalent_radii is None else {"covalent radii": float(lengths.covalent_radii[first])}
     if lattice_ratio is not None:
         marks["lattice"] = lattice_ratio
+    decided = lengths.decided_by == "labels"
+    fitted = lengths.scales if decided else search.scales(search.best_factor())
     return LengthScan(
-        type=start.transfer.element_map.target_types[first],
-        length_scales=[float(start.scales(f)[first]) for f in start.factors],
-        force_rmse=[row[0] for row in rows],
-        energy_rmse=None if start.labels.energies is None else [row[1] for row in rows],
-        energy_scale=[row[2] for row in rows],
+        type=name,
+        length_scales=[float(search.scales(factor)[first]) for factor in search.factors],
+        force_rmse=rmse["forces"],
+        energy_rmse=rmse["energy"],
+        stress_rmse=rmse["stress"],
+        energy_scale=[float(alpha[first]) for _, alpha in rows],
+        asked={kind: float(scales[first]) for kind, scales in lengths.by_kind.items()},
         marks=marks | {"fit": float(fitted[first])},
-        chosen="fit" if not at_edge else "covalent radii" if start.transfer.has_radii else "none",
-        proposed=(start.guess if at_edge else fitted).tolist(),
-        warnings=_warnings(start.factors, np.array([row[0] for row in rows]), factor, at_edge),
+        chosen="fit" if decided else "covalent radii" if lengths.covalent_radii is not None else "none",
+        proposed=lengths.scales.tolist(),
+        warnings=_warnings(start),
+        disagreement=_disagreement(lengths, start.target.element_map.target_types),
     )
 
 
-def _row(start: Start, factor: float, first: int) -> tuple[float, float, float]:
-    parts, labels = start.parts(start.scales(factor)), start.labels
+def _errors(start: CrossValidation, factor: float) -> tuple[dict[LabelKind, float], np.ndarray]:
+    """RMSE of each kind of label at a factor on the first guess, and α of each type."""
+    parts = start.search.parts(start.search.scales(factor))
     try:
-        alpha = parts.fit_scales(labels, start.kept).scales
-    except ValueError:
-        alpha = np.full(len(start.kept), np.nan)
+        alpha = fit.fit_energy_scales(parts.terms(start.labels), EQUAL_WEIGHTS, start.frozen).scales
+    except fit.NoResemblance:
+        alpha = np.full(len(start.frozen), np.nan)
     predicted = parts.predicted(np.nan_to_num(alpha), np.zeros(len(alpha)))
-    rms = float(np.sqrt((labels.forces**2).mean()))
-    energy = np.nan
-    if labels.energies is not None:
-        residual = fit.composition_residual(labels.energies - predicted.energies, parts.counts)
-        energy = float(np.sqrt((residual**2).mean()))
-    return rms * np.sqrt(unexplained_force_variance(predicted, labels)), energy, float(alpha[first])
+    return {kind: _rms(_difference(kind, predicted, start)) for kind in LABEL_KINDS}, alpha
 
 
-def _warnings(factors: np.ndarray, force_rmse: np.ndarray, factor: float, at_edge: bool) -> list[str]:
-    found = []
-    if at_edge:
-        found.append(
+def _difference(kind: LabelKind, predicted: Labels, start: CrossValidation) -> np.ndarray:
+    difference = predicted.of(kind) - start.labels.of(kind)
+    return fit.composition_residual(difference, start.counts) if kind == "energy" else difference
+
+
+def _rms(values: np.ndarray) -> float:
+    there = values[np.isfinite(values)]
+    return float(np.sqrt(np.mean(there**2))) if len(there) else np.nan
+
+
+def _warnings(start: CrossValidation) -> list[str]:
+    search, best = start.search, start.search.best()
+    if best.at_edge:
+        return [
             f"the best λ lies at the edge of the range, {COARSE_FACTORS[0]:g} to {COARSE_FACTORS[-1]:g} times the "
             "first guess: the source describes these structures at no length."
-        )
-    lowest = force_rmse.min()
-    sides = [np.interp(factor + side * _FLAT_WINDOW, factors, force_rmse) for side in (-1, 1)]
-    if min(sides) < (1 + _FLAT_RISE) * lowest:
-        found.append(
-            f"the minimum is flat: {_FLAT_WINDOW:.0%} in λ changes the force RMSE by less than {_FLAT_RISE:.0%}, so "
-            "these structures hardly determine λ."
-        )
-    return found
+        ]
+    objective = np.array([search.objective(factor) for factor in search.factors])
+    at = search.best_factor()
+    sides = [np.interp(at + side * _FLAT_WINDOW, search.factors, objective) for side in (-1, 1)]
+    if min(sides) - objective.min() < _FLAT_RISE:
+        return [
+            f"the minimum is flat: {_FLAT_WINDOW:.0%} in λ change what the start leaves unexplained by less than "
+            f"{_FLAT_RISE:.0%}, so these structures hardly determine λ."
+        ]
+    return []
+
+
+def _disagreement(lengths: LengthChoice, types: Sequence[str]) -> str:
+    if lengths.decided_by != "labels" or lengths.covalent_radii is None:
+        return ""
+    ratio = lengths.covalent_radii / lengths.scales
+    worst = int(np.argmax(np.abs(ratio - 1)))
+    if abs(ratio[worst] - 1) <= NOTABLE_DISAGREEMENT:
+        return ""
+    return (
+        f"covalent radii give λ = {lengths.covalent_radii[worst]:.3f} for {types[worst]} and the labels "
+        f"{lengths.scales[worst]:.3f}, {abs(ratio[worst] - 1):.1%} apart: the labels are followed, and "
+        "`length_scale: covalent_radii` would start from the wrong lengths."
+    )

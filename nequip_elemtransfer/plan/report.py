@@ -5,7 +5,7 @@ from nequip_elemtransfer.element_map import start_text
 from nequip_elemtransfer.output.page import page
 from nequip_elemtransfer.plan import figures
 from nequip_elemtransfer.plan.errors import milli_text
-from nequip_elemtransfer.plan.planning import Plan
+from nequip_elemtransfer.plan.outcome import Plan
 
 
 def html_report(plan: Plan) -> str:
@@ -14,6 +14,7 @@ def html_report(plan: Plan) -> str:
     filters = {
         "milli": milli_text,
         "start": start_text,
+        "kind": {"energy": "energies", "forces": "forces", "stress": "stresses"}.get,
         "adversarial": figures.adversarial_name,
         "significant": lambda value: "not known" if value is None else f"{value:.3g}",
     }

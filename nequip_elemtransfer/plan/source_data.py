@@ -4,7 +4,8 @@ from pathlib import Path
 
 from ase import Atoms
 
-from nequip_elemtransfer.plan.structures import read_structures
+from nequip_elemtransfer.frame_checks import UnusableStructure
+from nequip_elemtransfer.plan.structures import UnreadableFile, read_structures
 from nequip_elemtransfer.source import training_file
 
 
@@ -19,7 +20,7 @@ def source_structures(source: str, given: str | Path | None) -> tuple[list[Atoms
         an empty list and the reason if there are none
 
     Raises:
-        FileNotFoundError, ValueError: if ``given`` cannot be read
+        FileNotFoundError, UnreadableFile, UnusableStructure: if ``given`` cannot be read or used
     """
     if given is not None:
         return read_structures(given), str(given)
@@ -30,5 +31,5 @@ def source_structures(source: str, given: str | Path | None) -> tuple[list[Atoms
         return [], f"the source's training file {named!r} is not there; give --source-data FILE"
     try:
         return read_structures(named), f"{named}, which the checkpoint names"
-    except ValueError as error:  # nobody asked for that file, so it stops nothing
+    except (UnreadableFile, UnusableStructure) as error:  # nobody asked for that file, so it stops nothing
         return [], f"{error} Give --source-data FILE"

@@ -1,31 +1,66 @@
 """The labelled structures a plan is made for."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import ase.io
 import numpy as np
 from ase import Atoms
+from ase.calculators.calculator import all_properties
 from nequip.data import AtomicDataDict
 from nequip.data.ase import from_ase
 from nequip.data.transforms import ChemicalSpeciesToAtomTypeMapper
 
+from nequip_elemtransfer.frame_checks import check_atoms, check_distances, check_fields, check_frame
+from nequip_elemtransfer.frames import edge_lengths, with_neighbors
+
+# Å; pairs closer than this are looked at for atoms upon each other
+_NEAR = 0.5
+
+# NequIP reads all that ASE may store; nothing else is used here.
+_UNUSED = sorted({*all_properties} - {"energy", "forces", "stress"})
+
+# What ASE's readers raise on a file that is not what its name says
+_READER_ERRORS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    ImportError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    ase.io.formats.UnknownFileTypeError,
+    ase.io.ParseError,
+)
+
+
+class UnreadableFile(ValueError):
+    """A file that ASE finds no structures in."""
+
 
 def read_structures(path: str | Path) -> list[Atoms]:
-    """All structures of a file that ASE reads.
+    """All structures of a file that ASE reads, each checked.
 
     Raises:
         FileNotFoundError: if there is no such file
-        ValueError: if ASE cannot read it, or finds no structure
+        UnreadableFile: if ASE cannot read it, or finds no structure
+        UnusableStructure: naming a structure that is damaged
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"{str(path)!r} does not exist: give a file of labelled structures that ASE reads.")
     try:
         structures = ase.io.read(path, ":")
-    except Exception as error:  # each of ASE's readers fails in its own way
-        raise ValueError(f"{str(path)!r} cannot be read by ASE: {error}") from error
+    except _READER_ERRORS as error:  # each of ASE's readers fails in its own way
+        reason = " ".join(str(error).split())
+        raise UnreadableFile(f"{str(path)!r} cannot be read by ASE: {reason or type(error).__name__}") from error
     if not structures:
-        raise ValueError(f"{str(path)!r} holds no structures.")
+        raise UnreadableFile(f"{str(path)!r} holds no structures.")
+    for i, atoms in enumerate(structures):
+        _check(atoms, f"structure {i} of {str(path)!r}")
     return structures
 
 
@@ -35,15 +70,24 @@ def elements_in(structures: Sequence[Atoms]) -> list[str]:
     return Atoms(sorted(numbers)).get_chemical_symbols()
 
 
-def to_frames(structures: Sequence[Atoms], types: Sequence[str], species: Sequence[str]) -> list[AtomicDataDict.Type]:
+def to_frames(
+    structures: Sequence[Atoms],
+    types: Sequence[str],
+    species: Sequence[str],
+    embedded: Sequence[Mapping[str, Any]] = (),
+    places: Sequence[int] | None = None,
+) -> list[AtomicDataDict.Type]:
     """NequIP's form of structures, without neighbour lists.
 
     Args:
         types: of the model
         species: chemical symbol of each type
+        embedded: NequIP's ``categorical_graph_field_embed`` of the model, whose fields are read too
+        places: of the structures in their file, for messages; as they come by default
 
     Raises:
         ValueError: if a structure holds an element that is not among ``species``
+        UnusableStructure: if one lacks a field that the model reads
     """
     unknown = [symbol for symbol in elements_in(structures) if symbol not in species]
     if unknown:
@@ -52,7 +96,11 @@ def to_frames(structures: Sequence[Atoms], types: Sequence[str], species: Sequen
             "leave those structures out, or give other ones."
         )
     to_types = ChemicalSpeciesToAtomTypeMapper(list(types), dict(zip(species, types)))
-    return [to_types(from_ase(atoms, exclude_keys=["energies"])) for atoms in structures]
+    fields = [AtomicDataDict.VIRIAL_KEY, *(field["field"] for field in embedded)]
+    frames = [to_types(from_ase(atoms, include_keys=fields, exclude_keys=_UNUSED)) for atoms in structures]
+    for place, frame in zip(range(len(frames)) if places is None else places, frames):
+        check_fields(frame, embedded, f"structure {place}")
+    return frames
 
 
 def typical_volume(structures: Sequence[Atoms]) -> float | None:
@@ -75,3 +123,16 @@ def folds(groups: Sequence[int], n_folds: int, seed: int) -> list[np.ndarray]:
     order = np.random.default_rng(seed).permutation(np.unique(labels))
     parts = np.array_split(order, min(n_folds, len(order)))
     return [np.flatnonzero(np.isin(labels, part)) for part in parts]
+
+
+def _check(atoms: Atoms, name: str) -> None:
+    """Refuse a structure that no model can be fitted to.
+
+    Raises:
+        UnusableStructure: with the reason
+    """
+    check_atoms(atoms, name)
+    frame = from_ase(atoms, exclude_keys=_UNUSED)
+    check_frame(frame, name)
+    near = with_neighbors(frame, _NEAR)
+    check_distances(edge_lengths(near), near[AtomicDataDict.EDGE_INDEX_KEY].numpy(), name)

@@ -1,19 +1,22 @@
 """A plan as text for the terminal."""
 
+from nequip_elemtransfer.config import LabelKind
 from nequip_elemtransfer.element_map import start_text
 from nequip_elemtransfer.output.table import table
 from nequip_elemtransfer.plan.errors import milli_text
-from nequip_elemtransfer.plan.planning import Plan
+from nequip_elemtransfer.plan.outcome import Plan
+
+_KINDS: dict[LabelKind, str] = {"energy": "energies", "forces": "forces", "stress": "stresses"}
 
 
 def summary(plan: Plan) -> str:
-    """Verdict, start, ladder, ranking, AUC and findings, in this order."""
-    parts = [_verdict(plan), _start(plan), _ladder(plan)]
+    """Verdict, start, what decided λ, ladder, ranking, AUC, warnings and findings, in this order."""
+    parts = [_verdict(plan), _start(plan), _lengths(plan), _ladder(plan)]
     if plan.ranking:
         parts.append(_ranking(plan))
     if plan.adversarial:
         parts.append(_adversarial(plan))
-    warnings = [f"Warning: {warning}" for warning in plan.scan.warnings] if plan.scan else []
+    warnings = [f"Warning: {warning}" for warning in plan.warnings]
     cautions = [finding.sentence for finding in plan.sufficiency.findings if finding.level == "caution"]
     parts.append("\n".join([*warnings, *cautions, *plan.notes]))
     return "\n\n".join(part for part in parts if part)
@@ -41,26 +44,39 @@ def _start(plan: Plan) -> str:
     return table(header, rows, [False, False, True, True, True])
 
 
+def _lengths(plan: Plan) -> str:
+    if plan.scan is None:
+        return ""
+    asked = ", ".join(f"{_KINDS[kind]} {value:.3f}" for kind, value in plan.scan.asked.items()) or "none"
+    marks = ", ".join(f"{name} {value:.3f}" for name, value in plan.scan.marks.items() if name != "fit")
+    others = f"; {marks}" if marks else ""
+    return f"λ of {plan.scan.type} that each kind of label asks for: {asked}{others}. Taken: {plan.scan.chosen}."
+
+
 def _ladder(plan: Plan) -> str:
     rows = [
-        [
-            step.name,
-            *(milli_text(e) for e in (step.force_mae, step.force_rmse, step.energy_mae, step.energy_mae_refitted)),
-        ]
-        for step in plan.ladder
+        [s.name, *map(milli_text, (s.force_mae, s.force_rmse, s.energy_mae, s.energy_mae_refitted, s.stress_mae))]
+        for s in plan.ladder
     ]
-    units = ["", "meV/Å", "meV/Å", "meV/atom", "meV/atom"]
-    header = ["held-out errors", "force MAE", "force RMSE", "energy MAE", "energy MAE, shifts refitted"]
-    return table(header, [units, *rows], [False, True, True, True, True])
+    units = ["", "meV/Å", "meV/Å", "meV/atom", "meV/atom", "meV/Å³"]
+    header = ["held-out errors", "force MAE", "force RMSE", "energy MAE", "energy MAE, shifts refitted", "stress MAE"]
+    return table(header, [units, *rows], [False, *[True] * 5])
 
 
 def _ranking(plan: Plan) -> str:
     rows = [
-        [c.target, start_text(c.start), f"{c.length_scale:.3f}", milli_text(c.force_mae), f"{c.unexplained:.3f}"]
+        [
+            c.target,
+            start_text(c.start),
+            f"{c.length_scale:.3f}",
+            *map(milli_text, (c.force_mae, c.energy_mae, c.stress_mae)),
+            "–" if c.unexplained is None else f"{c.unexplained:.3f}",
+        ]
         for c in plan.ranking
     ]
-    header = ["target", "start", "λ", "held-out force MAE (meV/Å)", "force variance unexplained"]
-    return table(header, rows, [False, False, True, True, True])
+    header = ["target", "start", "λ", "held-out force MAE", "energy MAE", "stress MAE", "variance unexplained"]
+    units = ["", "", "", "meV/Å", "meV/atom", "meV/Å³", ""]
+    return table(header, [units, *rows], [False, False, *[True] * 5])
 
 
 def _adversarial(plan: Plan) -> str:

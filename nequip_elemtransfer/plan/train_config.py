@@ -5,7 +5,7 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
-from nequip_elemtransfer.plan.planning import Plan
+from nequip_elemtransfer.plan.outcome import Plan
 
 BATCH_SIZE = 5
 _STEPS_BETWEEN_VALIDATIONS = 50
@@ -87,7 +87,7 @@ def _data(plan: Plan) -> str:
 
 
 def _labels(plan: Plan) -> dict[str, str]:
-    if plan.has_forces:
+    if "forces" in plan.labels:
         return {
             "loss": "nequip.train.EnergyForceLoss",
             "loss_coeffs": "    coeffs: {total_energy: 1.0, forces: 1.0}\n",

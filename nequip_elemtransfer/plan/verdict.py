@@ -13,7 +13,7 @@ UNLIKE = 0.95
 
 
 @dataclass(frozen=True)
-class Verdict:
+class PlanVerdict:
     """The verdict and what decided it.
 
     Args:
@@ -29,7 +29,7 @@ class Verdict:
 
 def judge(
     unexplained: float | None, map_alone: float | None, auc: float | None, warnings: Sequence[str] = ()
-) -> Verdict:
+) -> PlanVerdict:
     """The verdict on a start.
 
     Args:
@@ -46,7 +46,7 @@ def judge(
         "the same for the element map alone": map_alone,
         "AUC of structures, at the lengths where it is lowest": auc,
     }
-    return Verdict(word, sentence, numbers)
+    return PlanVerdict(word, sentence, numbers)
 
 
 def _rule(unexplained: float | None, auc: float | None, warnings: Sequence[str]) -> tuple[str, str]:

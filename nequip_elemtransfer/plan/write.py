@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from nequip_elemtransfer.output.atomic import require_folder, written_together
-from nequip_elemtransfer.plan.planning import Plan
+from nequip_elemtransfer.plan.outcome import Plan
 from nequip_elemtransfer.plan.report import html_report
 from nequip_elemtransfer.plan.train_config import train_config
 

@@ -185,4 +185,5 @@ def test_tensors_that_are_missing(tmp_path):
 def test_version_may_stand_beside_the_configuration(tmp_path):
     config = config_of("v056_si")
     del config["nequip_version"]
-    assert load_old_model(rewritten(tmp_path / "old.pth", {"extra/config": yaml.dump(config).encode()}))[0]["r_max"] == 3.6
+    old = rewritten(tmp_path / "old.pth", {"extra/config": yaml.dump(config).encode()})
+    assert load_old_model(old)[0]["r_max"] == 3.6

@@ -7,12 +7,14 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from units import ENERGY, LENGTH, SHIFT
 
 from nequip_elemtransfer import architecture as arch
-from nequip_elemtransfer.config import TransferConfig
-from nequip_elemtransfer.frames import labels_of, predict, with_neighbors
-from nequip_elemtransfer.plan.start import Start
+from nequip_elemtransfer.element_map import ElementMap
+from nequip_elemtransfer.frames import with_neighbors
+from nequip_elemtransfer.labels import labels_of
+from nequip_elemtransfer.parts import predict
+from nequip_elemtransfer.plan.cross_validation import CrossValidation
 from nequip_elemtransfer.plan.structures import folds, to_frames
 from nequip_elemtransfer.source import SourceModel
-from nequip_elemtransfer.transfer import Transfer
+from nequip_elemtransfer.target import TargetBuilder
 
 
 @pytest.fixture(scope="session")
@@ -40,6 +42,7 @@ def crystals():
                 atoms,
                 energy=energy * found.energies[0] + shift * len(atoms),
                 forces=energy * found.forces / length,
+                stress=energy * found.stresses[0] / length**3,
             )
             structures.append(atoms)
         return structures
@@ -50,12 +53,12 @@ def crystals():
 
 @pytest.fixture(scope="session")
 def start_of():
-    """Makes a :class:`Start` of structures of one element from a source type."""
+    """Makes a :class:`CrossValidation` of structures of one element from a source type."""
 
     def make(source, structures, elements, n_folds=3):
         types = list(elements)
         frames = to_frames(structures, types, types)
-        transfer = Transfer(TransferConfig("random", elements), source, lambda r_max: frames)
-        return Start(transfer, folds(range(len(frames)), n_folds, 0), labels_of(frames))
+        target = TargetBuilder(source, ElementMap.from_elements(elements, source.type_names))
+        return CrossValidation(target, frames, labels_of(frames), folds(range(len(frames)), n_folds, 0))
 
     return make

@@ -1,14 +1,18 @@
 """A start is fitted on some structures and tried on others."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 from units import ENERGY, LENGTH, SHIFT
 
-from nequip_elemtransfer.plan.errors import force_error, structure_of_atoms
+from nequip_elemtransfer.config import LABEL_KINDS, TransferConfig
+from nequip_elemtransfer.fit import NO_RESEMBLANCE
+from nequip_elemtransfer.plan.errors import label_error, mean_error, structure_of
 from nequip_elemtransfer.plan.ladder import ladder
 from nequip_elemtransfer.plan.length_scan import length_scan
-from nequip_elemtransfer.plan.start import COARSE_FACTORS
+from nequip_elemtransfer.transfer import Transfer
 
 
 @pytest.fixture(scope="module")
@@ -20,10 +24,18 @@ def start(source, crystals, start_of):
 
 
 def test_scan_finds_the_length_scale(start):
-    every = np.arange(6)
-    assert start.scales(start.best_factor(every)) == pytest.approx([LENGTH], abs=0.006)
-    assert start.scales(start.refined_factor(every)) == pytest.approx([LENGTH], abs=0.002)
-    assert len(start.factors) == len(set(start.factors)) >= len(COARSE_FACTORS) + 6
+    assert start.lengths.scales == pytest.approx([LENGTH], abs=0.002) and start.lengths.decided_by == "labels"
+    assert np.array(start.fold_lengths) == pytest.approx(np.full((3, 1), LENGTH), abs=0.002)
+    assert {kind: scales[0] for kind, scales in start.lengths.by_kind.items()} == pytest.approx(
+        dict.fromkeys(LABEL_KINDS, LENGTH), abs=0.004
+    )
+
+
+def test_the_length_scale_is_the_one_of_the_key(start, source):
+    """The same structures, the same number: `length_scale: fit` and the plan."""
+    transfer = Transfer(TransferConfig("random", {"Ge": "Si"}), source, lambda r_max: start.frames)
+    assert_allclose(transfer.lengths.scales, start.lengths.scales, rtol=1e-12)
+    assert transfer.lengths.decided_by == start.lengths.decided_by
 
 
 def test_fits_are_exact_at_the_true_length(start):
@@ -31,9 +43,10 @@ def test_fits_are_exact_at_the_true_length(start):
     assert fitted.scales == pytest.approx([ENERGY], rel=1e-7) and fitted.shifts == pytest.approx([SHIFT], rel=1e-7)
     assert fitted.resembles
     predicted = start.held_out(np.array([LENGTH]))
-    assert_allclose(predicted.energies, start.labels.energies, rtol=1e-7)
-    assert_allclose(predicted.forces, start.labels.forces, atol=1e-7 * np.abs(start.labels.forces).max())
-    assert start.unexplained(np.array([LENGTH])) < 1e-12 < start.unexplained_map_alone()
+    for kind in LABEL_KINDS:
+        label = start.labels.of(kind)
+        assert_allclose(predicted.of(kind), label, atol=1e-6 * np.abs(label).max())
+    assert max(start.unexplained(np.array([LENGTH])).values()) < 1e-12 < start.unexplained_map_alone()["forces"]
 
 
 def test_held_out_uses_the_other_folds_only(start):
@@ -42,7 +55,7 @@ def test_held_out_uses_the_other_folds_only(start):
     before = start.held_out(scales)
     energies = start.labels.energies.copy()
     energies[fold] += 100.0
-    labels, start.labels = start.labels, type(start.labels)(energies, start.labels.forces)
+    labels, start.labels = start.labels, replace(start.labels, energies=energies)
     after = start.held_out(scales)
     start.labels = labels
     assert_allclose(after.energies[fold], before.energies[fold], rtol=0, atol=0)
@@ -56,24 +69,38 @@ def test_ladder(start):
     assert list(steps) == [
         "no forces, mean energy", "element map", "+ length scale", "+ energy scale", "+ energy shifts"
     ]  # fmt: skip
-    baseline = steps["no forces, mean energy"].force_mae.value
-    assert baseline == pytest.approx(np.abs(start.labels.forces).mean())
-    errors = [step.force_mae.value for step in steps.values()]
-    # F' = α F / λ: before the energy scale the error is the part (1 - 1/α) of the reference
-    assert errors[2] == pytest.approx((1 / ENERGY - 1) * baseline, rel=1e-6)
-    assert errors[3] < 1e-7 and errors[4] < 1e-7
+    # F' = α F / λ and σ' = α σ / λ³: before the energy scale the error is the part (1 - 1/α) of the reference
+    for name, label in (("force_mae", start.labels.forces), ("stress_mae", start.labels.stresses)):
+        errors = [getattr(step, name).value for step in steps.values()]
+        assert errors[0] == pytest.approx(np.abs(label).mean())
+        assert errors[2] == pytest.approx((1 / ENERGY - 1) * errors[0], rel=1e-5)
+        assert max(errors[3:]) < 1e-6 * errors[0]
     assert steps["+ energy scale"].energy_mae.value == pytest.approx(-SHIFT, rel=1e-6)
     assert steps["+ energy shifts"].energy_mae.value < 1e-7
-    assert steps["+ energy shifts"].force_mae_per_type["Ge"].value == errors[4]
+    last = steps["+ energy shifts"]
+    assert last.force_mae_per_type["Ge"].value == last.force_mae.value
 
 
 def test_length_scan(start):
     scan = length_scan(start, lattice_ratio=1.05)
     assert scan.marks == pytest.approx({"covalent radii": 1.2 / 1.11, "lattice": 1.05, "fit": LENGTH}, abs=2e-3)
     assert scan.chosen == "fit" and scan.proposed == pytest.approx([LENGTH], abs=2e-3) and scan.warnings == []
-    lowest = int(np.argmin(scan.force_rmse))
-    assert scan.length_scales[lowest] == pytest.approx(LENGTH, abs=0.006)
-    assert scan.energy_scale[lowest] == pytest.approx(ENERGY, rel=0.1)
+    assert scan.asked == pytest.approx(dict.fromkeys(LABEL_KINDS, LENGTH), abs=4e-3)
+    for kind in LABEL_KINDS:
+        lowest = int(np.argmin(scan.rmse(kind)))
+        assert scan.length_scales[lowest] == pytest.approx(LENGTH, abs=0.011)
+        assert scan.energy_scale[lowest] == pytest.approx(ENERGY, rel=0.1)
+
+
+@pytest.mark.parametrize("length, disagrees", [(1.07, False), (1.045, True)])
+def test_radii_that_disagree_with_the_labels(source, crystals, start_of, length, disagrees):
+    """The radii say 1.081: 1 % and 3.5 % off."""
+    start = start_of(source, crystals(source, "Ge", 3, 5.6, length=length), {"Ge": "Si"})
+    start.scan()
+    sentence = length_scan(start).disagreement
+    assert bool(sentence) is disagrees
+    if disagrees:
+        assert "covalent radii give λ = 1.081 for Ge and the labels 1.04" in sentence
 
 
 def test_length_beyond_the_range_is_no_minimum(source, crystals, start_of):
@@ -87,7 +114,8 @@ def test_length_beyond_the_range_is_no_minimum(source, crystals, start_of):
 
 def test_kept_types_keep_everything(source, crystals, start_of):
     start = start_of(source, crystals(source, "Si", 3, 5.4, length=1.0), {"Si": "Si"})
-    assert start.scales(1.2) == pytest.approx([1.0])
+    start.scan()
+    assert not start.searchable and start.lengths.scales == pytest.approx([1.0])
     fitted = start.energies(np.ones(1), np.arange(3))
     assert fitted.scales == [1.0] and fitted.shifts == [0.0]
 
@@ -96,17 +124,27 @@ def test_opposite_forces_resemble_nothing(source, crystals, start_of):
     start = start_of(source, crystals(source, "Ge", 3, 5.7, energy=-1.0), {"Ge": "Si"})
     fitted = start.energies(np.array([LENGTH]), np.arange(3))
     assert not fitted.resembles and fitted.scales == [1.0]
-    assert start.objective(LENGTH / start.guess[0], np.arange(3)) == 2.0
+    assert start.search.objective(LENGTH / start.search.guess[0]) == NO_RESEMBLANCE
 
 
-def test_force_error_and_its_interval():
+def test_missing_labels_count_one_by_one(start):
+    """An error is the mean over the labels there are, of each structure and component."""
+    forces = start.labels.forces.copy()
+    forces[3, 1] = np.nan
+    reference, moved = replace(start.labels, forces=forces), replace(start.labels, forces=start.labels.forces + 0.3)
+    assert label_error("forces", moved, reference, start.counts).value == pytest.approx(0.3)
+    assert label_error("forces", moved, reference.without_kinds("forces"), start.counts) is None
+    moved.forces[3, 1] += 1e6
+    assert label_error("forces", moved, reference, start.counts).high == pytest.approx(0.3)
+
+
+def test_mean_error_and_its_interval():
     rng = np.random.default_rng(1)
-    reference, counts = rng.normal(size=(400, 3)), np.full((40, 1), 10)
-    structure = structure_of_atoms(counts)
-    size = rng.uniform(0.5, 1.5, 40)[structure][:, None]
-    mae = force_error(reference + size, reference, structure)
-    rmse = force_error(reference + size, reference, structure, squared=True)
+    counts = np.full((40, 1), 10)
+    structure = structure_of("forces", counts)
+    size = rng.uniform(0.5, 1.5, 40)[structure][:, None] * np.ones(3)
+    mae, rmse = mean_error(size, structure), mean_error(-size, structure, squared=True)
     assert mae.value == pytest.approx(size.mean()) and rmse.value == pytest.approx(np.sqrt((size**2).mean()))
     # over structures, of which there are 40, not over the 400 atoms
-    expected = 1.96 * np.std(size[::10]) / np.sqrt(40)
+    expected = 1.96 * np.std(size[::10, 0]) / np.sqrt(40)
     assert (mae.high - mae.low) / 2 == pytest.approx(expected, rel=0.15)

@@ -8,7 +8,8 @@ from ase.build import bulk, molecule
 from nequip.data import AtomicDataDict, from_ase
 from nequip.data.transforms import ChemicalSpeciesToAtomTypeMapper
 
-from nequip_elemtransfer.frames import predict, with_neighbors
+from nequip_elemtransfer.frames import with_neighbors
+from nequip_elemtransfer.parts import predict
 from nequip_elemtransfer.plan.environments import (
     descriptor_environments,
     descriptor_features,

@@ -1,16 +1,19 @@
 """Of several source types, the one the target really is comes first."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from units import LENGTH
 
 from nequip_elemtransfer.config import TransferConfig
-from nequip_elemtransfer.frames import labels_of
+from nequip_elemtransfer.element_map import ElementMap
+from nequip_elemtransfer.labels import labels_of
 from nequip_elemtransfer.plan import ranking
-from nequip_elemtransfer.plan.ranking import rank
+from nequip_elemtransfer.plan.ranking import Contest, rank
 from nequip_elemtransfer.plan.structures import folds, to_frames
 from nequip_elemtransfer.source import SourceModel
-from nequip_elemtransfer.transfer import Transfer
+from nequip_elemtransfer.target import TargetBuilder
 
 TYPES = ["C", "Si", "Sn"]
 
@@ -22,22 +25,28 @@ def source(nequip_architecture, build):
 
 
 @pytest.fixture(scope="module")
-def transfer(source, crystals):
-    """Germanium that is the source's silicon in other units; the map to start with is another."""
-    frames = to_frames(crystals(source, "Ge", 4, 5.7), ["Ge"], ["Ge"])
-    return Transfer(TransferConfig("random", {"Ge": "Sn"}), source, lambda r_max: frames)
+def contest(source, crystals):
+    """Makes a contest of target types on germanium that is the source's silicon in other units."""
+    structures = crystals(source, "Ge", 4, 5.7)
+
+    def make(**elements):
+        frames, config = to_frames(structures, list(elements), list(elements)), TransferConfig("random", elements)
+        target = TargetBuilder(source, ElementMap.from_elements(elements, TYPES))
+        return Contest(target, config, frames, labels_of(frames), folds(range(4), 2, 0))
+
+    return make
 
 
 @pytest.mark.parametrize("most", [8, 2], ids=["all ranked", "screened"])
-def test_the_right_type_comes_first(transfer, monkeypatch, most):
+def test_the_right_type_comes_first(contest, monkeypatch, most):
     monkeypatch.setattr(ranking, "_MAX_RANKED", most)
-    labels = labels_of(transfer.frames)
-    found = rank(transfer, folds(range(4), 2, 0), labels, ["Ge"])
+    found = rank(contest(Ge="Sn"), ["Ge"])
     assert found[0].start == "Si" and found[0].target == "Ge"
     assert found[0].length_scale == pytest.approx(LENGTH, abs=0.003)
     assert found[0].unexplained < 0.02 < found[1].unexplained
     errors = [candidate.force_mae.value for candidate in found]
     assert errors == sorted(errors)
+    assert found[0].stress_mae.value < found[1].stress_mae.value
     starts = [candidate.start for candidate in found]
     if most == 8:
         # the blend is that of Ge's neighbours in its group
@@ -46,13 +55,20 @@ def test_the_right_type_comes_first(transfer, monkeypatch, most):
         assert len(starts) == 2
 
 
-def test_several_targets_one_after_the_other(source, crystals):
+def test_several_targets_one_after_the_other(contest):
     """The second target type is ranked with the first at its best start."""
-    structures = crystals(source, "Ge", 4, 5.7)
-    frames = to_frames(structures, ["Ge", "Pb"], ["Ge", "Pb"])
-    transfer = Transfer(TransferConfig("random", {"Ge": "C", "Pb": "C"}), source, lambda r_max: frames)
-    found = rank(transfer, folds(range(4), 2, 0), labels_of(frames), ["Ge", "Pb"])
+    found = rank(contest(Ge="C", Pb="C"), ["Ge", "Pb"])
     assert [c.target for c in found] == ["Ge"] * 4 + ["Pb"] * 3
     # no atom is Pb, so all its starts are equal
     errors = np.array([c.force_mae.value for c in found if c.target == "Pb"])
     assert np.ptp(errors) <= 0.05 * errors.max()
+
+
+def test_without_forces_energies_judge(contest):
+    made = contest(Ge="Sn")
+    silent = replace(made, labels=made.labels.without_kinds("forces"))
+    found = rank(silent, ["Ge"])
+    errors = [candidate.energy_mae.value for candidate in found]
+    assert silent.judge == "energy" and errors == sorted(errors) and found[0].force_mae is None
+    nothing = replace(silent, labels=silent.labels.without_kinds("energy", "stress"))
+    assert rank(nothing, ["Ge"]) == []

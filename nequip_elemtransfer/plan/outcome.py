@@ -1,0 +1,76 @@
+"""All that a plan says."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from nequip_elemtransfer.config import LabelKind, Start
+from nequip_elemtransfer.plan.data.sufficiency import Sufficiency
+from nequip_elemtransfer.plan.ladder import Step
+from nequip_elemtransfer.plan.length_scan import LengthScan
+from nequip_elemtransfer.plan.ranking import Candidate
+from nequip_elemtransfer.plan.source_comparison import AdversarialStep
+from nequip_elemtransfer.plan.verdict import PlanVerdict
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is known of a transfer before any training.
+
+    Args:
+        source: path or id of the source
+        sha256: of the source
+        data: path of the target's structures
+        source_types: of the source
+        elements, chemical_species: the map, as in the key
+        proposed: target types whose start was proposed rather than asked for
+        n_structures: in ``data``
+        n_evaluated: of them, evenly spaced, that were run through the model
+        labels: the kinds of labels that the evaluated structures have and the source predicts
+        length_scale: λ by target type
+        energy_scale, energy_shifts: α and μ (eV) by target type, fitted to all evaluated structures
+        r_max: of the target model, Å
+        ladder, scan, ranking, adversarial, sufficiency, verdict: the parts; ``scan`` is None where λ is not searched
+        warnings: what may go wrong
+        notes: what was left out, and why
+    """
+
+    source: str
+    sha256: str
+    data: str
+    source_types: list[str]
+    elements: dict[str, Start]
+    chemical_species: dict[str, str]
+    proposed: list[str]
+    n_structures: int
+    n_evaluated: int
+    labels: list[LabelKind]
+    length_scale: dict[str, float]
+    energy_scale: dict[str, float]
+    energy_shifts: dict[str, float]
+    r_max: float
+    ladder: list[Step]
+    scan: LengthScan | None
+    ranking: list[Candidate]
+    adversarial: list[AdversarialStep]
+    sufficiency: Sufficiency
+    verdict: PlanVerdict
+    warnings: list[str]
+    notes: list[str]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, for JSON."""
+        return plain(asdict(self))
+
+
+def plain(value: Any) -> Any:
+    """NumPy's scalars and arrays as Python's, NaN as None."""
+    if isinstance(value, Mapping):
+        return {name: plain(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return [plain(item) for item in value]
+    if isinstance(value, (float, np.floating)):
+        return float(value) if np.isfinite(value) else None
+    return value.item() if isinstance(value, np.generic) else value
