@@ -6,6 +6,7 @@ An architecture is what a checkpoint stores: ``{_target_: nequip.model.NequIPGNN
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any
@@ -100,9 +101,10 @@ def locate(name: Any) -> Any:
         raise UnknownTarget(f"{name!r} does not exist in the installed version: {error}.") from error
 
 
-def trusted_packages() -> set[str]:
+@cache
+def trusted_packages() -> frozenset[str]:
     """NequIP and the installed NequIP extensions."""
-    return {"nequip", *(ep.value.split(".")[0] for ep in entry_points(group="nequip.extension"))}
+    return frozenset({"nequip", *(ep.value.split(".")[0] for ep in entry_points(group="nequip.extension"))})
 
 
 def retype(architecture: Architecture, element_map: ElementMap) -> Architecture:

@@ -23,7 +23,7 @@ from nequip_elemtransfer.refusal import shortened
 _DOTTED_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 
 # a loop, or a few lists that hold each other many times over, would keep whoever walks through them busy for ever
-_DEEPEST, _MOST_ITEMS = 64, 2_000_000
+_DEEPEST, _MOST_ITEMS = 64, 300_000
 
 # of Python itself, in the configuration of a trainer
 _OF_PYTHON = {"datetime.timedelta"}

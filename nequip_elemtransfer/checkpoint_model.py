@@ -57,16 +57,28 @@ def require_finite(model: torch.nn.Module, owner: str) -> None:
         )
 
 
+def check_weights(checkpoint: Mapping, configuration: Configuration, path: str | Path) -> None:
+    """Refuse a checkpoint whose weights are not those of one model of about the size that is configured.
+
+    Raises:
+        RefusedFile: if they are not
+    """
+    weights = {name: tensor for name, tensor in checkpoint["state_dict"].items() if name.startswith("model.")}
+    if not weights or any(name.split(".")[1] != _SOLE_MODEL_KEY for name in weights):
+        raise RefusedFile(f"source {str(path)!r} holds several models or none; one model is needed.")
+    # storages, since a tensor may claim any size
+    n_numbers = sum(w.untyped_storage().nbytes() // w.element_size() for w in weights.values())
+    try:
+        check_size(configuration.architecture, len(weights), n_numbers)
+    except RefusedFile as error:
+        raise RefusedFile(f"source {str(path)!r} cannot be used: {error}") from error
+
+
 def _evaluation_model(checkpoint: Mapping, configuration: Configuration, path: str | Path) -> GraphModel:
     """The model NequIP would evaluate: its own training modules know what EMA and the like mean for the weights."""
+    check_weights(checkpoint, configuration, path)
     state = {k: v for k, v in checkpoint["state_dict"].items() if k.startswith(STATE_PREFIXES)}
-    weights = [tensor for name, tensor in state.items() if name.startswith(f"model.{_SOLE_MODEL_KEY}.")]
-    if not weights or any(k.startswith("model.") and k.split(".")[1] != _SOLE_MODEL_KEY for k in state):
-        raise RefusedFile(f"source {str(path)!r} holds several models or none; one model is needed.")
     try:
-        # storages, since a tensor may claim any size
-        n_numbers = sum(w.untyped_storage().nbytes() // w.element_size() for w in weights)
-        check_size(configuration.architecture, len(weights), n_numbers)
         module_class, options = _training_module(checkpoint)
     except RefusedFile as error:
         raise RefusedFile(f"source {str(path)!r} cannot be used: {error}") from error

@@ -9,7 +9,7 @@ from typing import Any
 
 from nequip_elemtransfer.callables import not_callable
 from nequip_elemtransfer.checkpoint import read_checkpoint
-from nequip_elemtransfer.checkpoint_model import training_module_class
+from nequip_elemtransfer.checkpoint_model import check_weights, training_module_class
 from nequip_elemtransfer.model_section import Configuration, read_configuration
 from nequip_elemtransfer.package import is_package
 from nequip_elemtransfer.refusal import RefusedFile, shortened
@@ -43,6 +43,7 @@ def require_loadable(path: str | Path, vouched: Collection[str] = ()) -> tuple[d
     checkpoint = read_checkpoint(path)
     hyper = checkpoint["hyper_parameters"]
     configuration = read_configuration(hyper.get("model"), path)
+    check_weights(checkpoint, configuration, path)
     try:
         training_module_class(hyper)
         _check_sections(checkpoint, vouched)
