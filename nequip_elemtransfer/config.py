@@ -32,7 +32,7 @@ _PLAUSIBLE = {
         3.0,
         "λ, the target's bond lengths over the source's, lies between 1/3 and 3; the cutoff is λ times the source's",
     ),
-    f"length_scale.{LATTICE}": (1.0, 100.0, "a lattice constant lies between 1 and 100 Å"),
+    f"length_scale.{LATTICE}": (0.1, 1000.0, "a lattice constant lies between 1 and 100 Å"),  # also in nm and pm
     "energy_scale": (0.01, 100.0, "α, the target's binding energies over the source's, lies between 0.01 and 100"),
     "energy_shifts": _ATOMIC,
     f"energy_shifts.{ISOLATED_ATOMS}": _ATOMIC,
@@ -148,19 +148,22 @@ class TransferConfig:
         """Chemical symbol of each type: what ``chemical_species`` says, else the type's own name."""
         return [self.chemical_species.get(name, name) for name in types]
 
-    def require_known_species(self, source_types: Iterable[str]) -> None:
-        """Refuse an entry of ``chemical_species`` for what is a type of neither target nor source.
+    def require_known_types(self, source_types: Iterable[str]) -> None:
+        """Refuse what is said of a type that is of neither target nor source.
 
         Raises:
             ValueError: with its name
         """
         types = dict.fromkeys([*self.elements, *source_types])
-        for name in self.chemical_species:
-            if name not in types:
-                raise ValueError(
-                    f"`element_transfer.chemical_species` names {name!r}, which is a type of neither target nor source"
-                    f"{suggest(name, types)}."
-                )
+        lattice = self.length_scale.get(LATTICE, {}) if isinstance(self.length_scale, Mapping) else {}
+        named = {"chemical_species": self.chemical_species, f"length_scale.{LATTICE}": lattice}
+        for entry, names in named.items():
+            for name in names if isinstance(names, Mapping) else ():
+                if name not in types:
+                    raise ValueError(
+                        f"`element_transfer.{entry}` names {name!r}, which is a type of neither target nor source"
+                        f"{suggest(name, types)}."
+                    )
 
 
 def suggest(value: Any, choices: Iterable[Any]) -> str:
@@ -215,7 +218,9 @@ def _type_name(value: Any, target: bool = False) -> str:
 
 
 def _setting(name: str, value: Any, words: tuple, number: bool, types: tuple) -> Setting:
-    nested = {"length_scale": LATTICE, "energy_shifts": ISOLATED_ATOMS}.get(name)
+    nested, parse = {"length_scale": (LATTICE, _lattice), "energy_shifts": (ISOLATED_ATOMS, _isolated_atoms)}.get(
+        name, (None, None)
+    )
     kinds = [*words, *(["a number"] if number else []), f"a number per type such as {{{types[0]}: ...}}"]
     kinds += [] if nested is None else [f"{{{nested}: {{{types[0]}: ...}}}}"]
     if isinstance(value, str):
@@ -223,7 +228,7 @@ def _setting(name: str, value: Any, words: tuple, number: bool, types: tuple) ->
             raise ValueError(f"`element_transfer.{name}` is {value!r}{suggest(value, kinds)}.")
         return value
     if isinstance(value, Mapping) and isinstance(inner := value.get(nested), Mapping) and len(value) == 1:
-        return {nested: {t: _number(f"{name}.{nested}", number, t) for t, number in inner.items()}}
+        return {nested: parse(f"{name}.{nested}", inner, types)}
     if isinstance(value, Mapping):
         return {t: _number(name, value[t], t) for t in _complete(name, value, types)}
     if number and _is_number(value):
@@ -231,18 +236,40 @@ def _setting(name: str, value: Any, words: tuple, number: bool, types: tuple) ->
     raise ValueError(f"`element_transfer.{name}` is {value!r}; choices: {', '.join(kinds)}.")
 
 
+def _lattice(name: str, value: Mapping, types: tuple) -> dict[str, float]:
+    """Lattice constants, also of source types, which are not known here."""
+    constants = {t: _number(name, number, t) for t, number in value.items()}
+    _, highest, meaning = _PLAUSIBLE["length_scale"]
+    if constants and max(constants.values()) > highest * min(constants.values()):
+        raise ValueError(
+            f"`element_transfer.{name}` is {dict(value)!r}, which cannot be meant: {meaning}; give lattice constants "
+            "of one crystal structure in one unit."
+        )
+    return constants
+
+
+def _isolated_atoms(name: str, value: Mapping, types: tuple) -> dict[str, float]:
+    """Energies of target types; those that are left out may be in the structures."""
+    _require_types(name, value, types)
+    return {t: _number(name, number, t) for t, number in value.items()}
+
+
 def _complete(name: str, value: Mapping, types: tuple) -> tuple:
-    for t in value:
-        if t not in types:
-            raise ValueError(
-                f"`element_transfer.{name}` names the type {t!r}, which is not in `elements`{suggest(t, types)}."
-            )
+    _require_types(name, value, types)
     missing = [t for t in types if t not in value]
     if missing:
         raise ValueError(
             f"`element_transfer.{name}` gives no number for {', '.join(missing)}: name every type of `elements`."
         )
     return types
+
+
+def _require_types(name: str, value: Mapping, types: tuple) -> None:
+    for t in value:
+        if t not in types:
+            raise ValueError(
+                f"`element_transfer.{name}` names the type {t!r}, which is not in `elements`{suggest(t, types)}."
+            )
 
 
 def _is_number(value: Any) -> bool:

@@ -206,7 +206,7 @@ def _new_transfer(root: DictConfig) -> Transfer:
         return training_frames(data, config.type_names)
 
     source = load_source(config.source, config.sha256)
-    config.require_known_species(source.type_names)
+    config.require_known_types(source.type_names)
     return Transfer(config, source, load_frames, fit_device(root))
 
 

@@ -355,6 +355,22 @@ def test_energies_of_atoms_are_those_of_their_electrons():
 
 def test_species_of_what_is_no_type():
     config = parse(chemical_species={"GeBulk": "Ge", "Si1": "Si"})
-    config.require_known_species(["Si1", "GeBulk"])  # a source may have both
+    config.require_known_types(["Si1", "GeBulk"])  # a source may have both
     with pytest.raises(ValueError, match="names 'GeBulk', which is a type of neither target nor .* Choices: Ge, Si"):
-        config.require_known_species(["Si1"])
+        config.require_known_types(["Si1"])
+
+
+def test_lattice_constants_are_of_one_structure_in_one_unit():
+    for scale in (0.1, 1.0, 1 / 0.529177, 100):  # nm, Å, bohr, pm
+        lattice = {"Si": scale * 5.469, "Ge": scale * 5.763}
+        assert parse(length_scale={"lattice": lattice}).length_scale == {"lattice": lattice}
+    for lattice in ({"Si": 0.5469, "Ge": 5.763}, {"Si": 3.0, "Ge": 9.1}):
+        message = message_of(MINIMAL | {"length_scale": {"lattice": lattice}})
+        assert f"`element_transfer.length_scale.lattice` is {lattice}" in message and "in one unit" in message
+    with pytest.raises(ValueError, match="`element_transfer.length_scale.lattice` names 'Sn', which is a type of n"):
+        parse(length_scale={"lattice": {"Si": 5.469, "Ge": 5.763, "Sn": 6.5}}).require_known_types(["Si"])
+
+
+def test_isolated_atoms_are_of_target_types():
+    message = message_of(MINIMAL | {"energy_shifts": {"isolated_atoms": {"Ge": -0.1, "Si": -0.2}}})
+    assert "`element_transfer.energy_shifts.isolated_atoms` names the type 'Si', which is not in `elements`" in message

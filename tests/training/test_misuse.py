@@ -125,6 +125,30 @@ MISUSES = {
     ),
     "energy shift in words": key("finite numbers, found '-3.9 eV' for 'Ge'", energy_shifts={"Ge": "-3.9 eV"}),
     "energy shifts of none": key("'none'.*Choices: fit, source", energy_shifts="none"),
+    # ---- lattice constants, isolated atoms, fit_weights, kept_types
+    "lattice constant of the target alone": key(
+        "gives no lattice constant of Si, which λ of Ge needs", length_scale={"lattice": {"Ge": 5.763}}
+    ),
+    "lattice constants in two units": key(
+        "length_scale.lattice` is .* which cannot be meant: λ", length_scale={"lattice": {"Si": 0.5469, "Ge": 5.763}}
+    ),
+    "lattice constant of another element": key(
+        "names 'Sn', which is a type of neither", length_scale={"lattice": {"Si": 5.469, "Ge": 5.763, "Sn": 6.49}}
+    ),
+    "lattice constant alone": key("names the type 'lattice', which is not", length_scale={"lattice": 5.763}),
+    "lattice constant of zero": key("must be positive, found 0 for 'Si'", length_scale={"lattice": {"Si": 0, "Ge": 5}}),
+    "no isolated atoms in the data": key("finds no isolated atom of Ge", energy_shifts="isolated_atoms"),
+    "isolated atom out of this world": key(
+        "which cannot be meant: the energy of an atom", energy_shifts={"isolated_atoms": {"Ge": 1e10}}
+    ),
+    "isolated atom of no target": key(
+        "names the type 'Si', which is not in `elements`", energy_shifts={"isolated_atoms": {"Si": -0.1}}
+    ),
+    "fit weights that are one word": key("`element_transfer.fit_weights` must be a mapping", fit_weights="forces"),
+    "fit weight of an unknown label": key("no 'force'; did you mean 'forces'", fit_weights={"force": 1}),
+    "fit weight below zero": key("gives 'forces' the weight -1: give 0 or more", fit_weights={"forces": -1}),
+    "fit weights of zero": key("leaves out every kind", fit_weights={"energy": 0, "forces": 0, "stress": 0}),
+    "kept types of an unknown word": key("'freeze'; did you mean 'frozen'", kept_types="freeze"),
     # ---- sha256, compile_mode, chemical_species
     "digest that is too short": key("the 64 hexadecimal digits", sha256="abc"),
     "digest of another file": key("has the SHA-256 [0-9a-f]{64}, but .* says 0{64}", sha256="0" * 64),
