@@ -15,7 +15,7 @@ from nequip_elemtransfer import architecture as arch
 from nequip_elemtransfer.architecture import Architecture
 from nequip_elemtransfer.legacy import weights
 from nequip_elemtransfer.legacy.options import OldOptions, check_builders, read_options
-from nequip_elemtransfer.legacy.reading import OldModel, energy_network, read_old_model
+from nequip_elemtransfer.legacy.reading import TRAIN_AGAIN, OldModel, energy_network, read_old_model
 
 _CHEMICAL = "chemical_embedding.linear.weight"
 _ROOTS = "radial_basis.basis.bessel_weights"
@@ -68,8 +68,7 @@ def load_old_model(path: str | Path) -> tuple[Architecture, dict[str, torch.Tens
 def _check_tensors(old: OldModel, options: OldOptions, state: Mapping[str, torch.Tensor]) -> None:
     if _ROOTS not in state:
         raise ValueError(
-            f"source {old.path!r} has another radial basis than Bessel's (no tensor {_ROOTS!r}). "
-            "Train it again with a current NequIP."
+            f"source {old.path!r} has another radial basis than Bessel's (no tensor {_ROOTS!r}). {TRAIN_AGAIN}"
         )
     parts = ("linear_1", "fc.layer0", "linear_2", *(["sc"] if weights.has_self_connections(state) else []))
     needed = [f"layer{i}_convnet.conv.{part}.weight" for i in range(max(1, options.n_layers)) for part in parts]
@@ -79,11 +78,15 @@ def _check_tensors(old: OldModel, options: OldOptions, state: Mapping[str, torch
         raise ValueError(f"source {old.path!r} has no tensors {', '.join(missing)}: its file of weights is incomplete.")
     if state[_CHEMICAL].numel() % len(options.type_names):
         raise ValueError(f"source {old.path!r} has not the types {', '.join(options.type_names)} of its configuration.")
+    bad = [name for name, tensor in state.items() if not torch.isfinite(tensor).all()]
+    if bad:
+        raise ValueError(
+            f"source {old.path!r} holds numbers that are not finite, in {bad[0]!r}: its training diverged."
+        )
     unknown = [n for n, t in state.items() if t.numel() and not _KNOWN.fullmatch(n) and not _DERIVED.fullmatch(n)]
     if unknown:
         raise ValueError(
-            f"source {old.path!r} has parts that are not read: the tensors {', '.join(unknown)}. "
-            "Train it again with a current NequIP."
+            f"source {old.path!r} has parts that are not read: the tensors {', '.join(unknown)}. {TRAIN_AGAIN}"
         )
 
 
@@ -91,21 +94,21 @@ def _check_layers(old: OldModel, layers: Sequence[ConvNetLayer]) -> None:
     if any(layer.resnet for layer in layers):
         raise ValueError(
             f"source {old.path!r} has `resnet`: true, but today's last layer does not add the features of the layer "
-            "before it. Train it again with a current NequIP."
+            f"before it. {TRAIN_AGAIN}"
         )
     for layer in layers:
         kinds = [ir for _, ir in layer.irreps_out[AtomicDataDict.NODE_FEATURES_KEY]]
         if len(kinds) != len(set(kinds)):
             raise ValueError(
                 f"source {old.path!r} has abs for odd scalars in `nonlinearity_scalars`, which makes even ones of "
-                "them, and today's readout takes one kind only. Train it again with a current NequIP."
+                f"them, and today's readout takes one kind only. {TRAIN_AGAIN}"
             )
 
 
 def _architecture(old: OldModel, options: OldOptions, state: Mapping[str, torch.Tensor]) -> Architecture:
     n_layers, n_types = options.n_layers, len(options.type_names)
     radial = [weights.radial_shape(state, i) for i in range(n_layers)]
-    n_scalars = sum(mul for mul, ir in options.hidden_irreps if ir == Irrep("0e"))
+    n_scalars = sum(mul for mul, ir in options.feature_irreps_hidden if ir == Irrep("0e"))
     scales, shifts = _energies(old, options, state)
     return {
         "_target_": "nequip.model.FullNequIPGNNModel",
@@ -113,9 +116,9 @@ def _architecture(old: OldModel, options: OldOptions, state: Mapping[str, torch.
         "model_dtype": options.model_dtype,
         "type_names": list(options.type_names),
         "r_max": options.r_max,
-        "irreps_edge_sh": str(options.edge_irreps),
+        "irreps_edge_sh": str(options.irreps_edge_sh),
         # the last layer's other irreps are read by nothing
-        "feature_irreps_hidden": [str(options.hidden_irreps)] * (n_layers - 1) + [f"{n_scalars}x0e"],
+        "feature_irreps_hidden": [str(options.feature_irreps_hidden)] * (n_layers - 1) + [f"{n_scalars}x0e"],
         # orthogonal rows need as many columns
         "type_embed_num_features": max(n_types, weights.chemical_embedding(options, state).shape[1]),
         "radial_mlp_depth": [depth for depth, _ in radial],
@@ -133,8 +136,8 @@ def _architecture(old: OldModel, options: OldOptions, state: Mapping[str, torch.
         # today's name for a self-connection in the first layer
         "learnable_shift": weights.has_self_connections(state),
         "convnet_nonlinearity_type": options.nonlinearity_type,
-        "convnet_nonlinearity_scalars": options.scalars,
-        "convnet_nonlinearity_gates": options.gates,
+        "convnet_nonlinearity_scalars": options.nonlinearity_scalars,
+        "convnet_nonlinearity_gates": options.nonlinearity_gates,
     }
 
 
@@ -152,14 +155,14 @@ def _energies(
     if state.get("shift_by", torch.empty(0)).any():
         raise ValueError(
             f"source {old.path!r} has `global_rescale_shift`, {state['shift_by'].item():g} eV for any number of atoms, "
-            "and today's models have energies of atoms only. Train it again with a current NequIP."
+            f"and today's models have energies of atoms only. {TRAIN_AGAIN}"
         )
-    scale = _or(state, "scale_by", 1.0)
-    stored = (_or(state, "per_species_rescale.scales", 1.0), _or(state, "per_species_rescale.shifts", 0.0))
+    scale = _value(state, "scale_by", 1.0)
+    stored = (_value(state, "per_species_rescale.scales", 1.0), _value(state, "per_species_rescale.shifts", 0.0))
     return tuple(dict(zip(options.type_names, (scale * v).expand(len(options.type_names)).tolist())) for v in stored)
 
 
-def _or(state: Mapping[str, torch.Tensor], name: str, default: float) -> torch.Tensor:
+def _value(state: Mapping[str, torch.Tensor], name: str, default: float) -> torch.Tensor:
     """A tensor in float64, or a number in place of one that is not used: it is empty or left out."""
     if name in state and state[name].numel():
         return state[name].double()
@@ -171,7 +174,7 @@ def _pair_potential(old: OldModel, options: OldOptions, state: Mapping[str, torc
         raise ValueError(f"source {old.path!r} has a pair potential in its configuration or its weights, but not both.")
     if options.zbl_units is None:
         return None
-    constant = (state[_ZBL_CONSTANT] * _or(state, "scale_by", 1.0)).item()
+    constant = (state[_ZBL_CONSTANT] * _value(state, "scale_by", 1.0)).item()
     if abs(constant / _ZBL_CONSTANTS[options.zbl_units] - 1) > 1e-6:
         raise ValueError(f"source {old.path!r} has a ZBL constant of {constant:g}, which is not that of its units.")
     return {

@@ -11,7 +11,7 @@ from typing import Any
 
 from e3nn.o3 import Irreps
 
-from nequip_elemtransfer.legacy.reading import OldModel, Unread
+from nequip_elemtransfer.legacy.reading import TRAIN_AGAIN, OldModel, Unread
 
 # What these builders make is converted.
 _BUILDERS = {
@@ -35,7 +35,6 @@ _GROUP = re.compile(
     r"convolution|basis|cutoff)(_\w+)?_(kwargs|params)"
 )
 _NONLINEARITIES = ("silu", "tanh", "abs", "ssp")
-_TRAIN_AGAIN = "Train it again with a current NequIP."
 
 
 @dataclass(frozen=True)
@@ -49,11 +48,11 @@ class OldOptions:
         r_max: cutoff radius in Å
         p: exponent of the polynomial envelope
         avg_num_neighbors: constant under the sums over neighbours, None for none
-        edge_irreps: of the spherical harmonics
-        hidden_irreps: features that each convolution is asked for
+        irreps_edge_sh: of the spherical harmonics
+        feature_irreps_hidden: what each convolution is asked for
         resnet: whether features are added to those of the layer before, where they have the same irreps
         nonlinearity_type: ``gate`` or ``norm``
-        scalars, gates: nonlinearity of even (``e``) and odd (``o``) scalars and gates
+        nonlinearity_scalars, nonlinearity_gates: of even (``e``) and odd (``o``) scalars and gates
         bessel_trainable, scales_trainable, shifts_trainable: what was trained
         zbl_units: of a ZBL potential, None without one
     """
@@ -64,12 +63,12 @@ class OldOptions:
     r_max: float
     p: float
     avg_num_neighbors: float | None
-    edge_irreps: Irreps
-    hidden_irreps: Irreps
+    irreps_edge_sh: Irreps
+    feature_irreps_hidden: Irreps
     resnet: bool
     nonlinearity_type: str
-    scalars: dict[str, str]
-    gates: dict[str, str]
+    nonlinearity_scalars: dict[str, str]
+    nonlinearity_gates: dict[str, str]
     bessel_trainable: bool
     scales_trainable: bool
     shifts_trainable: bool
@@ -87,13 +86,13 @@ def check_builders(old: OldModel) -> None:
         if builder not in known:
             raise ValueError(
                 f"source {old.path!r} was made by the model builder {builder!r}: only NequIP's own energy models of "
-                f"0.5 and 0.6 are read, Allegro 0.2 and other extensions are not. {_TRAIN_AGAIN}"
+                f"0.5 and 0.6 are read, Allegro 0.2 and other extensions are not. {TRAIN_AGAIN}"
             )
     if {"PairPotentialTerm", "PerSpeciesRescale"} <= set(names):
         if names.index("PairPotentialTerm") < names.index("PerSpeciesRescale"):
             raise ValueError(
                 f"source {old.path!r} has PairPotentialTerm before PerSpeciesRescale in `model_builders`, so its pair "
-                f"potential is scaled and shifted: only one added after is read. {_TRAIN_AGAIN}"
+                f"potential is scaled and shifted: only one added after is read. {TRAIN_AGAIN}"
             )
 
 
@@ -125,7 +124,7 @@ def read_options(old: OldModel, n_layers: int) -> OldOptions:
         model_dtype=_model_dtype(config),
         r_max=r_max,
         p=float(config.get("p", cutoff, 6.0)),
-        edge_irreps=Irreps(config.get("irreps_edge_sh", sh, None) or config.required("irreps_edge_sh")),
+        irreps_edge_sh=_irreps(config, "irreps_edge_sh", sh),
         bessel_trainable=bool(config.get("trainable", basis, True)),
         scales_trainable=bool(config.get("scales_trainable", rescale, False)),
         shifts_trainable=bool(config.get("shifts_trainable", rescale, False)),
@@ -148,12 +147,12 @@ class _Lookup:
             owners: names of the module it belongs to, see :func:`_nested`
             default: the argument's
         """
+        value = default
         for key in (name, *(f"{owner}_{name}" for owner in owners)):
-            if key in self.config:
-                default = self.config[key]
-                if isinstance(default, Unread):
-                    raise ValueError(self.problem(key, f"which is no plain data ({default.tag})"))
-        return default
+            value = self.config.get(key, value)
+            if isinstance(value, Unread):
+                raise ValueError(self.problem(key, f"which is no plain data ({value.tag})"))
+        return value
 
     def required(self, name: str) -> Any:
         value = self.get(name)
@@ -168,7 +167,7 @@ class _Lookup:
             raise ValueError(self.problem(name, f"{value!r}: {why}"))
 
     def problem(self, name: str, what: str) -> str:
-        return f"source {self.path!r} has `{name}`: {what}. {_TRAIN_AGAIN}"
+        return f"source {self.path!r} has `{name}`: {what}. {TRAIN_AGAIN}"
 
 
 def _nested(builder: str, argument: str, parents: Sequence[str]) -> tuple[str, ...]:
@@ -223,20 +222,24 @@ def _one_layer(config: _Lookup, i: int) -> dict[str, Any]:
     if isinstance(neighbors, str):
         raise ValueError(config.problem("avg_num_neighbors", f"{neighbors!r}, a number that was never put in"))
     return {
-        "hidden_irreps": _hidden_irreps(config, layer),
+        "feature_irreps_hidden": _irreps(config, "feature_irreps_hidden", layer),
         "resnet": bool(config.get("resnet", layer, False)),
         "nonlinearity_type": str(config.get("nonlinearity_type", layer, "gate")),
-        "scalars": scalars,
-        "gates": gates,
+        "nonlinearity_scalars": scalars,
+        "nonlinearity_gates": gates,
         "avg_num_neighbors": None if neighbors is None else float(neighbors),
     }
 
 
-def _hidden_irreps(config: _Lookup, layer: Sequence[str]) -> Irreps:
-    irreps = Irreps(config.get("feature_irreps_hidden", layer) or config.required("feature_irreps_hidden"))
+def _irreps(config: _Lookup, name: str, owners: Sequence[str]) -> Irreps:
+    value = config.get(name, owners) or config.required(name)
+    try:
+        irreps = Irreps(value)
+    except ValueError as error:
+        raise ValueError(config.problem(name, f"{value!r}: {error}")) from error
     kinds = [ir for _, ir in irreps]
     if len(set(kinds)) != len(kinds):
-        raise ValueError(config.problem("feature_irreps_hidden", f"{irreps}: each irrep once is read"))
+        raise ValueError(config.problem(name, f"{irreps}: each irrep once is read"))
     return irreps
 
 

@@ -13,6 +13,7 @@ import yaml
 from nequip_elemtransfer.legacy.torchscript import extra_files, read_archive
 
 CONFIG, WEIGHTS = "config.yaml", "best_model.pth"
+TRAIN_AGAIN = "Train it again with a current NequIP."
 
 # From 0.5.2, whose defaults are those of 0.5.6, to the last release before the models of today
 _FIRST, _END = (0, 5, 2), (0, 7)
@@ -52,7 +53,7 @@ def is_old_model(path: str | Path) -> bool:
     """Whether a path is a training folder or a deployed file of NequIP 0.6 or older."""
     path = Path(path)
     if path.is_dir():
-        return any((path / name).is_file() for name in (CONFIG, WEIGHTS))
+        return (path / WEIGHTS).is_file()
     return path.is_file() and "config" in extra_files(path)  # which today's compiled models do not hold
 
 
@@ -140,12 +141,12 @@ def _version(config: Mapping[str, Any], path: str | Path) -> tuple[int, ...]:
     if not _FIRST <= version < _END:
         raise ValueError(
             f"source {str(path)!r} is of NequIP {config.get('nequip_version') or '(not said)'}: models of 0.5.2 to 0.6 "
-            "are read. Train it again with a current NequIP."
+            f"are read. {TRAIN_AGAIN}"
         )
     if "e3nn_version" in config and _numbers(config["e3nn_version"]) < _FIRST_E3NN:
         raise ValueError(
             f"source {str(path)!r} was made with e3nn {config['e3nn_version']}, which normalised paths in another way: "
-            "models made with e3nn 0.4 or newer are read. Train it again with a current NequIP."
+            f"models made with e3nn 0.4 or newer are read. {TRAIN_AGAIN}"
         )
     return version
 

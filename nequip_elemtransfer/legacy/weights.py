@@ -30,7 +30,7 @@ def old_layers(options: OldOptions, state: Tensors) -> list[ConvNetLayer]:
     """
     irreps = {
         AtomicDataDict.EDGE_EMBEDDING_KEY: Irreps([(len(state["radial_basis.basis.bessel_weights"]), _SCALAR)]),
-        AtomicDataDict.EDGE_ATTRS_KEY: options.edge_irreps,
+        AtomicDataDict.EDGE_ATTRS_KEY: options.irreps_edge_sh,
         AtomicDataDict.NODE_ATTRS_KEY: Irreps([(len(options.type_names), _SCALAR)]),
         AtomicDataDict.NODE_FEATURES_KEY: Irreps([(chemical_embedding(options, state).shape[1], _SCALAR)]),
     }
@@ -39,7 +39,7 @@ def old_layers(options: OldOptions, state: Tensors) -> list[ConvNetLayer]:
         depth, width = radial_shape(state, i)
         layer = ConvNetLayer(
             irreps_in=irreps,
-            feature_irreps_hidden=options.hidden_irreps,
+            feature_irreps_hidden=options.feature_irreps_hidden,
             convolution_kwargs={
                 "radial_mlp_depth": depth,
                 "radial_mlp_width": width,
@@ -49,8 +49,8 @@ def old_layers(options: OldOptions, state: Tensors) -> list[ConvNetLayer]:
             },
             resnet=options.resnet,
             nonlinearity_type=options.nonlinearity_type,
-            nonlinearity_scalars=options.scalars,
-            nonlinearity_gates=options.gates,
+            nonlinearity_scalars=options.nonlinearity_scalars,
+            nonlinearity_gates=options.nonlinearity_gates,
         )
         layers.append(layer)
         irreps = layer.irreps_out

@@ -30,6 +30,9 @@ def options(version=(0, 6, 1), **changes):
         ({"edge_sh_normalization": "norm"}, "`edge_sh_normalization`: 'norm': component is"),
         ({"spharm_edges_edge_sh_normalize": False}, "`edge_sh_normalize`: False: true is"),
         ({"avg_num_neighbors": "auto"}, "`avg_num_neighbors`: 'auto', a number that was never put in"),
+        ({"layer1_convnet_feature_irreps_hidden": "3x0e"}, "`feature_irreps_hidden`: not the same in all layers"),
+        ({"irreps_edge_sh": "0e+1u"}, "`irreps_edge_sh`: '0e.1u': "),
+        ({"irreps_edge_sh": "0e+1e+1e"}, "`irreps_edge_sh`: 1x0e.1x1e.1x1e: each irrep once"),
         ({"feature_irreps_hidden": "2x0e+2x1o+2x0e"}, "`feature_irreps_hidden`: 2x0e.2x1o.2x0e: each irrep once"),
         ({"type_names": ["Si-bulk"]}, r"`type_names`: \['Si-bulk'\]: today's names are letters and digits"),
         ({"model_dtype": "bfloat16"}, "`model_dtype`: 'bfloat16': float32 and float64 are read"),
@@ -70,11 +73,11 @@ def test_builders_may_be_named_in_full(tmp_path):
 
 
 def test_nonlinearities_left_out_are_those_of_the_version():
-    assert options().gates == {"e": "silu", "o": "tanh"}
+    assert options().nonlinearity_gates == {"e": "silu", "o": "tanh"}
     with pytest.raises(ValueError, match=r"'ssp' for even scalars, .*NequIP 0\.5 has ssp unless told otherwise"):
         options(version=(0, 5, 6))
     told = options(version=(0, 5, 6), nonlinearity_scalars={"e": "silu", "o": "tanh"})
-    assert told.gates == {"e": "ssp", "o": "abs"}
+    assert told.nonlinearity_gates == {"e": "ssp", "o": "abs"}
 
 
 def test_longer_names_count_more():
@@ -140,6 +143,12 @@ def test_incomplete_weights(tmp_path, missing):
 def test_weights_of_other_types(tmp_path):
     with pytest.raises(ValueError, match="has not the types C, Si of its configuration"):
         load_old_model(write_folder(tmp_path / "old", config_of("v061_sic_zbl"), state_of("v061_si")))
+
+
+def test_diverged_training(tmp_path):
+    state = state_of("v061_si") | {"model.scale_by": torch.tensor(torch.nan)}
+    with pytest.raises(ValueError, match="holds numbers that are not finite, in 'scale_by': its training diverged"):
+        load(write_folder(tmp_path / "old", config_of("v061_si"), state))
 
 
 def test_other_radial_basis_is_refused(tmp_path):

@@ -44,8 +44,9 @@ def rewritten(path, changes=None, drop=()):
 def test_what_is_an_old_model(tmp_path):
     assert is_old_model(FIXTURES / "v056_si")
     assert is_old_model(str(DEPLOYED))
-    # a file of weights alone, a folder of something else, and nothing at all
+    # a file of weights alone, a folder of something else, or with a configuration only, and nothing at all
     assert not is_old_model(FIXTURES / "v056_si" / "best_model.pth")
+    (tmp_path / "config.yaml").write_text("a: 3", encoding="utf-8")
     assert not is_old_model(tmp_path)
     assert not is_old_model(tmp_path / "none.ckpt")
     assert not is_old_model("nequip.net:group/model:0.1")
