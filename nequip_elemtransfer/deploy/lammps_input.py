@@ -196,7 +196,7 @@ def _trajectory(text: str) -> str:
 
 def _types(names: Sequence[str]) -> str:
     """Names of types as words of a LAMMPS command."""
-    wrong = [name for name in names if not (name.isascii() and name.isalnum()) or name == "NULL"]
+    wrong = [name for name in names if not re.fullmatch(r"[\w.+-]+", name, re.ASCII) or name == "NULL"]
     if wrong:
         raise UnreadableName(
             f"the type {wrong[0]!r} cannot be named in LAMMPS, which takes ASCII letters and digits, and NULL for no "
