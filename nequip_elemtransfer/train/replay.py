@@ -41,13 +41,16 @@ def ReplayLoader(
         options: of :class:`torch.utils.data.DataLoader`
 
     Raises:
-        ValueError: for another share, no structures, or options that are taken
+        ValueError: for another share, no structures, or a sampler
     """
     if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 < share < 1:
         raise ValueError(f"`train_dataloader.share` must be a number above 0 and below 1, found {share!r}.")
-    taken = sorted({"shuffle", "sampler", "batch_sampler"} & set(options))
-    if taken:
-        raise ValueError(f"`train_dataloader` has {', '.join(taken)}, but nequip_elemtransfer.ReplayLoader shuffles.")
+    taken = sorted({"sampler", "batch_sampler"} & set(options))
+    if taken or not options.pop("shuffle", True):
+        raise ValueError(
+            f"`train_dataloader` has {taken[0] if taken else '`shuffle: false`'}, but nequip_elemtransfer.ReplayLoader "
+            "draws and shuffles itself: leave it out."
+        )
     if not len(replay):
         raise ValueError("`train_dataloader.replay` has no structures: leave it out, or name a file that has some.")
     sampler = _Epochs(len(dataset), len(replay), max(1, round(len(dataset) * share / (1 - share))), generator)

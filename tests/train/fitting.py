@@ -60,23 +60,26 @@ class Fit:
         module="EMALightningModule",
         scheduler=None,
         model=None,
+        strategy="auto",
     ):
-        self.folder, self.architecture, self.model = folder, architecture, model
-        self.module, self.optimizer, self.callbacks, self.scheduler = module, optimizer, callbacks, scheduler
-        folder.mkdir(exist_ok=True)
+        self.folder, self.architecture, self.model, self.strategy = folder, architecture, model, strategy
+        self.kind, self.optimizer, self.callbacks, self.scheduler = module, optimizer, callbacks, scheduler
+        folder.mkdir(exist_ok=True, parents=True)
         if not (folder / "train.xyz").exists():
             write_structures(folder / "train.xyz", 4)
             write_structures(folder / "val.xyz", 2, seed=1)
 
     def run(self, max_steps, ckpt_path=None, watch=()):
         """Train to ``max_steps``, one step an epoch, with a checkpoint ``step=N.ckpt`` after each step N."""
-        module = self._module(restart=ckpt_path is not None)
+        module = self.module(restart=ckpt_path is not None)
         saver = ModelCheckpoint(
             self.folder / "saved", filename="{step}", save_top_k=-1, every_n_epochs=1, save_on_train_epoch_end=True
         )
         callbacks = [instantiate(copy.deepcopy(c)) for c in self.callbacks]
         self.trainer = lightning.Trainer(
             accelerator="cpu",
+            devices=1,
+            strategy=instantiate(self.strategy) if isinstance(self.strategy, dict) else self.strategy,
             max_steps=max_steps,
             max_epochs=-1,
             logger=False,
@@ -112,9 +115,10 @@ class Fit:
             _recursive_=False,
         )
 
-    def _module(self, restart):
+    def module(self, restart):
+        """NequIP's training module; in the process of a restart its weights are NaN."""
         section = {
-            "_target_": f"nequip.train.{self.module}",
+            "_target_": f"nequip.train.{self.kind}",
             "loss": {
                 "_target_": "nequip.train.EnergyForceLoss",
                 "per_atom_energy": True,

@@ -14,7 +14,7 @@ def test_a_compiled_training_takes_the_same_steps(tmp_path, nequip_architecture)
     """A compiled model reads its weights at each step; what is frozen has no gradient in its graph, later it has."""
     weights = {}
     for mode in ("eager", "compile"):
-        architecture = nequip_architecture("Ge", compile_mode=mode)
+        architecture = nequip_architecture("Ge", compile_mode=mode, model_dtype="float32")
         optimizer = groups(roles={"radial_networks": "frozen"})
         training = Fit(tmp_path / mode, architecture, optimizer=optimizer, callbacks=CALLBACKS)
         weights[mode] = training.run(4)
@@ -25,4 +25,4 @@ def test_a_compiled_training_takes_the_same_steps(tmp_path, nequip_architecture)
         assert not torch.equal(weights[mode][radial.removeprefix("model.")], begin["state_dict"][radial])
     assert training.fitted.model["sole_model"].is_compile_graph_model
     for name, value in weights["eager"].items():
-        torch.testing.assert_close(weights["compile"][name], value, rtol=0, atol=1e-8, msg=name)
+        torch.testing.assert_close(weights["compile"][name], value, rtol=0, atol=1e-5, msg=name)

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from fitting import Fit, assert_same, groups
 from hydra.utils import instantiate
 from nequip.train import MuonWithAuxAdam
 from omegaconf import OmegaConf
@@ -86,6 +87,21 @@ def test_schedule_free(model):
         / moved["sole_model.model.func.layer0_convnet.conv.linear_1.weight"]
     )
     assert ratio.item() == pytest.approx(3.0)
+
+
+def test_schedule_free_weights_are_packaged(tmp_path, nequip_architecture):
+    """To evaluate, NequIP makes the optimizer anew from the checkpoint's state: its groups must be the same."""
+    pytest.importorskip("schedulefree")
+    optimizer = groups(optimizer="schedulefree.AdamWScheduleFree", roles={"readout": "frozen", "type_rows": 3.0})
+    training = Fit(tmp_path, nequip_architecture("Ge"), optimizer=optimizer, module="ScheduleFreeLightningModule")
+    training.run(3)
+    training.trainer.optimizers[0].eval()
+    expected = {name: p.detach().clone() for name, p in training.fitted.model.named_parameters()}
+    saved = torch.load(training.checkpoint(3), weights_only=True)
+    module = training.module(restart=True)
+    module.load_state_dict(saved["state_dict"])
+    module.on_load_checkpoint(saved)
+    assert_same(expected, {name: p.detach() for name, p in module.evaluation_model.named_parameters()})
 
 
 def test_muon_is_refused_by_name(model):

@@ -40,7 +40,7 @@ def test_others_are_drawn_anew_and_both_are_mixed():
 
 
 def test_the_rest_is_a_data_loader():
-    assert [len(batch) for batch in loader(6, 10, 0.5, batch_size=5, drop_last=True)] == [5, 5]
+    assert [len(batch) for batch in loader(6, 10, 0.5, batch_size=5, drop_last=True, shuffle=True)] == [5, 5]
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,8 @@ def test_the_rest_is_a_data_loader():
         (3, 1.0, {}, "above 0 and below 1, found 1.0"),
         (3, "half", {}, "above 0 and below 1, found 'half'"),
         (0, 0.5, {}, "`train_dataloader.replay` has no structures"),
-        (3, 0.5, {"shuffle": True}, "`train_dataloader` has shuffle, but nequip_elemtransfer.ReplayLoader shuffles"),
+        (3, 0.5, {"shuffle": False}, "has `shuffle: false`, but nequip_elemtransfer.ReplayLoader draws and shuffles"),
+        (3, 0.5, {"sampler": None}, "`train_dataloader` has sampler, but nequip_elemtransfer.ReplayLoader draws"),
     ],
 )
 def test_bad_input(n_replay, share, options, message):

@@ -55,6 +55,23 @@ def test_configs_run_in_order(workplace, kind):
     assert shapes[0] == shapes[1] == shapes[2]
 
 
+def test_fine_tuning_and_replay(workplace):
+    """After ``sw_si``, as their first lines say."""
+    if not (workplace / "runs" / "sw_si" / "best.ckpt").exists():
+        nequip_train(workplace, "sw_si")
+    tuned = nequip_train(workplace, "sw_ge_finetune")
+    assert [group["name"] for group in tuned["optimizer_states"][0]["param_groups"]] == [
+        "type_rows",
+        "interactions.0",
+        "radial_networks",
+        "interactions.1",
+        "readout",
+    ]
+    replayed = nequip_train(workplace, "sw_ge_replay")
+    assert replayed["hyper_parameters"]["model"]["provenance"]["elements"] == {"Ge": "Si", "Si": "Si"}
+    assert replayed["global_step"] == 2 * 20 / 5  # 10 structures of each in an epoch
+
+
 @pytest.mark.parametrize("kind", ELEMENTS)
 def test_scratch_is_a_fair_baseline(kind):
     """Same data, steps, loss and architecture; only the start and its learning rate differ."""
