@@ -148,7 +148,7 @@ def test_weights_of_other_types(tmp_path):
 def test_diverged_training(tmp_path):
     state = state_of("v061_si") | {"model.scale_by": torch.tensor(torch.nan)}
     with pytest.raises(ValueError, match="holds numbers that are not finite, in 'scale_by': its training diverged"):
-        load(write_folder(tmp_path / "old", config_of("v061_si"), state))
+        load_old_model(write_folder(tmp_path / "old", config_of("v061_si"), state))
 
 
 def test_other_radial_basis_is_refused(tmp_path):
