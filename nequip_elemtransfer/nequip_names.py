@@ -50,7 +50,7 @@ FACTOR = Kind("nequip.nn.misc.ApplyFactor", ("in_field", "factor"))
 DERIVATIVES = Kind("nequip.nn.ForceStressOutput", ("do_derivatives",))
 LENNARD_JONES = Kind("nequip.nn.pair_potential.LennardJones", ("epsilon", "sigma", "delta"))
 ALLEGRO = Kind("allegro.nn.Allegro_Module")
-KINDS = (ENERGIES, LENGTHS, FACTOR, DERIVATIVES, LENNARD_JONES, ALLEGRO)
+MODULE_KINDS = (ENERGIES, LENGTHS, FACTOR, DERIVATIVES, LENNARD_JONES, ALLEGRO)
 
 # Attribute of the module that holds a pair potential, and option of the builder that asks for one.
 PAIR_POTENTIAL = "pair_potential"
@@ -76,7 +76,7 @@ def imported(path: str) -> Any:
     Raises:
         UnknownName: if the installed packages do not have it
     """
-    if path not in IMPORTED and path not in [kind.path for kind in KINDS]:
+    if path not in IMPORTED and path not in [kind.path for kind in MODULE_KINDS]:
         raise LookupError(f"{path} belongs into the list of nequip_names.py.")
     return _at(path)
 

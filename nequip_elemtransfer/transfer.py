@@ -26,7 +26,7 @@ from nequip_elemtransfer.provenance import LabelCount, provenance_of, state_dige
 from nequip_elemtransfer.source import SourceModel
 from nequip_elemtransfer.target import TargetBuilder, with_energies
 from nequip_elemtransfer.trained_options import set_energies
-from nequip_elemtransfer.zero_shot import ladder
+from nequip_elemtransfer.zero_shot import zero_shot_ladder
 
 # More frames than this say nothing new about one length, and each is evaluated at some twenty of them.
 MAX_SEARCH_FRAMES = 40
@@ -133,7 +133,7 @@ class Transfer:
         model = model.cpu()
         set_energies(model, sigma, mu)
         state = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
-        steps = ladder(before, parts, self.labels, scale_fit.scales, self.target.start_shifts, mu)
+        steps = zero_shot_ladder(before, parts, self.labels, scale_fit.scales, self.target.start_shifts, mu)
         provenance = provenance_of(
             self.config,
             self.target.source,

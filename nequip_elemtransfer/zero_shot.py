@@ -30,7 +30,7 @@ class ZeroShot:
     stress_mae: float | None
 
 
-def ladder(
+def zero_shot_ladder(
     before: NetworkParts,
     parts: NetworkParts,
     labels: Labels,

@@ -65,7 +65,7 @@ def test_modules_of_allegro(allegro_architecture, build):
 
 def test_all_kinds_are_tried():
     used = {names.ENERGIES, names.LENGTHS, names.FACTOR, names.DERIVATIVES, names.LENNARD_JONES, names.ALLEGRO}
-    assert set(names.KINDS) == used
+    assert set(names.MODULE_KINDS) == used
 
 
 def test_a_function_is_a_model_builder_by_its_code():
@@ -126,7 +126,7 @@ def test_no_private_attribute_is_used_that_is_not_ours_or_known():
         or (isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store))
     }
     known = {part for path in names.IMPORTED for part in path.split(".")}
-    known |= {attribute for kind in names.KINDS for attribute in kind.attributes}
+    known |= {attribute for kind in names.MODULE_KINDS for attribute in kind.attributes}
     used = {
         node.attr
         for _, tree in trees()

@@ -80,7 +80,7 @@ class DeployedModel:
     def predict(self, graph: AtomicDataDict.Type) -> Prediction:
         """Energy, forces and virial of a frame that carries its neighbour list."""
         if self._inputs is None:
-            return predict(self._model, graph)
+            return predict_graph(self._model, graph)
         if AtomicDataDict.CELL_KEY in self._inputs:
             return _prediction(self._model({k: graph[k] for k in self._inputs}), graph)
         ghosts, owners = with_ghost_atoms(graph)
@@ -105,7 +105,7 @@ def require_device(device: str) -> None:
         raise ValueError("--device cuda: PyTorch finds no CUDA device here; use the machine that will run the file.")
 
 
-def predict(model: torch.nn.Module, graph: AtomicDataDict.Type) -> Prediction:
+def predict_graph(model: torch.nn.Module, graph: AtomicDataDict.Type) -> Prediction:
     """Energy, forces and virial from an eager model.
 
     Raises:

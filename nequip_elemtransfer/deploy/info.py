@@ -14,7 +14,7 @@ from nequip_elemtransfer.refusal import RefusedFile, first_line, shortened
 from nequip_elemtransfer.transfer_record import check_provenance
 
 # endings NequIP gives its files
-KINDS = {".nequip.pth": "TorchScript", ".nequip.pt2": "AOTInductor", ".nequip.zip": "package"}
+FILE_KINDS = {".nequip.pth": "TorchScript", ".nequip.pt2": "AOTInductor", ".nequip.zip": "package"}
 
 # metadata that this command adds to what NequIP writes, each a JSON text
 DEPLOY_KEY = "nequip_deploy"
@@ -27,10 +27,10 @@ def kind_of(path: Path) -> str:
     Raises:
         ValueError: if it is none of NequIP's endings
     """
-    for ending, kind in KINDS.items():
+    for ending, kind in FILE_KINDS.items():
         if path.name.endswith(ending) and path.name != ending:
             return kind
-    choices = ", ".join(f"{ending} ({kind})" for ending, kind in KINDS.items())
+    choices = ", ".join(f"{ending} ({kind})" for ending, kind in FILE_KINDS.items())
     raise ValueError(f"the ending of {path.name!r} does not say what kind of file it is; choices: {choices}.")
 
 

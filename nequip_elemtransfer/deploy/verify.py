@@ -10,10 +10,10 @@ from nequip.nn import GraphModel
 from nequip.nn.embedding.utils import cutoff_str_to_fulldict
 from nequip.nn.graph_model import PER_EDGE_TYPE_CUTOFF_KEY
 
-from nequip_elemtransfer.deploy.deployed import DeployedModel, Prediction, neighbor_list, predict
+from nequip_elemtransfer.deploy.deployed import DeployedModel, Prediction, neighbor_list, predict_graph
 from nequip_elemtransfer.output.table import table
 
-Frames = dict[str, AtomicDataDict.Type]
+TrialFrames = dict[str, AtomicDataDict.Type]
 
 _STRAIN = torch.tensor([[0.02, 0.01, -0.015], [0.0, -0.015, 0.01], [0.0, 0.0, 0.01]], dtype=torch.float64)
 
@@ -58,7 +58,7 @@ def extra_inputs(model: GraphModel) -> list[str]:
     return [f for f in fields if f not in usual]
 
 
-def check_structures(example: AtomicDataDict.Type, cutoffs: np.ndarray, extra: Sequence[str] = ()) -> Frames:
+def check_structures(example: AtomicDataDict.Type, cutoffs: np.ndarray, extra: Sequence[str] = ()) -> TrialFrames:
     """A structure of the training data and three made from it or from nothing, without neighbour lists.
 
     Args:
@@ -106,17 +106,19 @@ def dimers(cutoffs: np.ndarray) -> AtomicDataDict.Type:
     return _frame(torch.as_tensor(np.array(positions)), cell, torch.tensor(types), torch.ones(3, dtype=torch.bool))
 
 
-def expected(model: GraphModel, frames: Frames, device: str) -> dict[str, Prediction]:
+def expected(model: GraphModel, frames: TrialFrames, device: str) -> dict[str, Prediction]:
     """What the eager model says of each structure; ask before an export, which scripts the model in place."""
     metadata, types = model.metadata, model.type_names
     cutoffs = metadata.get(PER_EDGE_TYPE_CUTOFF_KEY)
     neighbors = neighbor_list(float(metadata["r_max"]), cutoffs and cutoff_str_to_fulldict(cutoffs, types), types)
     model = model.to(device)
     graphs = {name: AtomicDataDict.to_(neighbors(frame.copy()), torch.device(device)) for name, frame in frames.items()}
-    return {name: predict(model, graph) for name, graph in graphs.items()}
+    return {name: predict_graph(model, graph) for name, graph in graphs.items()}
 
 
-def compare(deployed: DeployedModel, frames: Frames, expected: Mapping[str, Prediction]) -> list[Difference]:
+def compare_predictions(
+    deployed: DeployedModel, frames: TrialFrames, expected: Mapping[str, Prediction]
+) -> list[Difference]:
     """Run a deployed file on each structure, with the neighbour list it asks for, and compare."""
     return [
         _difference(name, [deployed.predict(deployed.graph(frame)) for _ in range(_CALLS)], expected[name])

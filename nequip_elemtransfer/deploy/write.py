@@ -90,7 +90,7 @@ def write_and_verify(recipe: Recipe, out: Path) -> Verdict:
         raise RuntimeError(
             f"NequIP could not write the {kind_of(out)} file: {first_line(error.__cause__ or error)}"
         ) from error
-    differences = verify.compare(DeployedModel(out, recipe.device), frames, expected)
+    differences = verify.compare_predictions(DeployedModel(out, recipe.device), frames, expected)
     tolerance = verify.tolerance(trained.model.metadata["model_dtype"], recipe.allow_tf32 and recipe.device == "cuda")
     passed = all(difference.within(tolerance) for difference in differences)
     return Verdict(verify.report(differences, tolerance), passed, note)

@@ -15,7 +15,7 @@ from nequip.utils.logger import RankedLogger
 
 from nequip_elemtransfer.model import architecture_of
 from nequip_elemtransfer.train.groups import groups_by_role, refuse_schedule_free
-from nequip_elemtransfer.train.role_settings import not_negative, plain
+from nequip_elemtransfer.train.role_settings import not_negative, plain_settings
 from nequip_elemtransfer.train.roles import check_role
 
 logger = RankedLogger(__name__, rank_zero_only=True)
@@ -46,7 +46,7 @@ class AnchorToStart(Callback):
     """
 
     def __init__(self, decay: float | Mapping[str, float]) -> None:
-        decay = plain(decay)
+        decay = plain_settings(decay)
         if isinstance(decay, Mapping):
             self._decay = {role: not_negative(value, f"decay.{role}") for role, value in decay.items()}
         else:

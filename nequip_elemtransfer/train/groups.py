@@ -11,7 +11,7 @@ from nequip_elemtransfer.architecture import build
 from nequip_elemtransfer.model import architecture_of
 from nequip_elemtransfer.output.table import table
 from nequip_elemtransfer.per_type import type_axes
-from nequip_elemtransfer.train.role_settings import RoleSetting, not_negative, parse_settings, plain
+from nequip_elemtransfer.train.role_settings import RoleSetting, not_negative, parse_settings, plain_settings
 from nequip_elemtransfer.train.roles import Place, find_roles
 
 logger = RankedLogger(__name__, rank_zero_only=True)
@@ -70,8 +70,8 @@ def ParameterGroups(
         ValueError: for a role that does not exist, a negative number, everything frozen, or a model that no transfer
             made
     """
-    places = _places(model, plain(parameters))
-    settings = parse_settings(plain(roles) or {}, "param_groups.roles", places.values())
+    places = _places(model, plain_settings(parameters))
+    settings = parse_settings(plain_settings(roles) or {}, "param_groups.roles", places.values())
     rate = not_negative(lr, "param_groups.lr")
     named = dict(model[_SOLE_MODEL_KEY].named_parameters())
     n_layers = len({place.layer for place in places.values()} - {None})

@@ -17,7 +17,7 @@ from nequip.utils.logger import RankedLogger
 
 from nequip_elemtransfer.train.groups import describe_groups, groups_by_role, refuse_schedule_free
 from nequip_elemtransfer.train.matrices import Matrix, matrices
-from nequip_elemtransfer.train.role_settings import plain
+from nequip_elemtransfer.train.role_settings import plain_settings
 from nequip_elemtransfer.train.roles import check_role
 
 logger = RankedLogger(__name__, rank_zero_only=True)
@@ -51,7 +51,7 @@ class LowRankUpdates(Callback):
     """
 
     def __init__(self, ranks: Mapping[str, int]) -> None:
-        ranks = plain(ranks)
+        ranks = plain_settings(ranks)
         if not isinstance(ranks, Mapping) or not ranks:
             raise ValueError(f"`ranks` must map roles to ranks, as in `{{interactions: 4}}`, found {ranks!r}.")
         for role, rank in ranks.items():

@@ -93,7 +93,7 @@ def parse_settings(value: Any, where: str, places: Iterable[Place]) -> dict[str,
     return settings
 
 
-def plain(value: Any) -> Any:
+def plain_settings(value: Any) -> Any:
     """What Hydra hands over as OmegaConf's containers, as plain ones."""
     return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
 

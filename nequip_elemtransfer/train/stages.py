@@ -9,7 +9,7 @@ from nequip.utils.logger import RankedLogger
 from torch.optim.lr_scheduler import LRScheduler
 
 from nequip_elemtransfer.train.groups import describe_groups, groups_by_role, set_frozen
-from nequip_elemtransfer.train.role_settings import RoleSetting, parse_settings, plain
+from nequip_elemtransfer.train.role_settings import RoleSetting, parse_settings, plain_settings
 from nequip_elemtransfer.train.roles import Place
 
 logger = RankedLogger(__name__, rank_zero_only=True)
@@ -39,7 +39,7 @@ class Stages(Callback):
     """
 
     def __init__(self, stages: Mapping[int, Mapping[str, Any]]) -> None:
-        self._stages = _by_step(plain(stages))
+        self._stages = _by_step(plain_settings(stages))
         self._settings: dict[int, dict[str, RoleSetting]] = {}
         self._passed: dict[int, Mapping[str, Any]] = {}
 
