@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from nequip_elemtransfer.source import read_checkpoint
+from nequip_elemtransfer.checkpoint import read_checkpoint
 
 
 def best_checkpoint(folder: Path, name: str | None = None) -> Path:
@@ -62,4 +62,5 @@ def _best_of_run(run: Path, candidates: list[Path]) -> set[Path]:
 def _recorded_bests(checkpoint: Mapping[str, Any]) -> list[str]:
     """``best_model_path`` of each callback that monitored something."""
     states = [state for state in (checkpoint.get("callbacks") or {}).values() if isinstance(state, Mapping)]
-    return [s["best_model_path"] for s in states if s.get("best_model_path") and s.get("best_model_score") is not None]
+    bests = [s.get("best_model_path") for s in states if s.get("best_model_score") is not None]
+    return [path for path in bests if isinstance(path, str) and path]
