@@ -2,8 +2,8 @@
 
     python benchmarks/start_up.py SOURCE.ckpt Ge_train_10.xyz [--length-scale fit]
 
-Prints seconds of each part for the source and structures given (Si to Ge by default), and how many of them the checks
-of a checkpoint take: what reading it costs beyond PyTorch's own reading, and what a restart checks before NequIP loads it.
+Prints seconds of each part for the source and structures given (Si to Ge by default), and what the checks of a
+checkpoint take beyond PyTorch's own reading: those of a source, and those before NequIP loads the file on a restart.
 """
 
 import argparse
