@@ -63,4 +63,5 @@ def _best_of_run(run: Path, candidates: list[Path]) -> set[Path]:
 def _recorded_bests(checkpoint: Mapping[str, Any]) -> list[str]:
     """The best checkpoint of each callback that monitored something."""
     states = [state for state in (checkpoint.get("callbacks") or {}).values() if isinstance(state, Mapping)]
-    return [state[BEST_PATH] for state in states if state.get(BEST_PATH) and state.get(BEST_SCORE) is not None]
+    bests = [state.get(BEST_PATH) for state in states if state.get(BEST_SCORE) is not None]
+    return [path for path in bests if isinstance(path, str) and path]

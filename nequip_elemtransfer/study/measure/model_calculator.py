@@ -12,6 +12,7 @@ from hydra.utils import instantiate
 from nequip.integrations.ase import NequIPCalculator
 
 from nequip_elemtransfer.checkpoint import sha256_of
+from nequip_elemtransfer.nequip_loader import require_loadable, require_loadable_data
 from nequip_elemtransfer.nequip_names import imported
 from nequip_elemtransfer.output.atomic import written_together
 from nequip_elemtransfer.study.config.evaluation_settings import AOTINDUCTOR
@@ -26,8 +27,10 @@ def trained_calculator(checkpoint: Path, engine: str, folder: Path) -> Calculato
         folder: for the compiled model, which is used again for this checkpoint; those of others are removed
 
     Raises:
+        RefusedFile: it is damaged or hostile, or names what NequIP's loader should not call
         RuntimeError: the model cannot be compiled
     """
+    require_loadable(checkpoint)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     if engine != AOTINDUCTOR:
         from_saved_model = imported("nequip.integrations.ase.NequIPCalculator._from_saved_model")
@@ -36,6 +39,7 @@ def trained_calculator(checkpoint: Path, engine: str, folder: Path) -> Calculato
     if not compiled.exists():
         for other in folder.glob(f"model-{device}*.nequip.pt2"):
             other.unlink()
+        require_loadable_data(checkpoint)  # nequip-compile takes a structure from there
         _compile(checkpoint, compiled, device)
     return NequIPCalculator.from_compiled_model(compiled, device, chemical_species_to_atom_type_map=True)
 
