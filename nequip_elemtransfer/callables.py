@@ -35,6 +35,9 @@ PARAMETER_GROUPS = (
     "allegro.model.MuonParamGroups",
 )
 
+# this package's own: named by their lazy names, which importing the package does not resolve
+_OWN_PARAMETER_GROUPS, _OWN_LOADER = "nequip_elemtransfer.ParameterGroups", "nequip_elemtransfer.ReplayLoader"
+
 _DATA = (
     datamodule.NequIPDataModule,
     datamodule.ASEDataModule,
@@ -135,7 +138,8 @@ def _is_metric(name: str) -> bool:
 
 def _is_optimizer(name: str) -> bool:
     part = _found(name, "torch.optim", "schedulefree")
-    return name in PARAMETER_GROUPS or (inspect.isclass(part) and issubclass(part, torch.optim.Optimizer))
+    groups = name in (*PARAMETER_GROUPS, _OWN_PARAMETER_GROUPS)
+    return groups or (inspect.isclass(part) and issubclass(part, torch.optim.Optimizer))
 
 
 def _is_scheduler(name: str) -> bool:
@@ -145,7 +149,7 @@ def _is_scheduler(name: str) -> bool:
 
 def _is_data(name: str) -> bool:
     part = _found(name, "torch.utils.data")
-    return any(part is known for known in _DATA)
+    return name == _OWN_LOADER or any(part is known for known in _DATA)
 
 
 _KINDS: dict[str, Callable[[str], bool]] = {
