@@ -36,8 +36,16 @@ def check_atoms(atoms: Atoms, name: str) -> None:
     n = len(atoms)
     if n == 0:
         raise UnusableStructure(f"{name} has no atoms: leave it out.")
+    holders = (atoms.arrays, atoms.info, getattr(atoms.calc, "results", {}))
+    for energy in (holder["energy"] for holder in holders[1:] if holder.get("energy") is not None):
+        if not isinstance(energy, (float, np.floating)) and np.shape(energy) not in [(), (1,)]:
+            raise UnusableStructure(f"{name} has energies of shape {np.shape(energy)}: one number is needed.")
+        if not isinstance(energy, (float, np.floating, np.ndarray)):
+            raise UnusableStructure(
+                f"{name} has the energy {str(energy)!r}: NequIP takes a number with a decimal point, such as -4.0."
+            )
     for label, shapes in {"forces": [(n, 3)], "stress": [(6,), (9,), (3, 3)], "virial": [(6,), (9,), (3, 3)]}.items():
-        for holder in (atoms.arrays, atoms.info, getattr(atoms.calc, "results", {})):
+        for holder in holders:
             if holder.get(label) is not None and np.shape(holder[label]) not in shapes:
                 raise UnusableStructure(
                     f"{name} has {label} of shape {np.shape(holder[label])}: for {n} atoms the shape must be "

@@ -54,6 +54,12 @@ def check_units(labels: Labels, predicted: Labels, counts: np.ndarray) -> None:
             "`nequip.data.transforms.StressSignFlipTransform` into the data's transforms, or mend the file."
         )
     scales = {kind: scale for kind, (scale, correlation) in asked.items() if correlation > _RESEMBLES}
+    if "forces" in asked and asked["forces"][1] < _REVERSED and scales:
+        raise WrongUnit(
+            f"the forces of the structures have the opposite sign of the start's (correlation "
+            f"{asked['forces'][1]:.2f}), and their {_plural(next(iter(scales)))} do not: are they gradients of the "
+            "energy? NequIP's forces are minus the gradient."
+        )
     base = next((kind for kind in ("forces", "energy") if kind in scales), None)
     for kind, scale in scales.items():
         if base is not None and max(scale / scales[base], scales[base] / scale) > _UNIT_FACTOR:

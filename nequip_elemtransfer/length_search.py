@@ -62,6 +62,7 @@ class LengthSearch:
         self.factors = np.array([])  # evaluated, ascending
         self._parts_at = parts_at
         self._parts: dict[tuple[float, ...], NetworkParts] = {}
+        self._objectives: dict[tuple, float] = {}
 
     def scales(self, factor: float) -> np.ndarray:
         """λ of each target type at a factor on the first guess, shape (n_types,); frozen types stay at one."""
@@ -89,6 +90,13 @@ class LengthSearch:
             frames: indices of those that count; all by default
             kinds: of labels that count, at the α that forces ask for; all there are by default
         """
+        chosen = None if frames is None else tuple(frames.tolist())
+        key = (round(factor, 6), chosen, None if kinds is None else tuple(kinds))
+        if key not in self._objectives:
+            self._objectives[key] = self._objective(factor, frames, kinds)
+        return self._objectives[key]
+
+    def _objective(self, factor: float, frames: np.ndarray | None, kinds: Sequence[LabelKind] | None) -> float:
         parts, labels = self.parts(self.scales(factor)), self.labels
         if frames is not None:
             parts, labels = parts.of_frames(frames), labels.of_frames(frames, parts.counts)
@@ -119,13 +127,23 @@ class LengthSearch:
         """
         factor = self.best_factor(frames)
         at_edge = not COARSE_FACTORS[0] < factor < COARSE_FACTORS[-1]
-        without = min(self.objective(1.0, frames), fit.NOTHING_EXPLAINED)
-        gain = without - min(self.objective(tried, frames) for tried in self.factors)
-        decided = not at_edge and gain > _NO_PREFERENCE
         kinds = [kind for kind in self.labels.kinds if self.weights[kind] > 0]
         alone = {kind: self._minimum_near(factor, frames, kind) for kind in kinds}
         asked = {kind: factor for kind, factor in alone.items() if factor is not None}
+        decided = self._decided(factor, frames)
         return BestLength(factor if decided else 1.0, decided, at_edge, asked)
+
+    def factor(self, frames: np.ndarray | None = None) -> float:
+        """The factor of :meth:`best` alone."""
+        factor = self.best_factor(frames)
+        return factor if self._decided(factor, frames) else 1.0
+
+    def _decided(self, factor: float, frames: np.ndarray | None) -> bool:
+        """Whether the labels prefer a factor to the first guess."""
+        if not COARSE_FACTORS[0] < factor < COARSE_FACTORS[-1]:
+            return False
+        without = min(self.objective(1.0, frames), fit.NOTHING_EXPLAINED)
+        return without - min(self.objective(tried, frames) for tried in self.factors) > _NO_PREFERENCE
 
     def _minimum_near(self, best: float, frames: np.ndarray | None, kind: LabelKind) -> float | None:
         """The minimum of one kind of label nearest to a factor; far from it a label may be explained by being small."""

@@ -116,7 +116,7 @@ def _write(recipe: Recipe, trained: TrainedModel, model: GraphModel, frame: Atom
         export.write_aotinductor(model, metadata, out, recipe.device, target, graph)
 
 
-def _check_structures(trained: TrainedModel) -> tuple[verify.Frames, str]:
+def _check_structures(trained: TrainedModel) -> tuple[verify.TrialFrames, str]:
     cutoffs, note = _cutoffs(trained.model), ""
     try:
         example = example_data(trained.path)

@@ -39,6 +39,14 @@ DISPLACEMENT = 0.03  # Å
 FEWEST_PATH_POINTS = 50  # with fewer, ASE has none between some special points and takes them for a jump
 
 
+class NoMinimum(ValueError):
+    """An energy without a minimum where one was looked for."""
+
+
+class Unconverged(RuntimeError):
+    """A relaxation that does not end, or a calculator's value that is not finite."""
+
+
 @dataclass(frozen=True)
 class PhononBands:
     """Phonon frequencies along a path through the Brillouin zone, and the axis to plot them on.
@@ -62,8 +70,8 @@ def equilibrium(crystal: Crystal, calculator: Calculator) -> Crystal:
     """The crystal at its lattice constant of lowest energy, searched within 8 % of ``crystal.a``.
 
     Raises:
-        ValueError: if the energy is lowest at an edge of that range
-        RuntimeError: if an energy is not finite
+        NoMinimum: if the energy is lowest at an edge of that range
+        Unconverged: if an energy is not finite
     """
 
     def energy(a: float) -> float:
@@ -73,7 +81,7 @@ def equilibrium(crystal: Crystal, calculator: Calculator) -> Crystal:
     scan = crystal.a * np.linspace(1 - SEARCH_RANGE, 1 + SEARCH_RANGE, 9)
     lowest = int(np.argmin([energy(a) for a in scan]))
     if lowest in (0, len(scan) - 1):
-        raise ValueError(
+        raise NoMinimum(
             f"no minimum of the energy of {crystal.structure} {crystal.formula} between a = {scan[0]:.3f} and "
             f"{scan[-1]:.3f} Å: start from a lattice constant nearer to the minimum, if the calculator has one"
         )
@@ -88,7 +96,7 @@ def equation_of_state(crystal: Crystal, calculator: Calculator, ratios: Iterable
 
     Raises:
         ValueError: if a ratio is not positive
-        RuntimeError: if an energy is not finite
+        Unconverged: if an energy is not finite
     """
     return np.array([_energy_per_atom(crystal.with_a(crystal.a * np.cbrt(x)), calculator) for x in ratios])
 
@@ -99,13 +107,13 @@ def bulk_modulus(crystal: Crystal, calculator: Calculator) -> float:
     F. Birch, Phys. Rev. 71, 809 (1947).
 
     Raises:
-        ValueError: if the energy has no minimum in this range
-        RuntimeError: if an energy is not finite
+        NoMinimum: if the energy has no minimum in this range
+        Unconverged: if an energy is not finite
     """
     ratios = np.linspace(1 - VOLUME_RANGE, 1 + VOLUME_RANGE, 9)
     energies = equation_of_state(crystal, calculator, ratios)
     if np.argmin(energies) in (0, len(ratios) - 1):
-        raise ValueError(
+        raise NoMinimum(
             f"no minimum of the energy within {VOLUME_RANGE:.0%} of the volume at a = {crystal.a:.3f} Å; "
             "take the crystal that equilibrium() returns"
         )
@@ -121,7 +129,7 @@ def elastic_constants(crystal: Crystal, calculator: Calculator) -> dict[str, flo
     Stress against strains of up to 1 %, the atoms of the primitive cell relaxed at each strain.
 
     Raises:
-        RuntimeError: if a relaxation does not converge, or an energy, a force or a stress is not finite
+        Unconverged: if a relaxation does not converge, or an energy, a force or a stress is not finite
     """
     cell = _with(calculator, crystal.primitive_cell())
     # relaxed here and not by matscipy, which goes on with what has not converged
@@ -147,7 +155,7 @@ def phonon_bands(crystal: Crystal, calculator: Calculator, n: int = 4, path_poin
     Raises:
         ModuleNotFoundError: without phonopy
         ValueError: if n is less than 1, or there are too few q-points to follow the path
-        RuntimeError: if a force is not finite
+        Unconverged: if a force is not finite
     """
     if n < 1:
         raise ValueError(f"a supercell needs at least 1 primitive cell along each edge, found {n}")
@@ -177,7 +185,7 @@ def vacancy_formation_energy(crystal: Crystal, calculator: Calculator, n: int = 
 
     Raises:
         ValueError: if the crystal has several elements
-        RuntimeError: if the relaxation does not converge, or an energy or a force is not finite
+        Unconverged: if the relaxation does not converge, or an energy or a force is not finite
     """
     _check_elemental(crystal, "vacancy")
     atoms = _relaxed(crystal.vacancy(n), calculator)
@@ -197,7 +205,7 @@ def surface_energy(crystal: Crystal, calculator: Calculator, miller: Sequence[in
 
     Raises:
         ValueError: if the crystal has several elements, or see :meth:`.Crystal.slab`
-        RuntimeError: if the relaxation does not converge, or an energy or a force is not finite
+        Unconverged: if the relaxation does not converge, or an energy or a force is not finite
     """
     _check_elemental(crystal, "surface")
     slab = _relaxed(crystal.slab(miller), calculator)
@@ -230,7 +238,7 @@ def _relaxed(atoms: Atoms, calculator: Calculator, force_tolerance: float = FORC
         _check_finite("energy or force", atoms.get_potential_energy(), atoms.get_forces())
     if not converged:
         largest = np.linalg.norm(atoms.get_forces(), axis=1).max()
-        raise RuntimeError(
+        raise Unconverged(
             f"relaxation of {atoms.get_chemical_formula()} did not converge: after {MAX_STEPS} steps a force of "
             f"{largest:.3g} eV/Å is left, more than {force_tolerance} eV/Å"
         )
@@ -271,7 +279,7 @@ def _axis(path: BandPath) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
 
 def _check_finite(quantity: str, *values: float | np.ndarray) -> None:
     if not all(np.isfinite(value).all() for value in values):
-        raise RuntimeError(f"the calculator gave a {quantity} that is not a finite number")
+        raise Unconverged(f"the calculator gave a {quantity} that is not a finite number")
 
 
 def _check_elemental(crystal: Crystal, defect: str) -> None:

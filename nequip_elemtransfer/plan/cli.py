@@ -60,9 +60,9 @@ def _run_plan(args: argparse.Namespace) -> None:
 
 def _only_one_plan(out: Path, force: bool) -> AbstractContextManager:
     """What is wrong with ``--out`` is met before the work is done."""
-    from nequip_elemtransfer.plan.write import NAMES
+    from nequip_elemtransfer.plan.write import COPIES, NAMES
 
-    require_folder(out, NAMES, force=force)
+    require_folder(out, (*NAMES, *COPIES), force=force)
     return only_one(out, "another `nequip-elemtransfer plan`")
 
 

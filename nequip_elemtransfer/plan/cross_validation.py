@@ -132,4 +132,4 @@ class CrossValidation:
         train = np.setdiff1d(np.arange(len(self.frames)), fold)
         if not len(train) or not len(self.search.factors):
             return self.search.guess
-        return self.search.scales(self.search.best(train).factor)
+        return self.search.scales(self.search.factor(train))

@@ -35,7 +35,7 @@ from nequip_elemtransfer.nequip_names import DERIVATIVES, modules
 
 # More tell a classifier nothing new, and these take seconds.
 MAX_ENVIRONMENTS = 2000
-MAX_STRUCTURES = 500
+MAX_DESCRIBED = 500
 
 # Shells of G², with width (standard deviation) equal to their spacing.
 _N_SHELLS = 12
@@ -73,7 +73,7 @@ class Environments:
 def select_environments(n_atoms: Sequence[int], limit: int = MAX_ENVIRONMENTS) -> list[np.ndarray]:
     """Atoms of each structure, as evenly over the structures as their sizes allow and evenly spaced within each.
 
-    Of more than ``MAX_STRUCTURES`` structures, evenly spaced ones. The same numbers give the same choice.
+    Of more than ``MAX_DESCRIBED`` structures, evenly spaced ones. The same numbers give the same choice.
 
     Args:
         n_atoms: of each structure
@@ -84,7 +84,7 @@ def select_environments(n_atoms: Sequence[int], limit: int = MAX_ENVIRONMENTS) -
     """
     sizes = np.asarray(n_atoms, dtype=int)
     quota = np.zeros(len(sizes), dtype=int)
-    kept = _evenly(len(sizes), min(MAX_STRUCTURES, limit))
+    kept = _evenly(len(sizes), min(MAX_DESCRIBED, limit))
     left = limit
     # the smallest first: what they cannot use is shared by the rest
     for position, i in enumerate(sorted(kept, key=lambda i: sizes[i])):

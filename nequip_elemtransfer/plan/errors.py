@@ -45,7 +45,7 @@ def label_error(
     difference = predicted.of(kind) - reference.of(kind)
     if kind == "energy":
         difference = difference / counts.sum(axis=1)
-    return mean_error(difference, structure_of(kind, counts), squared=squared)
+    return mean_error(difference, structure_of_label(kind, counts), squared=squared)
 
 
 def mean_error(difference: np.ndarray, structure: np.ndarray, *, squared: bool = False) -> Estimate | None:
@@ -69,7 +69,7 @@ def mean_error(difference: np.ndarray, structure: np.ndarray, *, squared: bool =
     return Estimate(*np.sqrt([estimate.value, estimate.low, estimate.high]).tolist()) if squared else estimate
 
 
-def structure_of(kind: LabelKind, counts: np.ndarray) -> np.ndarray:
+def structure_of_label(kind: LabelKind, counts: np.ndarray) -> np.ndarray:
     """Index of the frame of each label of a kind: of each atom for forces, else of each frame."""
     return np.repeat(np.arange(len(counts)), counts.sum(axis=1) if kind == "forces" else 1)
 

@@ -12,7 +12,7 @@ from nequip_elemtransfer.plan.errors import (
     composition_baseline,
     label_error,
     mean_error,
-    structure_of,
+    structure_of_label,
 )
 
 
@@ -87,7 +87,7 @@ def _step(name: str, start: CrossValidation, predicted: Labels, refitted: Labels
 
 
 def _by_type(start: CrossValidation, difference: np.ndarray) -> dict[str, Estimate]:
-    types, structure = atom_types(start.frames), structure_of("forces", start.counts)
+    types, structure = atom_types(start.frames), structure_of_label("forces", start.counts)
     own = {name: types == t for t, name in enumerate(start.target.element_map.target_types)}
     errors = {name: mean_error(difference[mask], structure[mask]) for name, mask in own.items() if mask.any()}
     return {name: error for name, error in errors.items() if error is not None}

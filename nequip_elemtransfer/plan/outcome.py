@@ -10,8 +10,10 @@ from nequip_elemtransfer.config import LabelKind, Start
 from nequip_elemtransfer.plan.data.sufficiency import Sufficiency
 from nequip_elemtransfer.plan.ladder import Step
 from nequip_elemtransfer.plan.length_scan import LengthScan
+from nequip_elemtransfer.plan.loss import Loss
 from nequip_elemtransfer.plan.ranking import Candidate
 from nequip_elemtransfer.plan.source_comparison import AdversarialStep
+from nequip_elemtransfer.plan.training_files import Reading
 from nequip_elemtransfer.plan.verdict import PlanVerdict
 
 
@@ -33,6 +35,8 @@ class Plan:
         energy_scale, energy_shifts: α and μ (eV) by target type, fitted to all evaluated structures
         r_max: of the target model, Å
         ladder, scan, ranking, adversarial, sufficiency, verdict: the parts; ``scan`` is None where λ is not searched
+        loss: what a training had best minimise
+        reading: how NequIP has to read the structures
         warnings: what may go wrong
         notes: what was left out, and why
     """
@@ -57,6 +61,8 @@ class Plan:
     adversarial: list[AdversarialStep]
     sufficiency: Sufficiency
     verdict: PlanVerdict
+    loss: Loss
+    reading: Reading
     warnings: list[str]
     notes: list[str]
 

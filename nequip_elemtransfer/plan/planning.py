@@ -23,12 +23,19 @@ from nequip_elemtransfer.plan.data.sufficiency import Sufficiency, assess
 from nequip_elemtransfer.plan.label_notes import label_notes
 from nequip_elemtransfer.plan.ladder import ladder
 from nequip_elemtransfer.plan.length_scan import LengthScan, length_scan
+from nequip_elemtransfer.plan.loss import loss_of
 from nequip_elemtransfer.plan.outcome import Plan
 from nequip_elemtransfer.plan.ranking import Candidate, Contest, rank
-from nequip_elemtransfer.plan.source_comparison import MAX_STRUCTURES as MAX_SOURCE_STRUCTURES
-from nequip_elemtransfer.plan.source_comparison import AdversarialStep, Side, compare, source_side
+from nequip_elemtransfer.plan.source_comparison import (
+    MAX_SOURCE_STRUCTURES,
+    AdversarialStep,
+    Side,
+    compare_structures,
+    source_side,
+)
 from nequip_elemtransfer.plan.source_data import source_structures
 from nequip_elemtransfer.plan.structures import elements_in, folds, read_structures, to_frames
+from nequip_elemtransfer.plan.training_files import reading_of
 from nequip_elemtransfer.plan.verdict import PlanVerdict, judge
 from nequip_elemtransfer.source import SourceModel, load_source
 from nequip_elemtransfer.target import TargetBuilder
@@ -38,6 +45,10 @@ N_FOLDS = 5
 # as many as the key searches λ on, and the same ones
 MAX_STRUCTURES = MAX_SEARCH_FRAMES
 MAX_RANKING_STRUCTURES = 12
+
+
+class NoLabels(ValueError):
+    """Structures without labels to fit to and to compare with."""
 
 
 def plan(
@@ -69,6 +80,7 @@ def plan(
         FileNotFoundError: if a file is missing
         ValueError: if source, data and elements do not go together
         UnusableStructure: naming a structure that is damaged
+        NoLabels: if there are none to fit to
         WrongUnit: if labels cannot be in NequIP's units and signs
         ModuleNotFoundError: naming the extra, if scikit-learn or the descriptor library is not installed
     """
@@ -129,6 +141,8 @@ class _Planner:
             adversarial=self.adversarial[0],
             sufficiency=self.sufficiency,
             verdict=self.verdict,
+            loss=loss_of(start.labels, start.counts, start.labels.kinds),
+            reading=reading_of(self.structures, start.labels.kinds, [field["field"] for field in self._embedded]),
             warnings=self.warnings,
             notes=[*self._label_notes(), *self.adversarial[1]],
         )
@@ -263,7 +277,7 @@ class _Planner:
         target = Side(self.chosen, self.families, self.indices.tolist())
         species = self.config.species(self.model.type_names)
         source = source_side(chosen, self.model.r_max)
-        found, notes = compare(self.model, species, source, target, self.start, self.seed)
+        found, notes = compare_structures(self.model, species, source, target, self.start, self.seed)
         return found, [f"Source structures: {origin}.", *notes]
 
     def _target(self, config: TransferConfig) -> TargetBuilder:
@@ -275,12 +289,11 @@ class _Planner:
         self, config: TransferConfig, target: TargetBuilder, few: np.ndarray
     ) -> tuple[list[AtomicDataDict.Type], Labels, list[int]]:
         """Frames of some chosen structures, labels that the fits use, and indices of isolated atoms."""
-        embedded: Sequence[Mapping[str, Any]] = self.model.architecture.get("categorical_graph_field_embed") or []
         frames = to_frames(
             [self.chosen[i] for i in few],
             config.type_names,
             config.species(config.type_names),
-            embedded,
+            self._embedded,
             self.indices[few].tolist(),
         )
         kept = target.element_map.kept
@@ -290,7 +303,17 @@ class _Planner:
         labels = labels_of(frames).without(isolated, compositions(frames, len(kept)))
         if not self._predicts_forces:
             labels = labels.without_kinds("forces", "stress")
+        if not labels.kinds:
+            raise NoLabels(
+                "no structure has energies, forces or stresses that the source predicts (isolated atoms do not "
+                "count): label some, under the names `energy`, `forces` and `stress` in extended XYZ."
+            )
         return frames, labels, isolated
+
+    @property
+    def _embedded(self) -> Sequence[Mapping[str, Any]]:
+        """What the model reads of a structure as a whole."""
+        return self.model.architecture.get("categorical_graph_field_embed") or []
 
     @property
     def _predicts_forces(self) -> bool:

@@ -14,7 +14,7 @@ from nequip_elemtransfer.plan.environments import Environments, descriptor_envir
 from nequip_elemtransfer.plan.structures import to_frames, typical_volume
 from nequip_elemtransfer.source import SourceModel
 
-MAX_STRUCTURES = 200
+MAX_SOURCE_STRUCTURES = 200
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def source_side(structures: Sequence[Atoms], r_max: float) -> Side:
     return Side(structures, duplicate_families(structures, r_max), range(len(structures)))
 
 
-def compare(
+def compare_structures(
     model: SourceModel, species: Sequence[str], source: Side, target: Side, start: CrossValidation, seed: int
 ) -> tuple[list[AdversarialStep], list[str]]:
     """Adversarial validations before and after the length scaling, and what was left out.

@@ -12,14 +12,14 @@ from nequip.data import AtomicDataDict
 from nequip.data.ase import from_ase
 from nequip.data.transforms import ChemicalSpeciesToAtomTypeMapper
 
-from nequip_elemtransfer.frame_checks import check_atoms, check_distances, check_fields, check_frame
+from nequip_elemtransfer.frame_checks import UnusableStructure, check_atoms, check_distances, check_fields, check_frame
 from nequip_elemtransfer.frames import edge_lengths, with_neighbors
 
 # Å; pairs closer than this are looked at for atoms upon each other
 _NEAR = 0.5
 
 # NequIP reads all that ASE may store; nothing else is used here.
-_UNUSED = sorted({*all_properties} - {"energy", "forces", "stress"})
+UNUSED = sorted({*all_properties} - {"energy", "forces", "stress"})
 
 # What ASE's readers raise on a file that is not what its name says
 _READER_ERRORS = (
@@ -97,7 +97,7 @@ def to_frames(
         )
     to_types = ChemicalSpeciesToAtomTypeMapper(list(types), dict(zip(species, types)))
     fields = [AtomicDataDict.VIRIAL_KEY, *(field["field"] for field in embedded)]
-    frames = [to_types(from_ase(atoms, include_keys=fields, exclude_keys=_UNUSED)) for atoms in structures]
+    frames = [to_types(from_ase(atoms, include_keys=fields, exclude_keys=UNUSED)) for atoms in structures]
     for place, frame in zip(range(len(frames)) if places is None else places, frames):
         check_fields(frame, embedded, f"structure {place}")
     return frames
@@ -132,7 +132,10 @@ def _check(atoms: Atoms, name: str) -> None:
         UnusableStructure: with the reason
     """
     check_atoms(atoms, name)
-    frame = from_ase(atoms, exclude_keys=_UNUSED)
+    if not atoms.numbers.all():
+        atom = int(np.argmin(atoms.numbers))
+        raise UnusableStructure(f"atom {atom} of {name} is no chemical element: name one, or leave the structure out.")
+    frame = from_ase(atoms, exclude_keys=UNUSED)
     check_frame(frame, name)
     near = with_neighbors(frame, _NEAR)
     check_distances(edge_lengths(near), near[AtomicDataDict.EDGE_INDEX_KEY].numpy(), name)

@@ -1,18 +1,24 @@
-"""The files of a plan: ``train.yaml``, ``report.json`` and ``report.html``, all of them or none."""
+"""The files of a plan: ``train.yaml``, the reports, and copies of structures that NequIP cannot read; all or none."""
 
 import json
 from pathlib import Path
 
+import ase.io
+
 from nequip_elemtransfer.output.atomic import require_folder, written_together
 from nequip_elemtransfer.plan.outcome import Plan
 from nequip_elemtransfer.plan.report import html_report
+from nequip_elemtransfer.plan.structures import read_structures
 from nequip_elemtransfer.plan.train_config import train_config
+from nequip_elemtransfer.plan.training_files import completed
 
 NAMES = ("train.yaml", "report.json", "report.html")
+# of structures, where NequIP cannot read those of the plan as they are
+COPIES = ("train.xyz", "val.xyz")
 
 
 def write_plan(plan: Plan, out: Path, *, fit: bool = False, force: bool = False) -> None:
-    """Write the three files into the folder ``out``.
+    """Write the files into the folder ``out``.
 
     Args:
         fit: see :func:`.train_config.train_config`
@@ -21,13 +27,18 @@ def write_plan(plan: Plan, out: Path, *, fit: bool = False, force: bool = False)
     Raises:
         NotADirectoryError, FileExistsError: see :func:`.atomic.require_folder`
     """
-    require_folder(out, NAMES, force=force)
+    require_folder(out, (*NAMES, *COPIES), force=force)
     out.mkdir(parents=True, exist_ok=True)
+    copies = None if plan.reading.as_they_are else (out / COPIES[0], out / COPIES[1])
     texts = {
-        "train.yaml": train_config(plan, fit=fit),
+        "train.yaml": train_config(plan, fit=fit, copies=copies),
         "report.json": json.dumps(plan.to_dict(), indent=1, ensure_ascii=False) + "\n",
         "report.html": html_report(plan),
     }
-    with written_together([out / name for name in texts], force=force) as paths:
+    with written_together([*(out / name for name in texts), *(copies or ())], force=force) as paths:
         for path, text in zip(paths, texts.values()):
             path.write_text(text, encoding="utf-8")
+        if copies:
+            sets = completed(read_structures(plan.data), plan.labels, plan.reading.graph_fields)
+            for path, structures in zip(paths[len(texts) :], sets, strict=True):
+                ase.io.write(path, structures, format="extxyz")

@@ -9,7 +9,7 @@ from units import ENERGY, LENGTH, SHIFT
 
 from nequip_elemtransfer.config import LABEL_KINDS, TransferConfig
 from nequip_elemtransfer.fit import NO_RESEMBLANCE
-from nequip_elemtransfer.plan.errors import label_error, mean_error, structure_of
+from nequip_elemtransfer.plan.errors import label_error, mean_error, structure_of_label
 from nequip_elemtransfer.plan.ladder import ladder
 from nequip_elemtransfer.plan.length_scan import length_scan
 from nequip_elemtransfer.transfer import Transfer
@@ -141,7 +141,7 @@ def test_missing_labels_count_one_by_one(start):
 def test_mean_error_and_its_interval():
     rng = np.random.default_rng(1)
     counts = np.full((40, 1), 10)
-    structure = structure_of("forces", counts)
+    structure = structure_of_label("forces", counts)
     size = rng.uniform(0.5, 1.5, 40)[structure][:, None] * np.ones(3)
     mae, rmse = mean_error(size, structure), mean_error(-size, structure, squared=True)
     assert mae.value == pytest.approx(size.mean()) and rmse.value == pytest.approx(np.sqrt((size**2).mean()))

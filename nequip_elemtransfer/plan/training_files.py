@@ -1,0 +1,108 @@
+"""Whether NequIP can train on a file of structures as it is, and copies for where it cannot.
+
+NequIP makes batches of structures that all carry the same labels, and a validation set in which a kind of label is
+missing has no error of that kind. In the copies every structure carries every label, NaN where it is missing, and the
+structures set aside for validation are those with most labels.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.stress import full_3x3_to_voigt_6_stress
+from nequip.data import AtomicDataDict
+from nequip.data.ase import from_ase
+
+from nequip_elemtransfer.config import LabelKind
+from nequip_elemtransfer.labels import Labels, labels_of
+from nequip_elemtransfer.plan.structures import UNUSED
+
+_FIELDS: dict[LabelKind, str] = {
+    "energy": AtomicDataDict.TOTAL_ENERGY_KEY,
+    "forces": AtomicDataDict.FORCE_KEY,
+    "stress": AtomicDataDict.STRESS_KEY,
+}
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How NequIP has to read structures.
+
+    Args:
+        as_they_are: whether the file will do, or copies are needed
+        graph_fields: whole numbers, such as a charge, that the model reads from a structure's info
+        unused: other quantities that the file holds, which NequIP would read too
+    """
+
+    as_they_are: bool
+    graph_fields: list[str]
+    unused: list[str]
+
+
+def n_validation(n_structures: int) -> int:
+    """How many of some structures are set aside for validation."""
+    return 0 if n_structures == 1 else max(1, round(0.1 * n_structures))
+
+
+def reading_of(structures: Sequence[Atoms], kinds: Sequence[LabelKind], graph_fields: Sequence[str]) -> Reading:
+    """How NequIP has to read structures to train on some kinds of labels."""
+    frames = [from_ase(atoms, exclude_keys=UNUSED) for atoms in structures]
+    alike = all(frame.keys() == frames[0].keys() for frame in frames)
+    complete = all(
+        _FIELDS[kind] in frame and bool(np.isfinite(frame[_FIELDS[kind]].numpy()).all())
+        for frame in frames
+        for kind in kinds
+    )
+    stored = {name for atoms in structures for holder in _holders(atoms) for name in holder}
+    return Reading(alike and complete, list(graph_fields), sorted(stored & set(UNUSED)))
+
+
+def completed(
+    structures: Sequence[Atoms], kinds: Sequence[LabelKind], graph_fields: Sequence[str]
+) -> tuple[list[Atoms], list[Atoms]]:
+    """Copies for training and for validation that carry every label of some kinds, NaN where it is missing.
+
+    Args:
+        graph_fields: as in :class:`Reading`
+    """
+    frames = [from_ase(atoms, include_keys=[AtomicDataDict.VIRIAL_KEY], exclude_keys=UNUSED) for atoms in structures]
+    labels = [labels_of([frame]) for frame in frames]
+    copies = [_copy(*pair, kinds, graph_fields) for pair in zip(structures, labels)]
+    chosen = _validation(labels, kinds) or list(range(len(copies)))
+    kept = [i for i in range(len(copies)) if i not in chosen] or chosen
+    return [copies[i] for i in kept], [copies[i] for i in chosen]
+
+
+def _holders(atoms: Atoms) -> list[Mapping[str, Any]]:
+    return [atoms.arrays, atoms.info, getattr(atoms.calc, "results", {})]
+
+
+def _copy(atoms: Atoms, labels: Labels, kinds: Sequence[LabelKind], graph_fields: Sequence[str]) -> Atoms:
+    copy = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
+    copy.info = {field: atoms.info[field] for field in graph_fields}
+    values = {
+        "energy": float(labels.energies[0]),
+        "forces": labels.forces,
+        "stress": full_3x3_to_voigt_6_stress(labels.stresses[0]),
+    }
+    copy.calc = SinglePointCalculator(copy, **{kind: values[kind] for kind in kinds})
+    return copy
+
+
+def _validation(labels: Sequence[Labels], kinds: Sequence[LabelKind]) -> list[int]:
+    """Indices of the structures set aside: of those with most labels, evenly spaced, and one at least of each kind."""
+    known = np.array([[bool(np.isfinite(one.of(kind)).all()) for kind in kinds] for one in labels])
+    n = n_validation(len(labels))
+    if n == 0:
+        return []
+    best = np.argsort(-known.sum(axis=1), kind="stable")
+    most = best[known[best].sum(axis=1) == known[best[0]].sum()]
+    pool = np.sort(most if len(most) >= n else best[:n])
+    chosen = set(pool[np.linspace(0, len(pool) - 1, n).round().astype(int)].tolist())
+    for column in known.T:
+        if column.any() and not column[list(chosen)].any():
+            chosen.add(int(np.argmax(column)))
+    return sorted(chosen)

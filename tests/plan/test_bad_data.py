@@ -1,0 +1,350 @@
+"""Damaged, incomplete and mislabelled structures: one sentence that names them, or a right answer that says what was
+left out. Nothing in between."""
+
+import io
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import ase.io
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.stress import full_3x3_to_voigt_6_stress, voigt_6_to_full_3x3_stress
+from units import ENERGY, LENGTH, SHIFT
+
+from nequip_elemtransfer import fit
+from nequip_elemtransfer.cli import main
+from nequip_elemtransfer.plan import planning
+from nequip_elemtransfer.plan.summary import summary
+
+N = 6
+NAN, INF = float("nan"), float("inf")
+
+
+@pytest.fixture(scope="module")
+def good(source, crystals):
+    """Germanium that is silicon in other units, with every label."""
+    return crystals(source, "Ge", N, 5.7)
+
+
+@pytest.fixture
+def file(good, tmp_path):
+    """Writes what a case makes of the good structures, and gives the path of the file."""
+
+    def write(change):
+        frames = [copied(atoms) for atoms in good]
+        path = tmp_path / "structures.xyz"
+        made = change(frames)
+        if isinstance(made, (str, bytes)):
+            path.write_bytes(made if isinstance(made, bytes) else made.encode())
+        else:
+            ase.io.write(path, frames if made is None else made)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def run(source, monkeypatch):
+    """The command on a file of structures; gives the exit code."""
+    monkeypatch.setattr(planning, "load_source", lambda path: source)
+    monkeypatch.setattr(planning, "source_structures", lambda *args: ([], "there are none"))
+    return lambda path, *options: main(["plan", "a source", str(path), *options])
+
+
+@pytest.fixture
+def made(source, monkeypatch):
+    """The plan for a file of structures."""
+    monkeypatch.setattr(planning, "load_source", lambda path: source)
+    monkeypatch.setattr(planning, "source_structures", lambda *args: ([], "there are none"))
+    return lambda path, **options: planning.plan("a source", path, **options)
+
+
+def copied(atoms):
+    other = atoms.copy()
+    labels = {name: np.copy(value) for name, value in atoms.calc.results.items()}
+    labels["stress"] = full_3x3_to_voigt_6_stress(labels["stress"])
+    other.calc = SinglePointCalculator(other, **labels)
+    return other
+
+
+def set_label(name, value, frames=range(N), place=()):
+    """Puts a value into a label, or into one place of it."""
+
+    def change(structures):
+        for i in frames:
+            label = np.array(structures[i].calc.results[name], dtype=float)
+            label[place] = value
+            structures[i].calc.results[name] = label if label.shape else float(label)
+
+    return change
+
+
+def times(name, factor):
+    def change(structures):
+        for atoms in structures:
+            atoms.calc.results[name] = factor * np.asarray(atoms.calc.results[name])
+
+    return change
+
+
+def drop(*names, frames=range(N)):
+    def change(structures):
+        for i in frames:
+            for name in names:
+                del structures[i].calc.results[name]
+
+    return change
+
+
+def replaced(name, value, frame=2):
+    """Puts a label of another shape or type where extended XYZ finds it."""
+
+    def change(structures):
+        del structures[frame].calc.results[name]
+        holder = structures[frame].arrays if name == "forces" else structures[frame].info
+        holder[name] = value
+
+    return change
+
+
+def moved(atom, position, frame=3):
+    def change(structures):
+        structures[frame].positions[atom] = position
+
+    return change
+
+
+def upon_another(distance):
+    def change(structures):
+        structures[3].positions[1] = structures[3].positions[0] + [distance, 0, 0]
+
+    return change
+
+
+def celled(cell, pbc=True, frame=3):
+    def change(structures):
+        structures[frame].cell[:] = cell
+        structures[frame].pbc = pbc
+
+    return change
+
+
+def in_unit_of_length(size):
+    def change(structures):
+        for atoms in structures:
+            atoms.set_cell(size * atoms.cell, scale_atoms=True)
+
+    return change
+
+
+def added(atoms):
+    return lambda structures: [*structures, atoms]
+
+
+def labelled(atoms, **labels):
+    atoms.calc = SinglePointCalculator(atoms, **labels)
+    return atoms
+
+
+def dimer(element="Ge"):
+    return labelled(
+        Atoms(f"{element}2", positions=[[0, 0, 0], [0, 0.1, 2.5]]), energy=-4.0, forces=[[0, 0, 0.3], [0, 0, -0.3]]
+    )
+
+
+def isolated(energy):
+    return labelled(Atoms("Ge", cell=[30, 30, 30], pbc=True), energy=energy, forces=[[0, 0, 0]], stress=np.zeros(6))
+
+
+def as_virials(structures):
+    for atoms in structures:
+        stress = voigt_6_to_full_3x3_stress(atoms.calc.results.pop("stress"))
+        atoms.info["virial"] = -stress * atoms.get_volume()
+
+
+def crystal_without_forces(structures):
+    """The perfect crystal: forces and shear are zero, energies alike."""
+    perfect = bulk("Ge", "diamond", a=5.7, cubic=True)
+    return [labelled(perfect.copy(), energy=-30.0, forces=np.zeros((8, 3)), stress=np.zeros(6)) for _ in range(N)]
+
+
+def renamed(symbol, frame=1, atom=0):
+    def change(structures):
+        structures[frame].symbols[atom] = symbol
+
+    return change
+
+
+def as_text(structures):
+    """The lines of an extended XYZ file."""
+    buffer = io.StringIO()
+    ase.io.write(buffer, structures, format="extxyz")
+    return buffer.getvalue().splitlines(keepends=True)
+
+
+def truncated(structures):
+    return "".join(as_text(structures)[:15])
+
+
+def energy_reads(text, frame=2):
+    """The energy of one structure, as it stands in the file."""
+
+    def change(structures):
+        lines = as_text(structures)
+        comment = frame * (len(structures[0]) + 2) + 1
+        lines[comment], n = re.subn(r"energy=\S+", f"energy={text}", lines[comment])
+        assert n == 1
+        return "".join(lines)
+
+    return change
+
+
+REFUSED = {
+    "empty file": (lambda s: "", "structures.xyz"),
+    "prose": (lambda s: "It was a dark and stormy night.\n", "cannot be read by ASE"),
+    "bytes": (lambda s: bytes(range(256)), "structures.xyz"),
+    "half a structure": (truncated, "cannot be read by ASE"),
+    "no atoms": (added(Atoms(cell=[5, 5, 5], pbc=True)), f"structure {N} of .* has no atoms"),
+    "NaN position": (moved(4, [NAN, 0, 0]), "position of atom 4 of structure 3 of .* is not finite"),
+    "infinite position": (moved(5, [0, INF, 0]), "position of atom 5 of structure 3 of .* is not finite"),
+    "NaN cell": (celled(NAN), "cell of structure 3 of .* finite"),
+    "infinite cell": (celled(INF), "cell of structure 3 of .* finite"),
+    "zero cell vector": (celled([[5, 0, 0], [0, 5, 0], [0, 0, 0]]), "structure 3 of .* cell vector of length zero"),
+    "no cell": (celled(np.zeros((3, 3))), "structure 3 of .* cell vector of length zero"),
+    "flat cell": (celled([[5, 0, 0], [0, 5, 0], [5, 5, 0]]), "cell vectors of structure 3 of .* lie in a plane"),
+    "atoms upon each other": (upon_another(0.0), "structure 3 of .* has atoms 0 and 1 0 Å apart"),
+    "atoms nearly so": (upon_another(0.1), "structure 3 of .* has atoms 0 and 1 0.1 Å apart"),
+    "nanometres": (in_unit_of_length(0.1), "structure 0 of .* another unit than Å"),
+    "two force components": (replaced("forces", np.ones((8, 2))), r"structure 2 of .* forces of shape \(8, 2\)"),
+    "five stress components": (replaced("stress", np.ones(5)), "cannot be read by ASE: .* stress"),
+    "four virial components": (lambda s: s[2].info.update(virial=np.ones(4)), "cannot be read by ASE: .* virial"),
+    "infinite energy": (set_label("energy", INF, [2]), "structure 2 of .* infinite energy"),
+    "infinite force": (set_label("forces", -INF, [2], (6, 1)), "structure 2 of .* infinite forces label of atom 6"),
+    "infinite stress": (set_label("stress", INF, [2]), "structure 2 of .* infinite stress"),
+    "energy in words": (energy_reads("low"), "structure 2 of .* energy 'low'"),
+    "a whole number": (energy_reads("-3"), "structure 2 of .* energy '-3': .* decimal point"),
+    "two energies": (replaced("energy", np.ones(2)), r"structure 2 of .* energies of shape \(2,\)"),
+    "energies in kcal/mol": (times("energy", 23.0605), "energies look like kcal/mol"),
+    "energies in Hartree": (times("energy", 1 / 27.2114), "energies look like Hartree"),
+    "forces in kcal/mol/Å": (times("forces", 23.0605), "forces look like kcal/mol/Å"),
+    "forces in Hartree/Bohr": (times("forces", 1 / 51.4221), "forces look like Hartree/Bohr"),
+    "stresses in kbar": (times("stress", 1602.18), "stresses look like kbar"),
+    "stresses in GPa": (times("stress", 160.218), "stresses look like GPa"),
+    "pressures for stresses": (times("stress", -1), "opposite sign"),
+    "gradients for forces": (times("forces", -1), "opposite sign"),
+    "no labels": (drop("energy", "forces", "stress"), "no structure has energies, forces or stresses"),
+    "isolated atoms alone": (lambda s: [isolated(-1.0), isolated(-1.0)], "isolated atoms do not count"),
+    "no element": (renamed("X"), "structure 1 of .* no chemical element"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_refused_in_one_sentence(case, file, run, tmp_path, capsys):
+    change, pattern = REFUSED[case]
+    out = tmp_path / "out"
+    assert run(file(change), "--out", str(out)) == 2
+    printed = capsys.readouterr()
+    sentence = printed.err.splitlines()[-1]  # after the progress bars
+    assert sentence.startswith("nequip-elemtransfer: ") and "Traceback" not in printed.err and not printed.out
+    assert re.search(pattern, sentence), sentence
+    assert not out.exists()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a plan must say.
+
+    Args:
+        note: words that are said
+        exact: whether λ, α and μ are those of the good structures
+        verdict: of the plan; None for any
+    """
+
+    note: str = ""
+    exact: bool = True
+    verdict: str | None = None
+    options: dict | None = None
+
+
+ANSWERED: dict[str, tuple[Callable, Answer]] = {
+    "as it should be": (lambda s: None, Answer(verdict="go")),
+    "one NaN energy": (set_label("energy", NAN, [3]), Answer(f"of {N} structures, energies in 1", verdict="go")),
+    "one NaN force": (set_label("forces", NAN, [3], (2, 0)), Answer(f"of {N} structures, forces in 1", verdict="go")),
+    "one NaN stress": (set_label("stress", NAN, [3], 4), Answer(f"of {N} structures, stresses in 1", verdict="go")),
+    "NaN in all kinds": (
+        lambda s: [c(s) for c in (set_label("energy", NAN, [0]), set_label("forces", NAN, [1]),
+                                  set_label("stress", NAN, [2]))] and None,
+        Answer(f"of {N} structures, energies in 1, forces in 1, stresses in 1", verdict="go"),
+    ),
+    "all NaN but one energy": (set_label("energy", NAN, range(1, N)), Answer(f"energies in {N - 1}", verdict="go")),
+    "no energies": (drop("energy"), Answer("No structure has energies", exact=False, verdict="go")),
+    "NaN energies": (set_label("energy", NAN), Answer("No structure has energies", exact=False, verdict="go")),
+    "no forces": (drop("forces"), Answer("No structure has forces", False, "go with care")),
+    "NaN forces": (set_label("forces", NAN), Answer("No structure has forces", False, "go with care")),
+    "no stresses": (drop("stress"), Answer("No structure has stresses", verdict="go")),
+    "energies alone": (drop("forces", "stress"), Answer("No structure has forces", False, "go with care")),
+    "forces alone": (drop("energy", "stress"), Answer("No structure has energies", exact=False, verdict="go")),
+    "stresses alone": (drop("energy", "forces"), Answer("No structure has energies", False, "go with care")),
+    "one without energy": (drop("energy", frames=[2]), Answer("energies in 1", verdict="go")),
+    "one without forces": (drop("forces", frames=[2]), Answer("forces in 1", verdict="go")),
+    "half without stress": (drop("stress", frames=[0, 2, 4]), Answer("stresses in 3", verdict="go")),
+    "one without anything": (
+        drop("energy", "forces", "stress", frames=[2]), Answer("energies in 1, forces in 1", verdict="go")
+    ),
+    "virials for stresses": (as_virials, Answer("stress", verdict="go")),
+    "one structure": (lambda s: s[:1], Answer("nothing to hold out", exact=False, verdict="go with care")),
+    "copies of one": (lambda s: [s[0]] * N, Answer("nothing to hold out", exact=False, verdict="go with care")),
+    "two structures": (lambda s: s[:2], Answer(exact=False)),
+    "an isolated atom": (added(isolated(-1.0)), Answer(f"Structure no. {N} is an isolated atom", verdict="go")),
+    "an absurd isolated atom": (added(isolated(50.0)), Answer(f"no. {N} is an isolated atom", verdict="go")),
+    "two isolated atoms": (
+        lambda s: [isolated(-1.0), *s, isolated(-2.0)], Answer(f"no. 0, no. {N + 1} are isolated atoms", verdict="go")
+    ),
+    "a molecule among crystals": (added(dimer()), Answer("stresses in 1", exact=False)),
+    "slab stresses": (
+        lambda s: [a.set_pbc([True, True, False]) for a in s[:2]] and None, Answer("stresses in 2", exact=False)
+    ),
+    "perfect crystals": (crystal_without_forces, Answer(exact=False, verdict="go with care")),
+    "equal energies": (set_label("energy", -30.0), Answer(exact=False)),
+    "one enormous force": (set_label("forces", 1e4, [2], (0, 0)), Answer("robust standard", False, "do not")),
+    "Bohr for Å": (in_unit_of_length(1.8897), Answer(exact=False, verdict="do not")),
+    "another element as well": (renamed("C"), Answer(exact=False)),
+    "a type that is nowhere": (
+        lambda s: None, Answer("no energy changes with", verdict="go", options={"elements": {"Ge": "Si", "Pb": "Si"}})
+    ),
+    "random start": (lambda s: None, Answer(exact=False, options={"elements": {"Ge": "random"}})),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", ANSWERED)
+def test_answered_with_a_note(case, file, made):
+    change, answer = ANSWERED[case]
+    plan = made(file(change), **(answer.options or {}))
+    text = summary(plan)
+    assert answer.note in text, text
+    if answer.verdict is not None:
+        assert plan.verdict.word == answer.verdict, text
+    if answer.exact:
+        assert plan.length_scale["Ge"] == pytest.approx(LENGTH, abs=0.003)
+        assert plan.energy_scale["Ge"] == pytest.approx(ENERGY, rel=0.02)
+        assert plan.energy_shifts["Ge"] == pytest.approx(SHIFT, abs=0.02)
+    assert all(np.isfinite(list(plan.length_scale.values()))) and all(np.isfinite(list(plan.energy_shifts.values())))
+
+
+def test_a_failing_fit_is_not_taken_for_an_answer(file, made, monkeypatch):
+    """NumPy's LinAlgError is a ValueError: what is caught is that nothing resembles, and nothing else."""
+
+    def fail(*args):
+        raise np.linalg.LinAlgError("SVD did not converge")
+
+    monkeypatch.setattr(fit, "_reweighted_least_squares", fail)
+    with pytest.raises(np.linalg.LinAlgError):
+        made(file(lambda s: None))
+
+
+def test_there_are_as_many_cases_as_promised():
+    assert len(REFUSED) + len(ANSWERED) >= 60
