@@ -11,7 +11,7 @@ from nequip.utils.resolvers import register_resolvers
 __version__ = "0.1.0"
 
 
-def _element_transfer(*name, _root_):
+def _element_transfer(*name: Any, _root_: Any) -> Any:
     from nequip_elemtransfer.resolvers import look_up
 
     return look_up(",".join(map(str, name)), _root_)  # a look-up takes one name, and says so itself

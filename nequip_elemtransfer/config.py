@@ -227,7 +227,8 @@ def _setting(name: str, value: Any, words: tuple, number: bool, types: tuple) ->
         if value not in words:
             raise ValueError(f"`element_transfer.{name}` is {value!r}{suggest(value, kinds)}.")
         return value
-    if isinstance(value, Mapping) and isinstance(inner := value.get(nested), Mapping) and len(value) == 1:
+    inner = value.get(nested) if isinstance(value, Mapping) and len(value) == 1 else None
+    if parse and nested and isinstance(inner, Mapping):
         return {nested: parse(f"{name}.{nested}", inner, types)}
     if isinstance(value, Mapping):
         return {t: _number(name, value[t], t) for t in _complete(name, value, types)}

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from numbers import Real
 from typing import Any
 
 from ase.data import atomic_numbers
@@ -115,7 +114,7 @@ def require_cutoff(data: Any, r_max: float) -> None:
         ValueError: with both cutoffs
     """
     for path, found in _named(data, _CUTOFF, "data"):
-        if not isinstance(found, Real) or isinstance(found, bool) or not found >= r_max * (1 - _ROUNDING):
+        if not isinstance(found, (int, float)) or isinstance(found, bool) or not found >= r_max * (1 - _ROUNDING):
             raise ValueError(
                 f"`{path}` is {found}, and the model's cutoff is r_max = {r_max:.6g} Å: its neighbour lists would lack "
                 "edges. Set `r_max: ${element_transfer:r_max}`."

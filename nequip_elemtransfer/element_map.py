@@ -106,7 +106,7 @@ class ElementMap:
 
     def describe(self) -> dict[str, Start]:
         """The map as plain data: a name for a single start, else the weights above zero."""
-        described = {}
+        described: dict[str, Start] = {}
         for target, row, is_random in zip(self.target_types, self.weights, self.random):
             if is_random:
                 described[target] = RANDOM

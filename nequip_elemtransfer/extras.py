@@ -20,7 +20,7 @@ def extra(name: str, who: str) -> Iterator[None]:
         yield
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
-            f"{who} needs {error.name.partition('.')[0]!r}, which is not installed: "
+            f"{who} needs {str(error.name).partition('.')[0]!r}, which is not installed: "
             f'pip install "nequip-elemtransfer[{name}]".',
             name=error.name,
         ) from error

@@ -44,7 +44,9 @@ def check_atoms(atoms: Atoms, name: str) -> None:
             raise UnusableStructure(
                 f"{name} has the energy {str(energy)!r}: NequIP takes a number with a decimal point, such as -4.0."
             )
-    for label, shapes in {"forces": [(n, 3)], "stress": [(6,), (9,), (3, 3)], "virial": [(6,), (9,), (3, 3)]}.items():
+    tensor = [(6,), (9,), (3, 3)]
+    allowed: dict[str, list[tuple[int, ...]]] = {"forces": [(n, 3)], "stress": [*tensor], "virial": [*tensor]}
+    for label, shapes in allowed.items():
         for holder in holders:
             if holder.get(label) is not None and np.shape(holder[label]) not in shapes:
                 raise UnusableStructure(

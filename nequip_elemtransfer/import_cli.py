@@ -2,11 +2,12 @@
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from nequip_elemtransfer.output.atomic import require_writable, written_together
 
 
-def add_import(commands) -> None:
+def add_import(commands: Any) -> None:
     """Add the subcommand."""
     command = commands.add_parser(
         "import",

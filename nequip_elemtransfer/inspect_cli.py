@@ -1,9 +1,10 @@
 """The command ``nequip-elemtransfer inspect``."""
 
 import argparse
+from typing import Any
 
 
-def add_inspect(commands) -> None:
+def add_inspect(commands: Any) -> None:
     """Declare the command."""
     inspect = commands.add_parser("inspect", help="show what a trained model offers as a source")
     inspect.add_argument("source", help=".ckpt or .nequip.zip file, or nequip.net:group/model:version")

@@ -103,7 +103,9 @@ class LengthSearch:
         terms = {kind: term for kind, term in parts.terms(labels).items() if self.weights[kind] > 0}
         counted = {kind: term for kind, term in terms.items() if kinds is None or kind in kinds}
         # one kind is judged at the α of the forces: at its own it could be made small instead of right
-        fitted = {"forces": terms["forces"]} if kinds is not None and "forces" in terms else terms
+        fitted: dict[LabelKind, fit.Term] = (
+            {"forces": terms["forces"]} if kinds is not None and "forces" in terms else terms
+        )
         try:
             alpha = fit.fit_energy_scales(fitted, self.weights, self.frozen).scales
         except fit.NoResemblance:

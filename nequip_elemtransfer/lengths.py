@@ -30,8 +30,8 @@ def source_radii(element_map: ElementMap) -> np.ndarray:
     Raises:
         ValueError: naming a type that is no element, or an element without a radius
     """
-    used = element_map.weights.any(axis=0)
-    return element_map.per_type(np.array([_radius(s) if u else 0.0 for s, u in zip(element_map.source_species, used)]))
+    columns = zip(element_map.source_species, element_map.weights.T)
+    return element_map.per_type(np.array([_radius(species) if used.any() else 0.0 for species, used in columns]))
 
 
 def first_guess(element_map: ElementMap) -> np.ndarray:
@@ -41,7 +41,7 @@ def first_guess(element_map: ElementMap) -> np.ndarray:
 
 def has_radii(element_map: ElementMap) -> bool:
     """Whether every type in use is an element with a covalent radius."""
-    used = [s for s, u in zip(element_map.source_species, element_map.weights.any(axis=0)) if u]
+    used = [species for species, used in zip(element_map.source_species, element_map.weights.T) if used.any()]
     return all(0 < atomic_numbers.get(s, 0) <= _LAST_RADIUS for s in (*element_map.target_species, *used))
 
 
@@ -82,8 +82,8 @@ def per_type_scales(setting: Setting, element_map: ElementMap, frozen: np.ndarra
     """
     if setting == "covalent_radii":
         return covalent_scales(element_map)
-    if isinstance(setting, Mapping) and LATTICE in setting:
-        return lattice_scales(setting[LATTICE], element_map)
+    if isinstance(setting, Mapping) and isinstance(constants := setting.get(LATTICE), Mapping):
+        return lattice_scales(constants, element_map)
     if isinstance(setting, Mapping):
         return np.array([setting[t] for t in element_map.target_types])
     return np.where(frozen, 1.0, 1.0 if setting == "none" else float(setting))

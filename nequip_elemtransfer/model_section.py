@@ -72,7 +72,7 @@ def read_configuration(model: Any, path: str | Path, _followed_from: tuple[Path,
 
 def _modifiers(value: Any, path: str | Path) -> list:
     """The list given to ``nequip.model.modify``, which may stand under the model's name."""
-    modifiers = value.get(_SOLE_MODEL_KEY) if isinstance(value, Mapping) else value
+    modifiers: Any = value.get(_SOLE_MODEL_KEY) if isinstance(value, Mapping) else value
     named = isinstance(modifiers, list) and all(
         isinstance(m, Mapping) and isinstance(m.get("modifier"), str) for m in modifiers
     )

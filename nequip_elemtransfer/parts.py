@@ -108,8 +108,8 @@ def network_parts(
     if any(name.endswith("pair_potential") for name, _ in model.named_modules()):
         set_energies(model, zero, zero)
         fixed = predict(model, frames, task)
-    found = {}
-    for t in np.flatnonzero(counts.any(axis=0)):
+    found: dict[int, Labels] = {}
+    for t in np.flatnonzero(counts.any(axis=0)).tolist():
         set_energies(model, np.where(np.arange(n_types) == t, scales, 0.0), zero)
         found[t] = predict(model, frames, task)
     set_energies(model, scales, zero)

@@ -55,9 +55,9 @@ def interpolate(target: str, candidates: Sequence[str]) -> dict[str, float]:
 
 
 def _between(at: float, places: dict[str, float]) -> dict[str, float]:
-    below = max((name for name in places if places[name] < at), key=places.get, default=None)
-    above = min((name for name in places if places[name] > at), key=places.get, default=None)
+    below = max((name for name in places if places[name] < at), key=places.__getitem__, default=None)
+    above = min((name for name in places if places[name] > at), key=places.__getitem__, default=None)
     if below is None or above is None:
-        return {below or above: 1.0}
+        return {str(below or above): 1.0}
     weight = (at - places[below]) / (places[above] - places[below])
     return {below: 1 - weight, above: weight}

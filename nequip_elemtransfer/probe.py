@@ -26,9 +26,10 @@ def probe_cluster(architecture: Architecture) -> AtomicDataDict.Type:
         positions in Å, edges, types, and whatever graph fields the model embeds; no cell
     """
     n_types, cutoffs = len(architecture["type_names"]), pair_cutoffs(architecture)
-    clusters = [(_DIMER, pair) for pair in _pairs(n_types)]
+    clusters: list[tuple[np.ndarray, tuple[int, ...]]] = [(_DIMER, pair) for pair in _pairs(n_types)]
     clusters += [(_TETRAHEDRON, (t,) * 4) for t in range(n_types)]
-    positions, edges, types, n_atoms = [], [], [], 0
+    positions, edges, n_atoms = [], [], 0
+    types: list[int] = []
     for shape, members in clusters:
         positions.append(shape * cutoffs[members[0], members[1]])
         edges += [(n_atoms + i, n_atoms + j) for i in range(len(shape)) for j in range(len(shape)) if i != j]

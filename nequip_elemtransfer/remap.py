@@ -98,7 +98,8 @@ def _transferred(
 ) -> tuple[torch.Tensor, Action]:
     if name not in source:
         raise ValueError(f"parameter {name} of the target does not exist in the source.")
-    tensor, action = source[name].detach().clone(), "copied"
+    tensor = source[name].detach().clone()
+    action: Action = "copied"
     if axes:
         tensor, action = remap_tensor(tensor, axes, element_map.weights), "remapped"
         if element_map.random.any() and tensor.shape == initial.shape:

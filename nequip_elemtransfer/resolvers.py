@@ -202,7 +202,7 @@ def _new_transfer(root: DictConfig) -> Transfer:
 
     def load_frames(r_max: float) -> list:
         with _set(_provisional_r_max, r_max):
-            data = OmegaConf.to_container(root.data, resolve=True)
+            data: Any = OmegaConf.to_container(root.data, resolve=True)
         return training_frames(data, config.type_names)
 
     source = load_source(config.source, config.sha256)
@@ -215,7 +215,7 @@ def fit_device(root: DictConfig) -> torch.device:
     trainer = root.get("trainer") or {}
     if trainer.get("accelerator") not in (None, "auto", "gpu", "cuda") or not torch.cuda.is_available():
         return torch.device("cpu")
-    devices = trainer.get("devices")
+    devices: Any = trainer.get("devices")
     devices = list(devices) if OmegaConf.is_list(devices) else devices
     indices = CUDAAccelerator.parse_devices(-1 if devices in (None, "auto") else devices)
     local_rank = int(os.environ.get("LOCAL_RANK", os.environ.get("SLURM_LOCALID", 0)))
