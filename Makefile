@@ -49,4 +49,5 @@ mutants: $(READY)
 	$(BIN)/mutmut results
 
 docs: $(READY)
+	$(BIN)/python docs/write_tables.py --check
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html

@@ -1,0 +1,96 @@
+"""Write the tables of docs/results.md from the studies' report.json, or check that they are what it says.
+
+    python docs/write_tables.py [--check]
+
+A table stands between ``<!-- table: VIEW STUDY ... -->`` and ``<!-- end of table -->``; a STUDY is a folder of
+docs/studies.
+"""
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+DOCS = Path(__file__).parent
+PAGE = DOCS / "results.md"
+_MARKED = re.compile(r"(<!-- table: (?P<view>\w+) (?P<studies>[\w ]+) -->\n).*?(<!-- end of table -->)", re.S)
+
+
+def main() -> int:
+    """Returns 1 if tables were to be checked and one differs."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="write nothing; fail if a table differs")
+    check, page = parser.parse_args().check, PAGE.read_text(encoding="utf-8")
+    written = _MARKED.sub(lambda found: f"{found[1]}\n{_table(found)}\n\n{found[4]}", page)
+    if check and written != page:
+        print(f"{PAGE} has a table that is not what report.json says: run `python docs/write_tables.py`.")
+        return 1
+    PAGE.write_text(written, encoding="utf-8")
+    return 0
+
+
+def _table(found: re.Match) -> str:
+    reports = {
+        name: json.loads((DOCS / "studies" / name / "report.json").read_text(encoding="utf-8"))
+        for name in found["studies"].split()
+    }
+    header, rows = VIEWS[found["view"]](reports)
+    lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def sizes(reports: Mapping[str, Any]) -> tuple[Sequence[str], list[list[str]]]:
+    """Force / energy MAE on all test structures: a row for each size, a column for each start (of each study)."""
+    columns = {}
+    for name, report in reports.items():
+        for curve in report["curves"]:
+            title = curve["start"] if len(reports) == 1 else f"{curve['start']} ({name})"
+            columns[title.replace("_", " ")] = {row["size"]: row["errors"] for row in curve["test_sets"]["all"]}
+    every = sorted({size for column in columns.values() for size in column})
+    return ["structures", *columns], [[str(n), *(_errors(c.get(n)) for c in columns.values())] for n in every]
+
+
+def cells(reports: Mapping[str, Any]) -> tuple[Sequence[str], list[list[str]]]:
+    """Force / energy MAE on all test structures: a row for each model, labels and start, at the study's one size."""
+    (report,) = reports.values()
+    rows = []
+    for curve in report["curves"]:
+        (row,) = curve["test_sets"]["all"]
+        what = ", ".join(value for name, value in curve["cell"].items() if value != "default")
+        rows.append([f"{what}, {curve['start']}".replace("_", " "), *_errors(row["errors"]).split(" / ")])
+    return ["model, labels, start", "forces (meV/Å)", "energies (meV/atom)"], rows
+
+
+def tests(reports: Mapping[str, Any]) -> tuple[Sequence[str], list[list[str]]]:
+    """Force MAE on each set of test structures: a row for each set trained on and start, at the study's one size."""
+    (report,) = reports.values()
+    names = [name for name in report["curves"][0]["test_sets"] if name != "all"]
+    rows = []
+    for curve in report["curves"]:
+        errors = [_spread(curve["test_sets"][name][0]["errors"]["forces_mae"]) for name in names]
+        rows.append([f"{curve['cell']['train_on']}, {curve['start']}".replace("_", " "), *errors])
+    return ["trained on, start", *names], rows
+
+
+def _errors(errors: Mapping[str, Any] | None) -> str:
+    if errors is None:
+        return "–"
+    return f"{_spread(errors['forces_mae'])} / {_spread(errors['per_atom_energy_mae'])}"
+
+
+def _spread(value: Mapping[str, float]) -> str:
+    """Mean and standard deviation over seeds, in thousandths."""
+    return f"{1000 * value['mean']:.1f} ± {1000 * value['deviation']:.1f}"
+
+
+VIEWS: dict[str, Callable[[Mapping[str, Any]], tuple[Sequence[str], list[list[str]]]]] = {
+    "sizes": sizes,
+    "cells": cells,
+    "tests": tests,
+}
+
+if __name__ == "__main__":
+    sys.exit(main())
