@@ -66,7 +66,7 @@ MISUSES = {
     "source that is a list": key(r"must be a path, found \['si.ckpt'\]", source=["si.ckpt"]),
     "source that is a folder": key("source '.' is a folder", "FileNotFoundError", source="."),
     "source that is a config": key(
-        "source .*config.yaml' (cannot be read|is truncated)", source="{folder}/config.yaml"
+        "source .*config.yaml' is damaged, truncated or not a", "RefusedFile", source="{folder}/config.yaml"
     ),
     "source that is no model of nequip.net": key("'nequip.net:none' cannot be fetched", source="nequip.net:none"),
     "source from an environment variable that is not set": key(
@@ -151,7 +151,7 @@ MISUSES = {
     "kept types of an unknown word": key("'freeze'; did you mean 'frozen'", kept_types="freeze"),
     # ---- sha256, compile_mode, chemical_species
     "digest that is too short": key("the 64 hexadecimal digits", sha256="abc"),
-    "digest of another file": key("has the SHA-256 [0-9a-f]{64}, but .* says 0{64}", sha256="0" * 64),
+    "digest of another file": key("has the SHA-256 [0-9a-f]{64}, but .* says 0{64}", "RefusedFile", sha256="0" * 64),
     "compile mode of PyTorch": key("'jit'.*Choices: eager, compile", compile_mode="jit"),
     "species that are one word": key("must map types to elements as in {GeBulk: Ge}", chemical_species="Ge"),
     "species that does not exist": key(
