@@ -1,14 +1,13 @@
 """The command ``nequip-elemtransfer plan``."""
 
 import argparse
-from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
 
 from nequip_elemtransfer.extras import require_plan
 from nequip_elemtransfer.output.atomic import require_folder
 from nequip_elemtransfer.output.locks import only_one
+from nequip_elemtransfer.plan.arguments import add_crystal_options, pairs, parse_number
 
 
 def add_plan(commands) -> None:
@@ -32,6 +31,7 @@ def add_plan(commands) -> None:
         "--chemical-species", nargs="+", default=[], metavar="TYPE=ELEMENT", help="types not named after their element"
     )
     plan.add_argument("--source-data", metavar="FILE", help="structures the source was trained on")
+    add_crystal_options(plan)
     plan.add_argument(
         "--lattice-ratio",
         type=float,
@@ -73,9 +73,11 @@ def _plan(args: argparse.Namespace) -> None:
     plan = planning.plan(
         args.source,
         args.data,
-        elements=_pairs("--elements", args.elements, _start),
-        chemical_species=_pairs("--chemical-species", args.chemical_species, str),
+        elements=pairs("--elements", args.elements, _start),
+        chemical_species=pairs("--chemical-species", args.chemical_species, str),
         source_data=args.source_data,
+        crystal=args.crystal,
+        references=pairs("--reference", args.reference, parse_number),
         lattice_ratio=args.lattice_ratio,
         max_structures=args.max_structures,
         seed=args.seed,
@@ -87,23 +89,6 @@ def _plan(args: argparse.Namespace) -> None:
     if args.out is not None:
         print(f"\nWrote train.yaml, report.json and report.html to {args.out}. Train with")
         print(f"  nequip-train -cp {args.out.resolve()} -cn train")
-
-
-def _pairs(option: str, items: Sequence[str], parse: Callable[[str], Any]) -> dict[str, Any]:
-    """``["Ge=Si", ...]`` as a dict.
-
-    Raises:
-        ValueError: if an item has no ``=``, or a name comes twice
-    """
-    found: dict[str, Any] = {}
-    for item in items:
-        name, equals, value = item.partition("=")
-        if not (name and equals and value):
-            raise ValueError(f"{option} takes pairs such as Ge=Si, found {item!r}.")
-        if name in found:
-            raise ValueError(f"{option} names {name!r} twice: give each type once.")
-        found[name] = parse(value)
-    return found
 
 
 def _start(text: str) -> str | dict[str, float]:

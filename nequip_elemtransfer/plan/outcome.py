@@ -12,6 +12,7 @@ from nequip_elemtransfer.plan.ladder import Step
 from nequip_elemtransfer.plan.length_scan import LengthScan
 from nequip_elemtransfer.plan.loss import Loss
 from nequip_elemtransfer.plan.ranking import Candidate
+from nequip_elemtransfer.plan.source_check.check import SourceCheck
 from nequip_elemtransfer.plan.source_comparison import AdversarialStep
 from nequip_elemtransfer.plan.training_files import Reading
 from nequip_elemtransfer.plan.verdict import PlanVerdict
@@ -35,6 +36,7 @@ class Plan:
         energy_scale, energy_shifts: α and μ (eV) by target type, fitted to all evaluated structures
         r_max: of the target model, Å
         ladder, scan, ranking, adversarial, sufficiency, verdict: the parts; ``scan`` is None where λ is not searched
+        source_check: what the source gets wrong of its own elements; None if nothing is known
         loss: what a training had best minimise
         reading: how NequIP has to read the structures
         warnings: what may go wrong
@@ -60,6 +62,7 @@ class Plan:
     ranking: list[Candidate]
     adversarial: list[AdversarialStep]
     sufficiency: Sufficiency
+    source_check: SourceCheck | None
     verdict: PlanVerdict
     loss: Loss
     reading: Reading

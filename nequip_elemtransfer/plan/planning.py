@@ -4,28 +4,27 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from ase import Atoms
-from nequip.data import AtomicDataDict
 
 from nequip_elemtransfer.config import Start, TransferConfig
 from nequip_elemtransfer.element_map import AUTO, ElementMap
-from nequip_elemtransfer.frames import MAX_FRAMES, compositions, evenly_spaced, isolated_atoms
+from nequip_elemtransfer.frames import MAX_FRAMES, evenly_spaced
 from nequip_elemtransfer.label_checks import check_units
-from nequip_elemtransfer.labels import Labels, labels_of
-from nequip_elemtransfer.length_choice import guessed_lengths
-from nequip_elemtransfer.length_search import COARSE_FACTORS, FINE_REACH
+from nequip_elemtransfer.materials.crystal import Crystal
 from nequip_elemtransfer.plan.cross_validation import CrossValidation, FittedEnergies
 from nequip_elemtransfer.plan.data.copies import duplicate_families
 from nequip_elemtransfer.plan.data.sufficiency import Sufficiency, assess
 from nequip_elemtransfer.plan.label_notes import label_notes
+from nequip_elemtransfer.plan.labelled import Labelled, embedded_names, labelled, predicts_forces
 from nequip_elemtransfer.plan.ladder import ladder
 from nequip_elemtransfer.plan.length_scan import LengthScan, length_scan
 from nequip_elemtransfer.plan.loss import loss_of
 from nequip_elemtransfer.plan.outcome import Plan
 from nequip_elemtransfer.plan.ranking import Candidate, Contest, rank
+from nequip_elemtransfer.plan.source_check.check import SourceCheck, check_source, inherited
+from nequip_elemtransfer.plan.source_check.crystal import check_references, parse_crystal
 from nequip_elemtransfer.plan.source_comparison import (
     MAX_SOURCE_STRUCTURES,
     AdversarialStep,
@@ -34,7 +33,7 @@ from nequip_elemtransfer.plan.source_comparison import (
     source_side,
 )
 from nequip_elemtransfer.plan.source_data import source_structures
-from nequip_elemtransfer.plan.structures import elements_in, folds, read_structures, to_frames
+from nequip_elemtransfer.plan.structures import elements_in, folds, read_structures
 from nequip_elemtransfer.plan.training_files import reading_of
 from nequip_elemtransfer.plan.verdict import PlanVerdict, judge
 from nequip_elemtransfer.source import SourceModel, load_source
@@ -47,10 +46,6 @@ MAX_STRUCTURES = MAX_SEARCH_FRAMES
 MAX_RANKING_STRUCTURES = 12
 
 
-class NoLabels(ValueError):
-    """Structures without labels to fit to and to compare with."""
-
-
 def plan(
     source: str,
     data: str | Path,
@@ -58,6 +53,8 @@ def plan(
     elements: Mapping[str, Start] | None = None,
     chemical_species: Mapping[str, str] | None = None,
     source_data: str | Path | None = None,
+    crystal: str | None = None,
+    references: Mapping[str, float] | None = None,
     lattice_ratio: float | None = None,
     max_structures: int = MAX_STRUCTURES,
     seed: int = 0,
@@ -71,6 +68,8 @@ def plan(
         elements: target type -> start, as in the key; types that are left out get a proposal
         chemical_species: chemical symbol of types that are not named after their element
         source_data: structures the source was trained on; a checkpoint's own training file if left out
+        crystal: of the source's elements, as ``diamond:Si:5.43``, whose properties are compared with references
+        references: name -> value of properties of the crystal beside its lattice constant
         lattice_ratio: of the target's to the source's lattice constant, to mark it among the λ
         max_structures: evenly spaced, that are run through the model
         seed: of the folds
@@ -88,12 +87,18 @@ def plan(
         raise ValueError(f"max_structures must be at least 1, found {max_structures}.")
     if lattice_ratio is not None and not 0 < lattice_ratio < np.inf:
         raise ValueError(f"lattice_ratio must be positive, found {lattice_ratio}.")
+    named = None if crystal is None else parse_crystal(crystal)
+    if references and named is None:
+        raise ValueError("reference values need a crystal that they are of, such as diamond:Si:5.43.")
+    check_references(references or {})
     planner = _Planner(
         model=load_source(source),
         structures=read_structures(data),
         elements=dict(elements or {}),
         chemical_species=dict(chemical_species or {}),
         source_data=source_data,
+        crystal=named,
+        references=dict(references or {}),
         lattice_ratio=lattice_ratio,
         max_structures=max_structures,
         seed=seed,
@@ -111,6 +116,8 @@ class _Planner:
     elements: dict[str, Start]
     chemical_species: dict[str, str]
     source_data: str | Path | None
+    crystal: Crystal | None
+    references: dict[str, float]
     lattice_ratio: float | None
     max_structures: int
     seed: int
@@ -140,11 +147,12 @@ class _Planner:
             ranking=self.ranking,
             adversarial=self.adversarial[0],
             sufficiency=self.sufficiency,
+            source_check=self.source_check,
             verdict=self.verdict,
             loss=loss_of(start.labels, start.counts, start.labels.kinds),
-            reading=reading_of(self.structures, start.labels.kinds, [field["field"] for field in self._embedded]),
+            reading=reading_of(self.structures, start.labels.kinds, embedded_names(self.model)),
             warnings=self.warnings,
-            notes=[*self._label_notes(), *self.adversarial[1]],
+            notes=[*self._label_notes(), *self.inherited[1], *self.adversarial[1]],
         )
 
     @cached_property
@@ -189,9 +197,9 @@ class _Planner:
             return []
         few = evenly_spaced(len(self.chosen), MAX_RANKING_STRUCTURES)
         target = self._target(self.given)
-        frames, labels, _ = self._labelled(self.given, target, few)
+        found = labelled([self.chosen[i] for i in few], self.indices[few].tolist(), self.given, target)
         groups = folds([self.families[i] for i in few], N_FOLDS, self.seed)
-        contest = Contest(target, self.given, frames, labels, groups)
+        contest = Contest(target, self.given, found.frames, found.labels, groups)
         return rank(contest, targets, "ranking" if self.progress else "")
 
     @cached_property
@@ -204,17 +212,15 @@ class _Planner:
         return replace(self.given, elements=self.given.elements | proposals)
 
     @cached_property
-    def labelled(self) -> tuple[list[AtomicDataDict.Type], Labels, list[int]]:
-        """Frames, labels and the indices of isolated atoms of the chosen structures."""
-        return self._labelled(self.config, self._target(self.config), np.arange(len(self.chosen)))
+    def labelled(self) -> Labelled:
+        """The chosen structures as the plan's start sees them."""
+        return labelled(self.chosen, self.indices.tolist(), self.config, self._target(self.config))
 
     @cached_property
     def start(self) -> CrossValidation:
         """The start of the plan on the chosen structures, tried at many λ."""
-        frames, labels, _ = self.labelled
-        start = CrossValidation(
-            self._target(self.config), frames, labels, folds(self.families, N_FOLDS, self.seed)
-        )
+        found, groups = self.labelled, folds(self.families, N_FOLDS, self.seed)
+        start = CrossValidation(self._target(self.config), found.frames, found.labels, groups)
         start.scan(task="length scale" if self.progress else "")
         return start
 
@@ -258,19 +264,38 @@ class _Planner:
             unexplained=self.start.unexplained(self.tried_scales).get("forces") if several else None,
             map_alone=self.start.unexplained_map_alone().get("forces") if several else None,
             auc=min(alike, default=None),
-            warnings=self.scan.warnings if self.scan else (),
+            warnings=[*(self.scan.warnings if self.scan else ()), *self.inherited[0]],
         )
 
     @property
     def warnings(self) -> list[str]:
         """What may go wrong, the gravest first."""
         scan = [*self.scan.warnings, self.scan.disagreement] if self.scan else []
-        return [warning for warning in scan if warning]
+        return [warning for warning in (*scan, *self.inherited[0]) if warning]
+
+    @cached_property
+    def source_side(self) -> tuple[list[Atoms], str]:
+        """Structures of the source, and where they are from, or why there are none."""
+        return source_structures(self.model.path, self.source_data)
+
+    @cached_property
+    def source_check(self) -> SourceCheck | None:
+        """What the source gets wrong of its own elements."""
+        species = self.config.species(self.model.type_names)
+        task = "source" if self.progress else ""
+        return check_source(self.model, species, self.source_side[0], self.crystal, self.references, task)
+
+    @cached_property
+    def inherited(self) -> tuple[list[str], list[str]]:
+        """Warnings of what the target's labels cannot mend, and notes of what they can."""
+        labels = self.start.labels
+        n_stresses = int(np.isfinite(labels.stresses).all(axis=(1, 2)).sum())
+        return inherited(self.source_check.faults if self.source_check else [], labels.kinds, n_stresses)
 
     @cached_property
     def adversarial(self) -> tuple[list[AdversarialStep], list[str]]:
         """Adversarial validations before and after the length scaling, and what was left out."""
-        structures, origin = source_structures(self.model.path, self.source_data)
+        structures, origin = self.source_side
         if not structures:
             return [], [f"Adversarial validation was left out: {origin}."]
         chosen = [structures[i] for i in evenly_spaced(len(structures), MAX_SOURCE_STRUCTURES)]
@@ -285,48 +310,14 @@ class _Planner:
             self.model, ElementMap.from_elements(config.elements, self.model.type_names, config.species)
         )
 
-    def _labelled(
-        self, config: TransferConfig, target: TargetBuilder, few: np.ndarray
-    ) -> tuple[list[AtomicDataDict.Type], Labels, list[int]]:
-        """Frames of some chosen structures, labels that the fits use, and indices of isolated atoms."""
-        frames = to_frames(
-            [self.chosen[i] for i in few],
-            config.type_names,
-            config.species(config.type_names),
-            self._embedded,
-            self.indices[few].tolist(),
-        )
-        kept = target.element_map.kept
-        reach = np.where(kept, 1.0, COARSE_FACTORS[-1] + FINE_REACH)
-        longest = target.longest_cutoff(reach * guessed_lengths(target.element_map, kept))
-        isolated = isolated_atoms(frames, longest)
-        labels = labels_of(frames).without(isolated, compositions(frames, len(kept)))
-        if not self._predicts_forces:
-            labels = labels.without_kinds("forces", "stress")
-        if not labels.kinds:
-            raise NoLabels(
-                "no structure has energies, forces or stresses that the source predicts (isolated atoms do not "
-                "count): label some, under the names `energy`, `forces` and `stress` in extended XYZ."
-            )
-        return frames, labels, isolated
-
-    @property
-    def _embedded(self) -> Sequence[Mapping[str, Any]]:
-        """What the model reads of a structure as a whole."""
-        return self.model.architecture.get("categorical_graph_field_embed") or []
-
-    @property
-    def _predicts_forces(self) -> bool:
-        return self.model.architecture.get("do_derivatives") is not False
-
     def _check_units(self) -> None:
         start = self.start
         parts = start.search.parts(self.scales)
         check_units(start.labels, parts.predicted(np.ones(len(start.frozen)), start.target.start_shifts), parts.counts)
 
     def _label_notes(self) -> list[str]:
-        _, labels, isolated = self.labelled
-        notes = label_notes(labels, self.start.counts, isolated, self.indices.tolist(), self._predicts_forces)
+        found, places = self.labelled, self.indices.tolist()
+        notes = label_notes(found.labels, self.start.counts, found.isolated, places, predicts_forces(self.model))
         if len(self.start.folds) == 1:
             notes.append(
                 "One structure (or copies of one) leaves nothing to hold out: the errors are those without fits."

@@ -6,6 +6,7 @@ from nequip_elemtransfer.output.page import page
 from nequip_elemtransfer.plan import figures
 from nequip_elemtransfer.plan.errors import milli_text
 from nequip_elemtransfer.plan.outcome import Plan
+from nequip_elemtransfer.plan.source_check.text import property_cells
 
 
 def html_report(plan: Plan) -> str:
@@ -16,6 +17,7 @@ def html_report(plan: Plan) -> str:
         "start": start_text,
         "kind": {"energy": "energies", "forces": "forces", "stress": "stresses"}.get,
         "adversarial": figures.adversarial_name,
+        "cells": property_cells,
         "significant": lambda value: "not known" if value is None else f"{value:.3g}",
     }
     return page(

@@ -5,6 +5,7 @@ from nequip_elemtransfer.element_map import start_text
 from nequip_elemtransfer.output.table import table
 from nequip_elemtransfer.plan.errors import milli_text
 from nequip_elemtransfer.plan.outcome import Plan
+from nequip_elemtransfer.plan.source_check.text import source_text
 
 _KINDS: dict[LabelKind, str] = {"energy": "energies", "forces": "forces", "stress": "stresses"}
 
@@ -16,6 +17,8 @@ def summary(plan: Plan) -> str:
         parts.append(_ranking(plan))
     if plan.adversarial:
         parts.append(_adversarial(plan))
+    if plan.source_check is not None:
+        parts.append(source_text(plan.source_check))
     warnings = [f"Warning: {warning}" for warning in plan.warnings]
     cautions = [finding.sentence for finding in plan.sufficiency.findings if finding.level == "caution"]
     parts.append("\n".join([*warnings, *cautions, *plan.notes]))

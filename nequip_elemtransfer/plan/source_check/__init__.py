@@ -1,0 +1,1 @@
+"""What a source gets wrong of its own element, before anything is made from it."""
