@@ -89,11 +89,27 @@ def test_energies_alone(source, labelled, capsys, tmp_path):
     for atoms in frames:
         del atoms.calc.results["forces"]
     printed = plan_of(source, labelled(frames), capsys, "--out", str(tmp_path / "out"))
-    assert "Verdict: go with care" in printed and "Not every structure has forces" in printed
-    assert "1.0811" in printed  # λ of the covalent radii
+    assert "Verdict: go with care" in printed and "No structure has forces" in printed
     short = ["max_steps=2", "++trainer.check_val_every_n_epoch=1", f"hydra.run.dir={tmp_path}/run"]
     run([script("nequip-train"), "-cp", tmp_path / "out", "-cn", "train", *short], tmp_path)
     assert (tmp_path / "run" / "best.ckpt").exists()
+
+
+def test_missing_labels_train_from_copies(source, labelled, capsys, tmp_path):
+    """A batch without stresses, and structures without an energy or forces, reach the end of a training."""
+    frames = structures("Ge", 6)
+    for atoms in frames:
+        atoms.calc.results["stress"] = np.zeros(6)
+    del frames[1].calc.results["energy"], frames[2].calc.results["forces"]
+    for atoms in frames[2:]:
+        del atoms.calc.results["stress"]
+    plan_of(source, labelled(frames), capsys, "--out", str(tmp_path / "out"))
+    assert sorted(path.name for path in (tmp_path / "out").iterdir())[2:] == ["train.xyz", "train.yaml", "val.xyz"]
+    short = ["max_steps=6", "++trainer.check_val_every_n_epoch=1", f"hydra.run.dir={tmp_path}/run"]
+    batches = ["data.train_dataloader.batch_size=1"]
+    run([script("nequip-train"), "-cp", tmp_path / "out", "-cn", "train", *short, *batches], tmp_path)
+    weights = torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["state_dict"]
+    assert all(torch.isfinite(w).all() for w in weights.values() if isinstance(w, torch.Tensor))
 
 
 def test_more_of_the_same(source, labelled, capsys):
@@ -126,7 +142,7 @@ def test_molecules_among_crystals(source, labelled, capsys):
 
 
 def test_features_that_cannot_be_read(source, labelled, capsys, monkeypatch):
-    monkeypatch.setattr("nequip_elemtransfer.plan.planning.model_environments", lambda *args: None)
+    monkeypatch.setattr("nequip_elemtransfer.plan.source_comparison.model_environments", lambda *args: None)
     printed = plan_of(source, labelled(structures("Ge", 4)), capsys)
     assert "only the descriptor was used" in printed and "the model's" not in printed and "ACSF" in printed
 
