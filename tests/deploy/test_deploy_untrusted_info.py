@@ -121,7 +121,7 @@ def lammps_words(line):
 def test_file_names_are_one_word(tmp_path, name):
     file = torchscript(tmp_path / name)
     lines = usage(read_info(file)).splitlines()
-    line = next(line for line in lines if "pair_coeff" in line)
+    line = next(line for line in lines if line.lstrip().startswith("pair_coeff"))
     assert lammps_words(line) == ["pair_coeff", "*", "*", str(file), "Ge"]
 
 
