@@ -1,5 +1,4 @@
 import sys
-from importlib.metadata import EntryPoint
 from types import ModuleType
 
 import pytest
@@ -147,8 +146,7 @@ def extension(monkeypatch):
     module = ModuleType("made_up")
     module.MadeUpModel, module.LayerForEachType = MadeUpModel, LayerForEachType
     monkeypatch.setitem(sys.modules, "made_up", module)
-    entry_point = EntryPoint(name="init_always", value="made_up", group="nequip.extension")
-    monkeypatch.setattr(arch, "entry_points", lambda group: [entry_point])
+    monkeypatch.setattr(arch, "trusted_packages", lambda: {"nequip", "made_up"})
 
     def make(types, name="MadeUpModel", **options):
         return {
@@ -194,6 +192,6 @@ def test_extension_without_an_option_the_transfer_needs(extension):
 
 def test_extension_that_is_not_installed_is_refused(extension, monkeypatch):
     architecture = extension(TYPES, tensor="per_type")
-    monkeypatch.setattr(arch, "entry_points", lambda group: [])
+    monkeypatch.setattr(arch, "trusted_packages", lambda: {"nequip"})
     with pytest.raises(ValueError, match="'made_up.MadeUpModel' is not part of NequIP or an installed"):
         arch.build(architecture)
