@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from nequip_elemtransfer.refusal import RefusedFile
 from nequip_elemtransfer.study.config.evaluation_settings import EvaluationSettings
 from nequip_elemtransfer.study.folder import State
 from nequip_elemtransfer.study.grid import Grid, Run
@@ -227,6 +228,8 @@ def test_a_model_is_compiled_once_for_each_checkpoint(tmp_path, monkeypatch):
         Path(command[4]).write_bytes(b"compiled " + compiled[-1])
         return subprocess.CompletedProcess(command, 0)
 
+    for gate in ("require_loadable", "require_loadable_data"):  # these files only stand for checkpoints
+        monkeypatch.setattr(model_calculator, gate, lambda path: None)
     monkeypatch.setattr(model_calculator.subprocess, "run", compiler)
     load = model_calculator.NequIPCalculator
     monkeypatch.setattr(load, "from_compiled_model", lambda path, *_, **__: Path(path).read_bytes())
@@ -237,6 +240,13 @@ def test_a_model_is_compiled_once_for_each_checkpoint(tmp_path, monkeypatch):
     assert compiled == [b"first", b"second"]
     (file,) = tmp_path.glob("*.nequip.pt2")  # the other is of no more use
     assert hashlib.sha256(b"second").hexdigest()[:16] in file.name
+
+
+@pytest.mark.parametrize("engine", ["eager", "aotinductor"])
+def test_a_model_that_is_no_plain_data_is_not_loaded(tmp_path, engine):
+    (tmp_path / "best.ckpt").write_bytes(b"cos\nsystem\n(S'true'\ntR.")
+    with pytest.raises(RefusedFile, match="best.ckpt' is damaged, truncated or not a checkpoint"):
+        trained_calculator(tmp_path / "best.ckpt", engine, tmp_path)
 
 
 @pytest.fixture
