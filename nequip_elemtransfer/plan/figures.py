@@ -24,7 +24,7 @@ def ladder_figure(plan: Plan) -> str:
     names = [step.name for step in plan.ladder]
     of_step = {
         "forces": ("force MAE (meV/Å)", [step.force_mae for step in plan.ladder]),
-        "energy": ("energy MAE, shifts refitted (meV/atom)", [step.energy_mae_refitted for step in plan.ladder]),
+        "energy": ("energy MAE, refitted (meV/atom)", [step.energy_mae_refitted for step in plan.ladder]),
         "stress": ("stress MAE (meV/Å³)", [step.stress_mae for step in plan.ladder]),
     }
     panels = [(kind, *panel) for kind, panel in of_step.items() if all(panel[1])]
