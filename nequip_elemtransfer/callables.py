@@ -18,6 +18,7 @@ from nequip.train import MetricsManager, metrics_manager
 from torchmetrics import Metric
 
 from nequip_elemtransfer.architecture import UnknownTarget, locate, trusted_packages
+from nequip_elemtransfer.nequip_names import imported
 from nequip_elemtransfer.refusal import shortened
 
 _DOTTED_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
@@ -41,7 +42,7 @@ _OWN_PARAMETER_GROUPS, _OWN_LOADER = "nequip_elemtransfer.ParameterGroups", "neq
 _DATA = (
     datamodule.NequIPDataModule,
     datamodule.ASEDataModule,
-    datamodule._base_datamodule._default_collate_fn_factory,
+    imported("nequip.data.datamodule._base_datamodule._default_collate_fn_factory"),
     dataset.ASEDataset,
     dataset.NPZDataset,
     dataset.HDF5Dataset,

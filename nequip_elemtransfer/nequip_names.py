@@ -18,6 +18,7 @@ _DISTRIBUTIONS = ("nequip", "nequip-allegro", "lightning", "torch")
 
 # What :func:`imported` gives. Every dotted name may be private in any of its parts.
 IMPORTED = (
+    "nequip.data.datamodule._base_datamodule._default_collate_fn_factory",
     "nequip.data.dataset.AtomicDataset._get_data_list",
     "nequip.integrations.ase.NequIPCalculator._from_saved_model",
     "nequip.model.saved_models.load_utils._get_model_file_path",
@@ -25,6 +26,7 @@ IMPORTED = (
     "nequip.scripts._workflow_utils.set_workflow_state",
     "nequip.train.lightning._SOLE_MODEL_KEY",
     "nequip.train.lightning._default_param_group_factory",
+    "torch._foreach_lerp_",
     "torch._inductor.cpp_builder.get_cpp_compiler",
     "torch._inductor.exc.InvalidCxxCompiler",
     "torch.utils._triton.has_triton",

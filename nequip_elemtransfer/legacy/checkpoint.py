@@ -8,12 +8,14 @@ import lightning
 import torch
 from nequip.model import override_model_compile_mode
 from nequip.train import NequIPLightningModule
-from nequip.train.lightning import _SOLE_MODEL_KEY
 from nequip.utils import get_current_code_versions
 from nequip.utils.global_state import get_latest_global_state
 
 from nequip_elemtransfer import architecture as arch
 from nequip_elemtransfer.architecture import Architecture
+from nequip_elemtransfer.nequip_names import imported
+
+_SOLE_MODEL_KEY = imported("nequip.train.lightning._SOLE_MODEL_KEY")
 
 
 def write_checkpoint(

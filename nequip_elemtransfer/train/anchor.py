@@ -10,13 +10,15 @@ from typing import Any
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
-from nequip.train.lightning import _SOLE_MODEL_KEY
 from nequip.utils.logger import RankedLogger
 
 from nequip_elemtransfer.model import architecture_of
+from nequip_elemtransfer.nequip_names import imported
 from nequip_elemtransfer.train.groups import groups_by_role, refuse_schedule_free
 from nequip_elemtransfer.train.role_settings import not_negative, plain_settings
 from nequip_elemtransfer.train.roles import check_role
+
+_SOLE_MODEL_KEY = imported("nequip.train.lightning._SOLE_MODEL_KEY")
 
 logger = RankedLogger(__name__, rank_zero_only=True)
 
@@ -81,7 +83,7 @@ class AnchorToStart(Callback):
             for index, decay, weights, anchors in self._anchored:
                 group = optimizer.param_groups[index]
                 if not group.get("frozen", False):
-                    torch._foreach_lerp_(weights, anchors, weight=float(group["lr"]) * decay)
+                    imported("torch._foreach_lerp_")(weights, anchors, weight=float(group["lr"]) * decay)
 
     def state_dict(self) -> dict[str, Any]:
         """"""

@@ -12,13 +12,15 @@ from typing import Any
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
-from nequip.train.lightning import _SOLE_MODEL_KEY
 from nequip.utils.logger import RankedLogger
 
+from nequip_elemtransfer.nequip_names import imported
 from nequip_elemtransfer.train.groups import describe_groups, groups_by_role, refuse_schedule_free
 from nequip_elemtransfer.train.matrices import Matrix, matrices
 from nequip_elemtransfer.train.role_settings import plain_settings
 from nequip_elemtransfer.train.roles import check_role
+
+_SOLE_MODEL_KEY = imported("nequip.train.lightning._SOLE_MODEL_KEY")
 
 logger = RankedLogger(__name__, rank_zero_only=True)
 

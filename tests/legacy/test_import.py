@@ -45,13 +45,17 @@ def test_pin_of_an_old_model():
 def test_nothing_is_replaced_unasked(imported, capsys):
     before = imported.read_bytes()
     assert main(["import", str(OLD), str(imported)]) == 2
-    assert f"{imported} exists; --force replaces it" in capsys.readouterr().err
+    assert f"{imported} exists already; force (--force) replaces it" in capsys.readouterr().err
     assert imported.read_bytes() == before
 
 
 @pytest.mark.parametrize(
     ("new", "problem"),
-    [("si.pth", "must end in .ckpt"), ("none/si.ckpt", "there is no folder"), ("folder.ckpt", "is a folder: name the")],
+    [
+        ("si.pth", "must end in .ckpt"),
+        ("none/si.ckpt", "there is no folder"),
+        ("folder.ckpt", "it is a folder; name a file"),
+    ],
 )
 def test_places_that_cannot_be_written(tmp_path, capsys, new, problem):
     (tmp_path / "folder.ckpt").mkdir()

@@ -139,20 +139,30 @@ def test_short_neighbour_lists(data, source):
         resolve(config)
 
 
-@pytest.mark.parametrize(("missing", "setting"), [("forces", "energy_scale"), ("energy", "energy_shifts")])
+@pytest.mark.parametrize(
+    ("missing", "setting"), [(["forces", "stress"], "energy_scale"), (["energy"], "energy_shifts")]
+)
 def test_fit_without_labels(data, source, tmp_path, missing, setting):
+    """Two energies, less one shift, say nothing of a scale."""
     frames = structures("Ge", 2)
     for atoms in frames:
-        del atoms.calc.results[missing]
+        for label in missing:
+            del atoms.calc.results[label]
     with pytest.raises(ValueError, match=f"`element_transfer.{setting}: fit` needs"):
         resolve(transfer_config(with_frames(data, tmp_path, frames), source))
 
 
 def test_labels_that_are_not_finite(data, source, tmp_path):
+    """NaN is a missing label; infinity is none."""
     frames = structures("Ge", 2)
     frames[1].calc.results["forces"][3, 1] = np.nan
-    with pytest.raises(ValueError, match="structure 1 has labels in 'forces' that are not finite"):
-        resolve(transfer_config(with_frames(data, tmp_path, frames), source))
+    folder = with_frames(data, tmp_path, frames)
+    provenance = resolve(transfer_config(folder, source))["provenance"]
+    assert provenance["missing_labels"] == {"energy": 0, "forces": 1, "stress": 0}
+    frames[1].calc.results["forces"][3, 1] = np.inf
+    ase.io.write(folder / "Ge_train.xyz", frames)
+    with pytest.raises(ValueError, match="structure 1 has an infinite forces label of atom 3"):
+        resolve(transfer_config(folder, source) | {"again": True})
 
 
 def test_unknown_builder(data, source, tmp_path):
@@ -180,7 +190,7 @@ def test_key_that_is_no_mapping(data, source):
 def test_source_that_does_not_resemble_the_target(data, source, tmp_path):
     frames = structures("Ge", 3)
     for atoms in frames:
-        atoms.calc.results["forces"] *= -1
+        atoms.calc.results = {label: -value for label, value in atoms.calc.results.items()}
     # the tiny source is hardly trained: give it forces of the right sign first
     config = transfer_config(with_frames(data, tmp_path, frames), source)
     provenance = resolve(transfer_config(data, source))["provenance"]
@@ -203,15 +213,15 @@ def test_nequip_train_stops_before_training_and_writes_no_checkpoint(data, sourc
 
 
 def test_energy_only_source(data, tmp_path):
-    """A source without forces starts an energy-only target; its scales cannot be fitted."""
+    """A source without forces starts an energy-only target; without energies its scales cannot be fitted."""
     model = MODEL | {"do_derivatives": False}
     config = training_config(data, "Si", model)
     config["training_module"]["loss"] = {"_target_": "nequip.train.EnergyOnlyLoss"}
     config["training_module"]["val_metrics"] = {"_target_": "nequip.train.EnergyOnlyMetrics"}
     train(tmp_path, config)
     checkpoint = tmp_path / "out" / "best.ckpt"
-    with pytest.raises(ValueError, match="`element_transfer.energy_scale: fit` needs forces"):
-        resolve(transfer_config(data, checkpoint))
+    with pytest.raises(ValueError, match="`element_transfer.energy_scale: fit` needs forces, energies or stresses"):
+        resolve(transfer_config(data, checkpoint, fit_weights={"energy": 0}))
     provenance = resolve(transfer_config(data, checkpoint, energy_scale="none"))["provenance"]
     assert [row["force_mae"] for row in provenance["zero_shot"]] == [None] * 4
     assert provenance["zero_shot"][-1]["energy_mae"] < provenance["zero_shot"][0]["energy_mae"]
