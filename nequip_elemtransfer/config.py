@@ -33,7 +33,8 @@ _PLAUSIBLE = {
         "λ, the target's bond lengths over the source's, lies between 1/3 and 3; the cutoff is λ times the source's",
     ),
     f"length_scale.{LATTICE}": (0.1, 1000.0, "a lattice constant lies between 1 and 100 Å"),  # also in nm and pm
-    "energy_scale": (0.01, 100.0, "α, the target's binding energies over the source's, lies between 0.01 and 100"),
+    # a source that was hardly trained is scaled by hundreds in a fit, whose result `plan` writes into a config
+    "energy_scale": (1e-3, 1e3, "α, the target's binding energies over the source's, lies between 0.001 and 1000"),
     "energy_shifts": _ATOMIC,
     f"energy_shifts.{ISOLATED_ATOMS}": _ATOMIC,
 }

@@ -331,7 +331,7 @@ def test_species_must_be_elements(symbol):
     ("setting", "inside", "outside"),
     [
         ("length_scale", [1 / 3, 0.34, 3.0], [0.333, 3.001, 5.4, 108, 1e9, 1e-300]),
-        ("energy_scale", [0.01, 27.2, 100], [0.0099, 101, 1e300, 1e-300]),
+        ("energy_scale", [0.001, 27.2, 1000], [0.00099, 1001, 1e300, 1e-300]),
     ],
 )
 def test_scales_are_ratios_that_occur(setting, inside, outside):

@@ -33,7 +33,7 @@ def pairs(option: str, items: Sequence[str], parse: Callable[[str], Any]) -> dic
         if not (name and equals and value):
             raise ValueError(f"{option} takes pairs such as Ge=Si, found {item!r}.")
         if name in found:
-            raise ValueError(f"{option} names {name!r} twice: give each once.")
+            raise ValueError(f"{option} names {name!r} twice: give each type once.")
         found[name] = parse(value)
     return found
 
