@@ -154,15 +154,6 @@ def test_a_restart_at_any_step_changes_nothing(tmp_path, architecture, module):
         assert_same(whole, training.run(4, ckpt_path=training.checkpoint(step)))
 
 
-def test_a_strategy_that_loads_late(tmp_path, architecture):
-    """NequIP's for several processes reads a checkpoint only after the optimizer has been made."""
-    strategy = {"_target_": "nequip.train.SimpleDDPStrategy", "process_group_backend": "gloo"}
-    anchor = {"_target_": "nequip_elemtransfer.AnchorToStart", "decay": {"readout": 2.0}}
-    training = fit(tmp_path, architecture, [CALLBACK, anchor], strategy=strategy)
-    whole = training.run(2)
-    assert_same(whole, training.run(2, ckpt_path=training.checkpoint(1)))
-
-
 @pytest.mark.parametrize("ranks", [{}, None, {"interactions": 0}, {"interactions": 1.5}, {"interactions": True}])
 def test_ranks_are_whole_numbers(ranks):
     with pytest.raises(ValueError, match="`ranks` must map roles to ranks|must be a whole number of at least 1"):
