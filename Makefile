@@ -45,6 +45,7 @@ coverage: $(READY)
 
 # changes the arithmetic of the core and lists what no test notices
 mutants: $(READY)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt mutmut
 	$(BIN)/mutmut run
 	$(BIN)/mutmut results
 
