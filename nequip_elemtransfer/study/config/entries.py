@@ -92,7 +92,9 @@ def positive_number(key: str, value: Any) -> float:
 
 
 def hydra_overrides(key: str, value: Any) -> tuple[str, ...]:
-    """A list of texts with an equals sign."""
-    if not isinstance(value, list) or not all(isinstance(item, str) and "=" in item for item in value):
+    """A list of texts with an equals sign, or with the ``~`` that deletes an entry."""
+    if not isinstance(value, list) or not all(
+        isinstance(item, str) and ("=" in item or item.startswith("~")) for item in value
+    ):
         raise ValueError(f"`{key}` must list Hydra overrides such as max_steps=100, found {value!r}.")
     return tuple(value)
