@@ -47,13 +47,14 @@ def check_units(labels: Labels, predicted: Labels, counts: np.ndarray) -> None:
         pair = _centred(kind, labels, predicted, counts)
         if pair is not None:
             asked[kind] = _scale_and_correlation(*pair)
-    if "stress" in asked and asked["stress"][1] < _REVERSED:
+    scales = {kind: scale for kind, (scale, correlation) in asked.items() if correlation > _RESEMBLES}
+    if "stress" in asked and asked["stress"][1] < _REVERSED and scales:
         raise WrongUnit(
             f"the stresses of the structures have the opposite sign of the start's (correlation "
-            f"{asked['stress'][1]:.2f}): NequIP takes them positive under tension; put "
-            "`nequip.data.transforms.StressSignFlipTransform` into the data's transforms, or mend the file."
+            f"{asked['stress'][1]:.2f}), and their {_plural(next(iter(scales)))} do not: NequIP takes stresses positive "
+            "under tension; put `nequip.data.transforms.StressSignFlipTransform` into the data's transforms, or mend "
+            "the file."
         )
-    scales = {kind: scale for kind, (scale, correlation) in asked.items() if correlation > _RESEMBLES}
     if "forces" in asked and asked["forces"][1] < _REVERSED and scales:
         raise WrongUnit(
             f"the forces of the structures have the opposite sign of the start's (correlation "

@@ -50,6 +50,15 @@ def test_stresses_of_the_other_sign(pair):
         check_units(Labels(labels.energies, labels.forces, -labels.stresses), model, COUNTS)
 
 
+def test_a_sign_is_not_judged_by_a_model_that_resembles_no_label(pair):
+    """A source that was hardly trained may have stresses of the other sign."""
+    labels, model = pair
+    random = np.random.default_rng(2)
+    other = Labels(random.normal(size=8), random.normal(size=(32, 3)), -model.stresses)
+    check_units(other, model, COUNTS)
+    check_units(Labels(other.energies, -model.forces, model.stresses * 0), model, COUNTS)
+
+
 def test_labels_that_the_model_does_not_resemble_are_not_judged(pair):
     labels, model = pair
     other = Labels(np.random.default_rng(1).normal(size=8) * 1000, labels.forces, labels.stresses)

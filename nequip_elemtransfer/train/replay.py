@@ -1,6 +1,6 @@
 """``ReplayLoader``, which shows a model structures of the source again while it learns those of the target."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from math import ceil
 from typing import Any
 
@@ -41,7 +41,7 @@ def ReplayLoader(
         options: of :class:`torch.utils.data.DataLoader`
 
     Raises:
-        ValueError: for another share, no structures, or a sampler
+        ValueError: for another share, no structures, a sampler, or others that lack labels of the training structures
     """
     if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 < share < 1:
         raise ValueError(f"`train_dataloader.share` must be a number above 0 and below 1, found {share!r}.")
@@ -53,19 +53,36 @@ def ReplayLoader(
         )
     if not len(replay):
         raise ValueError("`train_dataloader.replay` has no structures: leave it out, or name a file that has some.")
+    _require_same_fields(dataset[0], replay[0])
     sampler = _Epochs(len(dataset), len(replay), max(1, round(len(dataset) * share / (1 - share))), generator)
     return DataLoader(ConcatDataset([dataset, replay]), sampler=sampler, generator=generator, **options)
 
 
+def _require_same_fields(structure: Mapping[str, Any], other: Mapping[str, Any]) -> None:
+    """NequIP makes no batch of structures whose labels, or other fields, differ in kind."""
+    lacking, surplus = sorted(set(structure) - set(other)), sorted(set(other) - set(structure))
+    if lacking or surplus:
+        said = [f"lack {', '.join(lacking)}"] * bool(lacking) + [f"have {', '.join(surplus)} besides"] * bool(surplus)
+        raise ValueError(
+            f"the structures of `train_dataloader.replay` {' and '.join(said)}, compared with the training set, and a "
+            "batch must have the same labels throughout: mend the files, or let the source label the structures "
+            "(nequip_elemtransfer.train.replay.label)."
+        )
+
+
 def label(
-    source: str, structures: Sequence[Atoms], labels: Sequence[str] = ("energy", "forces"), device: str = "cpu"
+    source: str,
+    structures: Sequence[Atoms],
+    labels: Sequence[str] = ("energy", "forces", "stress"),
+    device: str = "cpu",
 ) -> list[Atoms]:
     """Copies of structures with what a trained model gives them.
 
     Args:
         source: as for :func:`nequip_elemtransfer.source.load_source`; its types are named after their elements
         structures: need no labels
-        labels: those that the training structures have, of ``energy`` (eV), ``forces`` (eV/Å) and ``stress`` (eV/Å³)
+        labels: those that the training structures have, of ``energy`` (eV), ``forces`` (eV/Å) and, for periodic
+            structures, ``stress`` (eV/Å³)
         device: as PyTorch calls it
     """
     model = load_source(source)

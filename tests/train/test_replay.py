@@ -12,12 +12,13 @@ from nequip_elemtransfer.train.replay import label
 def loader(n, n_replay, share, seed=0, **options):
     """Of the numbers 0 to n - 1, and of 100 and on as those to be replayed."""
     generator = torch.Generator().manual_seed(seed)
-    others = [100 + i for i in range(n_replay)]
-    return ReplayLoader(list(range(n)), generator, replay=others, share=share, **{"batch_size": 1} | options)
+    structures = [{"index": i} for i in range(n)]
+    others = [{"index": 100 + i} for i in range(n_replay)]
+    return ReplayLoader(structures, generator, replay=others, share=share, **{"batch_size": 1} | options)
 
 
 def epoch(batches):
-    return [int(i) for batch in batches for i in batch]
+    return [int(i) for batch in batches for i in batch["index"]]
 
 
 @pytest.mark.parametrize("share, drawn", [(0.5, 6), (0.25, 2), (0.8, 24), (0.01, 1)])
@@ -40,7 +41,7 @@ def test_others_are_drawn_anew_and_both_are_mixed():
 
 
 def test_the_rest_is_a_data_loader():
-    assert [len(batch) for batch in loader(6, 10, 0.5, batch_size=5, drop_last=True, shuffle=True)] == [5, 5]
+    assert [len(batch["index"]) for batch in loader(6, 10, 0.5, batch_size=5, drop_last=True, shuffle=True)] == [5, 5]
 
 
 @pytest.mark.parametrize(
@@ -57,6 +58,20 @@ def test_the_rest_is_a_data_loader():
 def test_bad_input(n_replay, share, options, message):
     with pytest.raises(ValueError, match=message):
         loader(6, n_replay, share, **options)
+
+
+@pytest.mark.parametrize(
+    "fields, message",
+    [
+        ({"forces"}, "`train_dataloader.replay` lack stress, compared with the training set"),
+        ({"forces", "stress", "charge"}, "`train_dataloader.replay` have charge besides, compared"),
+        ({"charge", "forces"}, "lack stress and have charge besides"),
+    ],
+)
+def test_labels_of_other_kinds(fields, message):
+    structures, others = [dict.fromkeys(("forces", "stress"), 0.0)], [dict.fromkeys(fields, 0.0)]
+    with pytest.raises(ValueError, match=message):
+        ReplayLoader(structures, torch.Generator(), replay=others, share=0.5)
 
 
 def test_labels_are_the_models(nequip_architecture, build, graph, monkeypatch):
