@@ -51,9 +51,9 @@ def check_units(labels: Labels, predicted: Labels, counts: np.ndarray) -> None:
     if "stress" in asked and asked["stress"][1] < _REVERSED and scales:
         raise WrongUnit(
             f"the stresses of the structures have the opposite sign of the start's (correlation "
-            f"{asked['stress'][1]:.2f}), and their {_plural(next(iter(scales)))} do not: NequIP takes stresses positive "
-            "under tension; put `nequip.data.transforms.StressSignFlipTransform` into the data's transforms, or mend "
-            "the file."
+            f"{asked['stress'][1]:.2f}), and their {_plural(next(iter(scales)))} do not: NequIP takes stresses "
+            "positive under tension; put `nequip.data.transforms.StressSignFlipTransform` into the data's transforms, "
+            "or mend the file."
         )
     if "forces" in asked and asked["forces"][1] < _REVERSED and scales:
         raise WrongUnit(
