@@ -13,7 +13,7 @@ from nequip_elemtransfer.study.folder import State, failure_reason, state_of
 from nequip_elemtransfer.study.grid import SOURCE, Grid
 from nequip_elemtransfer.study.measure.evaluation import Evaluation, evaluation_tasks
 from nequip_elemtransfer.study.report import figures
-from nequip_elemtransfer.study.report.comparison import BETTER, WORSE, Spread
+from nequip_elemtransfer.study.report.comparison import PairedDifference, Spread
 from nequip_elemtransfer.study.report.curves import TEST_ERRORS, Curve, Efficiency, Speed, learning_curves
 from nequip_elemtransfer.study.report.efficiency import EQUAL, Equivalent, Reached
 from nequip_elemtransfer.study.report.results import RunResult, read_results
@@ -25,6 +25,8 @@ from nequip_elemtransfer.study.report.sections import (
     quantity_labels,
     structure_labels,
 )
+
+_SHORT = dict(zip(TEST_ERRORS, ("forces", "energies", "stresses")))
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,7 @@ def _is_target(result: RunResult) -> bool:
 def _as_json(results: Sequence[RunResult], curves: Sequence[Curve]) -> dict[str, Any]:
     return {
         "version": __version__,
-        "units": {"forces": "eV/Å", "energies": "eV/atom", "time": "s"},
+        "units": {"forces": "eV/Å", "energies": "eV/atom", "stresses": "eV/Å³", "time": "s"},
         "machines": _machines(results),
         "curves": [asdict(curve) for curve in curves],
         "runs": [
@@ -150,7 +152,8 @@ def _html(
         "page.html.jinja",
         {"milli": _milli, "structures": _structures, "seeds": _seeds, "by_size": _by_size, "steps": _steps}
         | {"seconds": _seconds, "number": number, "quantity_labels": quantity_labels}
-        | {"structure_labels": structure_labels, "failures": failures, "milli_number": _milli_number},
+        | {"structure_labels": structure_labels, "failures": failures, "milli_number": _milli_number}
+        | {"percent": _percent, "shift": _shift, "steps_to_best": _steps_to_best},
         version=__version__,
         results=results,
         finished=sum(result.state is State.FINISHED for result in results),
@@ -158,10 +161,9 @@ def _html(
         machines=_machines(results),
         cells=cells,
         evaluated=evaluated,
-        quantities=dict(zip(TEST_ERRORS, ("forces", "energies"))),
+        quantities={name: _SHORT[name] for name in figures.measured([c for cell in cells for c in cell.curves])},
         labels=figures.LABELS,
         test_sets=list(test_sets)[1:],
-        marks={BETTER: "good", WORSE: "bad"},
     )
 
 
@@ -176,6 +178,32 @@ def _milli(value: Spread | None) -> str:
 def _milli_number(value: float | None) -> str:
     """``60.1`` of a value in eV/Å; a dash for none."""
     return "–" if value is None else f"{1000 * value:.1f}"
+
+
+def _percent(value: PairedDifference | None) -> str:
+    """``−31 % (−45 to −17)``: of scratch's mean."""
+    if value is None or value.relative is None:
+        return ""
+    text = f"{100 * value.relative:+.0f} %"
+    if value.low is not None and value.high is not None:
+        share = 100 * value.relative / value.mean if value.mean else 0.0
+        text += f" ({value.low * share:+.0f} to {value.high * share:+.0f})"
+    return text.replace("-", "−")
+
+
+def _shift(value: PairedDifference | None) -> str:
+    """``−0.045 (−0.051 to −0.039)``, in the unit of the quantity."""
+    if value is None:
+        return ""
+    text = f"{value.mean:+.2g}"
+    if value.low is not None and value.high is not None:
+        text += f" ({value.low:+.2g} to {value.high:+.2g})"
+    return text.replace("-", "−")
+
+
+def _steps_to_best(value: Spread | None) -> str:
+    """``1200 (400 to 1600)``."""
+    return "" if value is None else f"{value.mean:.0f} ({value.low:.0f} to {value.high:.0f})"
 
 
 def _structures(value: Equivalent) -> str:

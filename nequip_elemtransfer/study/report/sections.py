@@ -93,12 +93,12 @@ def structure_labels(models: Sequence[Survival]) -> dict[str, str]:
 
 
 def failures(models: Sequence[Properties]) -> list[tuple[str, str, str]]:
-    """Property, run and reason of what has no value."""
+    """Property, model and reason of what has no value."""
     return [
-        (name, run, reason)
+        (name, f"{model.start}, seed {seed}", reason)
         for model in models
         for name, quantity in model.quantities.items()
-        for run, reason in quantity.failed.items()
+        for seed, reason in quantity.failed.items()
     ]
 
 
