@@ -1,4 +1,4 @@
-"""Write the tables of docs/results.md from the studies' report.json, or check that they are what it says.
+"""Write the tables of the results from the studies' report.json, or check that they are what it says.
 
     python docs/write_tables.py [--check]
 
@@ -19,7 +19,7 @@ from nequip_elemtransfer.study.report.comparison import Spread
 from nequip_elemtransfer.study.report.sections import number
 
 DOCS = Path(__file__).parent
-PAGE = DOCS / "results.md"
+PAGES = (DOCS / "results.md", DOCS / "earlier_results.md")
 PROPERTY_LABELS = VALUES | DEVIATIONS
 _MARKED = re.compile(r"(<!-- table: (?P<view>\w+) (?P<studies>[\w ]+) -->\n).*?(<!-- end of table -->)", re.S)
 
@@ -28,12 +28,17 @@ def main() -> int:
     """Returns 1 if tables were to be checked and one differs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="write nothing; fail if a table differs")
-    check, page = parser.parse_args().check, PAGE.read_text(encoding="utf-8")
+    check = parser.parse_args().check
+    return max([_write(page, check) for page in PAGES])
+
+
+def _write(path: Path, check: bool) -> int:
+    page = path.read_text(encoding="utf-8")
     written = _MARKED.sub(lambda found: f"{found[1]}\n{_table(found)}\n\n{found[4]}", page)
     if check and written != page:
-        print(f"{PAGE} has a table that is not what report.json says: run `python docs/write_tables.py`.")
+        print(f"{path} has a table that is not what report.json says: run `python docs/write_tables.py`.")
         return 1
-    PAGE.write_text(written, encoding="utf-8")
+    path.write_text(written, encoding="utf-8")
     return 0
 
 
