@@ -1,6 +1,6 @@
 """The public DFT structures of niobium, molybdenum, tantalum, tungsten and the alloys MoW and NbTa.
 
-Li, Chen, Zheng, Ong, *Complex strengthening mechanisms in the NbMoTaW multi-principal element alloy*,
+Li et al., *Complex strengthening mechanisms in the NbMoTaW multi-principal element alloy*,
 npj Comput. Mater. 6, 70 (2020), repository ``materialsvirtuallab/snap`` (BSD 3-Clause). The published training files
 are divided into train, validation and test here; the published test files are kept apart as they are.
 
