@@ -3,6 +3,7 @@
 import copy
 import json
 import os
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -91,6 +92,20 @@ def graph():
         return NeighborListTransform(r_max)(data)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def local_copy():
+    """Finds the folder of a published data set that holds ``file``, or skips the test."""
+
+    def find(name, file):
+        default = Path(__file__).parents[1] / ".." / "shared" / "data" / name
+        folder = Path(os.environ.get(name.upper(), default))
+        if not any((folder / f"{file}{end}").exists() for end in ("", ".gz")):
+            pytest.skip(f"no {name} data in {folder}; set {name.upper()} to a folder with {file}")
+        return folder
+
+    return find
 
 
 @pytest.fixture

@@ -95,7 +95,7 @@ SCRIPTS = {"deploy.worker", "study.measure.worker"}
 MOST_LINES, MOST_LINES_OF_A_FUNCTION = 350, 60
 # The same thing of every command, of every module that logs, of every data set.
 ONE_EACH = {"main", "logger"}
-DATA_SETS = {"data.emt", "data.mlearn", "data.stillinger_weber", "data.sampling"}
+DATA_SETS = {"data.emt", "data.mlearn", "data.nbmotaw", "data.stillinger_weber", "data.sampling"}
 
 
 @cache
