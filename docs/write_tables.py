@@ -119,7 +119,7 @@ def _property(quantity: Mapping[str, Any] | None) -> str:
     """Mean and deviation over seeds, and how much nearer to the reference than from scratch, with the interval."""
     if quantity is None or quantity["values"] is None:
         return "–"
-    difference, text = quantity["against_scratch"], number(Spread(**quantity["values"]))
+    difference, text = quantity["difference"], number(Spread(**quantity["values"]))
     if difference is None or difference["low"] is None:
         return text
     mean, low, high = (f"{difference[name]:+.2g}" for name in ("mean", "low", "high"))
@@ -130,7 +130,7 @@ def _with_difference(row: Mapping[str, Any], name: str) -> str:
     """Mean and deviation over seeds, and the difference from scratch in per cent with its interval."""
     if name not in row["errors"]:
         return "–"
-    difference, text = row["against_scratch"].get(name), _spread(row["errors"][name])
+    difference, text = row["differences"].get(name), _spread(row["errors"][name])
     if difference is None or difference["low"] is None:
         return text
     share = 100 * difference["relative"] / difference["mean"]

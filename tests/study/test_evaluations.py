@@ -305,7 +305,7 @@ def test_properties_beside_the_reference(compared):
     assert reference_values(study, out) == {"lattice_constant": 5.70, "C11": 120.0, "C44": 60.0}
     scratch, transfer = properties(study, out)
     assert (scratch.start, transfer.start, transfer.size) == ("scratch", "corresponding_states", 10)
-    nearer = {name: quantity.against_scratch for name, quantity in transfer.quantities.items()}
+    nearer = {name: quantity.difference for name, quantity in transfer.quantities.items()}
     assert nearer.pop("vacancy_formation_energy") is None  # no reference
     # |a - 5.70| = 0.01, 0.01 against 0.09, 0.10
     assert nearer["lattice_constant"].mean == pytest.approx(-0.085) and nearer["lattice_constant"].high < 0
@@ -313,7 +313,7 @@ def test_properties_beside_the_reference(compared):
     assert nearer["C44"].low < 0 < nearer["C44"].high
     assert (nearer["phonons"].low, nearer["phonons"].high) == (pytest.approx(-0.5), pytest.approx(-0.5))
     assert nearer["equation_of_state"].relative == pytest.approx(-1.0)
-    assert all(quantity.against_scratch is None for quantity in scratch.quantities.values())
+    assert all(quantity.difference is None for quantity in scratch.quantities.values())
     assert transfer.quantities["lattice_constant"].errors.mean == pytest.approx(0.01)
     assert transfer.quantities["phonons"].values.mean == pytest.approx(0.5)  # THz, all bands lower by that
     assert transfer.quantities["equation_of_state"].values.mean == 0.0
@@ -360,12 +360,12 @@ def test_survival(tmp_path):
     assert scratch.failures == {"hottest": 2, "shortest_bond": 1}
     assert (scratch.failed_share.low, scratch.failed_share.high) == (0.5, 1.0)
     assert transfer.survivors == 4 and transfer.failures == {} and transfer.failed == (False,) * 4
-    assert transfer.against_scratch.mean == -0.75  # -0.5 and -1
+    assert transfer.difference.mean == -0.75  # -0.5 and -1
     # Wilson, J. Am. Stat. Assoc. 22, 209 (1927), for 4 of 4: 1 / (1 + z²/4)
     assert transfer.survived_interval == (pytest.approx(1 / (1 + 1.959964**2 / 4)), 1.0)
     assert transfer.structure["rdf"].mean == pytest.approx(0.25) and transfer.structure["msd"].mean == 0.0
     assert scratch.structure["rdf"].count == 1  # of one survivor alone
-    rdf = transfer.structure_against_scratch["rdf"]  # seed by seed
+    rdf = transfer.structure_differences["rdf"]  # seed by seed
     assert (rdf.mean, rdf.count, rdf.low) == (pytest.approx(0.25), 1, None)
     assert transfer.structure_noise == {}
     write_report(tmp_path)

@@ -16,7 +16,7 @@ SCRATCH, ELEMENT_MAP, CORRESPONDING_STATES = "scratch", "element_map", "correspo
 _NO_SCALES = ("++element_transfer.length_scale=none", "++element_transfer.energy_scale=none")
 _KEYS = (
     *("scratch", "transfer", "source", "structures", "sizes", "seeds", "starts", "models", "train_on", "axes"),
-    *("overrides", "source_overrides", "validate_every"),
+    *("overrides", "source_overrides", "validate_every", "baseline"),
     *KEYS,
 )
 DEFAULT = "default"
@@ -85,6 +85,7 @@ class StudyConfig:
         source_overrides: Hydra overrides of the source's training
         validate_every: steps between validations, rounded to whole epochs; None leaves it to the configs
         evaluations: the entries for :class:`.evaluation_settings.EvaluationSettings`
+        baseline: name of the start that the others are compared with
     """
 
     arms: tuple[Arm, ...]
@@ -99,6 +100,7 @@ class StudyConfig:
     source_overrides: tuple[str, ...] = ()
     validate_every: int | None = None
     evaluations: Mapping[str, Any] = field(default_factory=dict)
+    baseline: str = SCRATCH
 
     @classmethod
     def from_file(cls, path: Path) -> "StudyConfig":
@@ -147,6 +149,7 @@ class StudyConfig:
             source_overrides=hydra_overrides("source_overrides", entries.get("source_overrides", [])),
             validate_every=_validate_every(entries.get("validate_every")),
             evaluations={key: entries[key] for key in KEYS if key in entries},
+            baseline=_baseline(entries.get("baseline"), arms),
         )
         EvaluationSettings.from_mapping(study.evaluations).check_files()
         _refuse_axes_named_like(study.axes)
@@ -277,6 +280,13 @@ def _train_on(value: Any, structures: Structures | None) -> Mapping[str, Mapping
 
 def _validate_every(value: Any) -> int | None:
     return None if value is None else integers("validate_every", [value], least=1)[0]
+
+
+def _baseline(value: Any, arms: tuple[Arm, ...]) -> str:
+    names = [arm.name for arm in arms]
+    if value is not None and value not in names:
+        raise ValueError(f"`baseline` is {value!r}, which is none of the `starts`{suggest(value, names)}.")
+    return value or SCRATCH
 
 
 def _refuse_axes_named_like(axes: Mapping[str, Any]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from scipy.stats import t as student_t
 
-from nequip_elemtransfer.study.config.study_file import DEFAULT, SCRATCH
+from nequip_elemtransfer.study.config.study_file import DEFAULT
 from nequip_elemtransfer.study.grid import SOURCE, Run
 
 CONFIDENCE = 0.95
@@ -80,8 +80,8 @@ def paired_difference(own: Mapping[int, float], other: Mapping[int, float]) -> P
     return PairedDifference(middle, middle - reach, middle + reach, relative, effect, n)
 
 
-def peers(runs: Sequence[Run]) -> list[dict[str, list[Run]]]:
-    """Runs that differ only in start and seed, as start -> runs, for each cell and size of the grid; scratch first."""
+def peers(runs: Sequence[Run], baseline: str) -> list[dict[str, list[Run]]]:
+    """Runs that differ only in start and seed, as start -> runs, for each cell and size; the baseline first."""
     found: dict[tuple, dict[str, list[Run]]] = {}
     for run in runs:
         settings = dict(run.settings)
@@ -89,7 +89,7 @@ def peers(runs: Sequence[Run]) -> list[dict[str, list[Run]]]:
         if start != SOURCE:
             settings.pop("seed")
             found.setdefault(tuple(settings.items()), {}).setdefault(start, []).append(run)
-    return [dict(sorted(starts.items(), key=lambda item: item[0] != SCRATCH)) for starts in found.values()]
+    return [dict(sorted(starts.items(), key=lambda item: item[0] != baseline)) for starts in found.values()]
 
 
 def cell_name(settings: Mapping[str, Any]) -> str:

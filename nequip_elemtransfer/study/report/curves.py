@@ -1,6 +1,6 @@
 """Learning curves, data efficiency and speed of the starts of a study, from its finished runs."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,7 @@ class Point:
     Args:
         size: number of training structures; None if the configs bring their own
         errors: quantity -> error over seeds, eV/Å, eV/atom or eV/Å³; a quantity that no run has is left out
-        against_scratch: quantity -> how much lower (negative) or higher than from scratch; left out where no seed has
+        differences: quantity -> how much lower (negative) or higher than the baseline's; left out where no seed has
             both
         steps: of the training until its weighted validation error was lowest, over seeds; None if not logged
         missing: names of runs without a result
@@ -30,7 +30,7 @@ class Point:
 
     size: int | None
     errors: dict[str, Spread]
-    against_scratch: dict[str, PairedDifference]
+    differences: dict[str, PairedDifference]
     steps: Spread | None
     missing: tuple[str, ...]
 
@@ -95,12 +95,13 @@ class Curve:
         return cell_name(self.cell)
 
 
-def learning_curves(results: Sequence[RunResult], test_sets: Sequence[str]) -> list[Curve]:
+def learning_curves(results: Sequence[RunResult], test_sets: Sequence[str], baseline: str = SCRATCH) -> list[Curve]:
     """Evaluate a study.
 
     Args:
         results: of all runs
         test_sets: names, the whole first; empty if the configs bring their own
+        baseline: start that the errors of the others are compared with
     """
     groups: dict[tuple[tuple[tuple[str, Any], ...], str], list[RunResult]] = {}
     for result in results:
@@ -111,15 +112,25 @@ def learning_curves(results: Sequence[RunResult], test_sets: Sequence[str]) -> l
             groups.setdefault((tuple(settings.items()), start), []).append(result)
     names = list(test_sets) or sorted({name for result in results for name in result.tests}) or ["test0"]
     return [
-        _curve(dict(cell), start, members, groups.get((cell, SCRATCH), []) if start != SCRATCH else [], names)
+        _curve(dict(cell), start, members, *(_others(groups, cell, start, name) for name in (baseline, SCRATCH)), names)
         for (cell, start), members in groups.items()
     ]
 
 
+def _others(groups: Mapping[Any, list[RunResult]], cell: Any, start: str, name: str) -> list[RunResult]:
+    """The runs that a start is compared with, none for itself."""
+    return groups.get((cell, name), []) if start != name else []
+
+
 def _curve(
-    cell: dict[str, Any], start: str, members: list[RunResult], scratch: list[RunResult], names: list[str]
+    cell: dict[str, Any],
+    start: str,
+    members: list[RunResult],
+    baseline: list[RunResult],
+    scratch: list[RunResult],
+    names: list[str],
 ) -> Curve:
-    points = {name: tuple(_point(name, size, members, scratch) for size in _sizes(members)) for name in names}
+    points = {name: tuple(_point(name, size, members, baseline) for size in _sizes(members)) for name in names}
     return Curve(cell, start, points, _efficiency(members, scratch, names[0]), _speed(members, scratch))
 
 
@@ -127,19 +138,19 @@ def _sizes(members: list[RunResult]) -> list[int | None]:
     return sorted({result.run.settings["size"] for result in members}, key=lambda size: size or 0)
 
 
-def _point(name: str, size: int | None, members: list[RunResult], scratch: list[RunResult]) -> Point:
-    errors, against = {}, {}
+def _point(name: str, size: int | None, members: list[RunResult], baseline: list[RunResult]) -> Point:
+    errors, differences = {}, {}
     for quantity in TEST_ERRORS:
-        own, other = _errors(members, name, quantity, size), _errors(scratch, name, quantity, size)
+        own, other = _errors(members, name, quantity, size), _errors(baseline, name, quantity, size)
         if own:
             errors[quantity] = spread(list(own.values()))
             difference = paired_difference(own, other)
             if difference is not None:
-                against[quantity] = difference
+                differences[quantity] = difference
     of_size = [result for result in members if result.run.settings["size"] == size]
     missing = tuple(result.run.name for result in of_size if result.state is not State.FINISHED)
     steps = [best for result in of_size if (best := _steps_to_best(result)) is not None]
-    return Point(size, errors, against, spread(steps) if steps else None, missing)
+    return Point(size, errors, differences, spread(steps) if steps else None, missing)
 
 
 def _steps_to_best(result: RunResult) -> int | None:

@@ -61,13 +61,13 @@ def write_report(out: Path) -> list[Path]:
     """
     grid = Grid.read(out)
     results = read_results(grid, out)
-    curves = learning_curves(results, list(grid.test_sets))
+    curves = learning_curves(results, list(grid.test_sets), grid.baseline)
     cells = _cells(curves, results)
     evaluated = evaluated_sections(grid, out, results)
     data = _as_json(results, curves) | evaluated.to_dict()
     content: dict[str, bytes] = {
         "report.json": (json.dumps(data, indent=1, ensure_ascii=False) + "\n").encode(),
-        "report.html": _html(results, cells, evaluated, _gaps(grid, out, results), list(grid.test_sets)).encode(),
+        "report.html": _html(grid, results, cells, evaluated, _gaps(grid, out, results)).encode(),
         **{name: picture.png for name, picture in evaluated.pictures.items()},
     }
     for cell in cells:
@@ -141,11 +141,11 @@ def _machines(results: Sequence[RunResult]) -> list[dict[str, str]]:
 
 
 def _html(
+    grid: Grid,
     results: Sequence[RunResult],
     cells: Sequence[Cell],
     evaluated: EvaluatedSections,
     gaps: Sequence[Gap],
-    test_sets: Sequence[str],
 ) -> str:
     return page(
         __package__,
@@ -163,7 +163,8 @@ def _html(
         evaluated=evaluated,
         quantities={name: _SHORT[name] for name in figures.measured([c for cell in cells for c in cell.curves])},
         labels=figures.LABELS,
-        test_sets=list(test_sets)[1:],
+        test_sets=list(grid.test_sets)[1:],
+        baseline=grid.baseline,
     )
 
 
@@ -181,7 +182,7 @@ def _milli_number(value: float | None) -> str:
 
 
 def _percent(value: PairedDifference | None) -> str:
-    """``−31 % (−45 to −17)``: of scratch's mean."""
+    """``−31 % (−45 to −17)``: of the baseline's mean."""
     if value is None or value.relative is None:
         return ""
     text = f"{100 * value.relative:+.0f} %"

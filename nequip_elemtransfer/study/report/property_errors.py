@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from nequip_elemtransfer.study.config.evaluation_settings import PROPERTIES, EvaluationSettings
-from nequip_elemtransfer.study.config.study_file import SCRATCH
 from nequip_elemtransfer.study.folder import REFERENCE
 from nequip_elemtransfer.study.grid import Grid, Run, runs_of_sizes
 from nequip_elemtransfer.study.measure.kept import read_result
@@ -31,14 +30,14 @@ class PropertySpread:
         values: over seeds, in the unit of the property; of a function, its deviation from the reference's; None if no
             model has it
         errors: distance from the reference; None without a reference
-        against_scratch: how much nearer (negative) or further than from scratch; None without a reference or a common
+        difference: how much nearer (negative) or further than the baseline's; None without a reference or a common
             seed
         failed: seed -> why it has no value
     """
 
     values: Spread | None
     errors: Spread | None
-    against_scratch: PairedDifference | None
+    difference: PairedDifference | None
     failed: dict[int, str]
 
 
@@ -72,10 +71,10 @@ def properties(grid: Grid, out: Path) -> list[Properties]:
         return []
     references, curves = reference_values(grid, out), read_result(out, PROPERTIES, REFERENCE) or {}
     found = []
-    for starts in peers(runs_of_sizes(grid.runs, settings.sizes)):
+    for starts in peers(runs_of_sizes(grid.runs, settings.sizes), grid.baseline):
         results = {start: _by_seed(out, runs) for start, runs in starts.items()}
         for start, runs in starts.items():
-            others = results.get(SCRATCH, {}) if start != SCRATCH else {}
+            others = results.get(grid.baseline, {}) if start != grid.baseline else {}
             quantities = {
                 name: _quantity(name, results[start], others, references, curves) for name in (*VALUES, *DEVIATIONS)
             }
@@ -93,16 +92,16 @@ def _by_seed(out: Path, runs: Sequence[Run]) -> dict[int, dict[str, Any]]:
 def _quantity(
     name: str,
     own: Mapping[int, Mapping[str, Any]],
-    scratch: Mapping[int, Mapping[str, Any]],
+    baseline: Mapping[int, Mapping[str, Any]],
     references: Mapping[str, float],
     curves: Mapping[str, Any],
 ) -> PropertySpread:
     if name in DEVIATIONS:
-        errors, others = (_deviations(name, results, curves) for results in (own, scratch))
+        errors, others = (_deviations(name, results, curves) for results in (own, baseline))
         values = errors
     else:
         values = {seed: result["values"][name] for seed, result in own.items() if name in result["values"]}
-        errors, others = (_errors(name, results, references) for results in (own, scratch))
+        errors, others = (_errors(name, results, references) for results in (own, baseline))
     failed = {seed: result["failed"][name] for seed, result in own.items() if name in result["failed"]}
     return PropertySpread(_spread(values), _spread(errors), paired_difference(errors, others), failed)
 

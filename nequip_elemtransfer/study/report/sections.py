@@ -181,7 +181,7 @@ def _title(cell: str, size: int | None) -> str:
 
 def _peers_of(grid: Grid, sizes: Any, model: Properties | Survival) -> dict[str, list[Run]]:
     """Start -> runs of the cell and size that a model belongs to."""
-    for starts in peers(runs_of_sizes(grid.runs, sizes)):
+    for starts in peers(runs_of_sizes(grid.runs, sizes), grid.baseline):
         settings = next(iter(starts.values()))[0].settings
         if (cell_name(settings), settings["size"]) == (model.cell, model.size):
             return starts

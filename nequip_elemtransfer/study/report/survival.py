@@ -11,7 +11,6 @@ import numpy as np
 from scipy.stats import CensoredData, binomtest, ecdf
 
 from nequip_elemtransfer.study.config.evaluation_settings import EvaluationSettings, StabilitySettings
-from nequip_elemtransfer.study.config.study_file import SCRATCH
 from nequip_elemtransfer.study.folder import REFERENCE, simulation_name
 from nequip_elemtransfer.study.grid import Grid, Run, runs_of_sizes
 from nequip_elemtransfer.study.measure.kept import read_simulations
@@ -41,9 +40,9 @@ class Survival:
         failures: criterion -> number of runs that it ended
         failed_share: share of failed runs, over seeds
         survived_interval: ends of Wilson's interval of :data:`.comparison.CONFIDENCE` for the share that survives
-        against_scratch: of the share of failed runs; None without a common seed
+        difference: of the share of failed runs, from the baseline's; None without a common seed
         structure: ``rdf``, ``adf`` or ``msd`` -> mean deviation from the reference, over seeds
-        structure_against_scratch: the same names -> difference of the deviations, over seeds that both have
+        structure_differences: the same names -> difference of the deviations, over seeds that both have
         structure_noise: the same names -> mean deviation of one of the reference's own simulations from the others;
             empty with one simulation
     """
@@ -59,9 +58,9 @@ class Survival:
     failures: dict[str, int]
     failed_share: Spread
     survived_interval: tuple[float, float]
-    against_scratch: PairedDifference | None
+    difference: PairedDifference | None
     structure: dict[str, Spread]
-    structure_against_scratch: dict[str, PairedDifference]
+    structure_differences: dict[str, PairedDifference]
     structure_noise: dict[str, float]
 
     @property
@@ -76,16 +75,16 @@ def survival(grid: Grid, out: Path) -> list[Survival]:
     if settings is None:
         return []
     found = []
-    for starts in peers(runs_of_sizes(grid.runs, settings.sizes)):
+    for starts in peers(runs_of_sizes(grid.runs, settings.sizes), grid.baseline):
         for begin, temperature in conditions(settings):
             reference = _simulations(out, REFERENCE, settings, begin, temperature)
             models = {
                 start: {run.settings["seed"]: _simulations(out, run.name, settings, begin, temperature) for run in runs}
                 for start, runs in starts.items()
             }
-            scratch = models.get(SCRATCH, {})
+            baseline = models.get(grid.baseline, {})
             for start, runs in starts.items():
-                others = scratch if start != SCRATCH else {}
+                others = baseline if start != grid.baseline else {}
                 if any(models[start].values()):
                     kind = runs[0], begin, temperature, settings.time
                     found.append(_survival(*kind, models[start], others, reference))
@@ -151,12 +150,12 @@ def _survival(
     temperature: float,
     time: float,
     models: Mapping[int, Sequence[Mapping[str, Any]]],
-    scratch: Mapping[int, Sequence[Mapping[str, Any]]],
+    baseline: Mapping[int, Sequence[Mapping[str, Any]]],
     reference: Sequence[Mapping[str, Any]],
 ) -> Survival:
     everything = [simulation for simulations in models.values() for simulation in simulations]
     failures = Counter(simulation["failure"] for simulation in everything if simulation["failure"])
-    structure, others = (_deviations(each, averages(reference)) for each in (models, scratch))
+    structure, others = (_deviations(each, averages(reference)) for each in (models, baseline))
     differences = {name: paired_difference(own, others.get(name, {})) for name, own in structure.items()}
     shares = _failed_shares(models)
     survivors = binomtest(len(everything) - sum(failures.values()), len(everything))
@@ -173,9 +172,9 @@ def _survival(
         failures=dict(failures),
         failed_share=spread(list(shares.values())),
         survived_interval=(float(interval.low), float(interval.high)),
-        against_scratch=paired_difference(shares, _failed_shares(scratch)),
+        difference=paired_difference(shares, _failed_shares(baseline)),
         structure={name: spread(list(own.values())) for name, own in structure.items()},
-        structure_against_scratch={name: found for name, found in differences.items() if found is not None},
+        structure_differences={name: found for name, found in differences.items() if found is not None},
         structure_noise=_noise(reference),
     )
 
