@@ -18,7 +18,7 @@ from lightning.pytorch.utilities.seed import isolate_rng
 from nequip.utils.logger import RankedLogger
 from omegaconf import DictConfig, OmegaConf
 
-from nequip_elemtransfer.callables import names
+from nequip_elemtransfer.callables import calls
 from nequip_elemtransfer.config import TransferConfig, suggest
 from nequip_elemtransfer.consistency import require_cutoff, require_key, require_model, require_species, require_types
 from nequip_elemtransfer.frames import training_frames
@@ -240,7 +240,7 @@ def _of_checkpoint(path: str, root: DictConfig) -> dict[str, Any]:
             f"(relative paths start from {Path.cwd()}), or leave `ckpt_path` out to start anew."
         )
     try:
-        checkpoint, configuration = require_loadable(path, {*map(str, names(OmegaConf.to_container(root)))})
+        checkpoint, configuration = require_loadable(path, [*calls(_as_written(root))])
     except RefusedFile as error:
         # NequIP asks whether `model` is in the config, and OmegaConf takes any Exception of a look-up for a yes. Then
         # NequIP would go on to load the file. This ends the process.
