@@ -73,7 +73,7 @@ ROOMS = {
 }
 # Inside a room, each may import those before it.
 INSIDE = {
-    "output": ["locks", "atomic", "table", "page"],
+    "output": ["arguments", "locks", "atomic", "table", "page"],
     "study": [
         "property_names",
         "config",

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from nequip_elemtransfer.data import DEFAULT_SIZES
+from nequip_elemtransfer.output.arguments import require_seed
 from nequip_elemtransfer.output.locks import only_one
 
 
@@ -107,6 +108,8 @@ def _sampling(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _output(args: argparse.Namespace) -> dict[str, Any]:
+    require_seed("--seed", args.seed)
+    require_seed("--subset-seed", args.subset_seed)
     return {name: getattr(args, name) for name in ("sizes", "seed", "subset_seed", "force")}
 
 

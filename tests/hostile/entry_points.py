@@ -33,6 +33,11 @@ def info(file, folder, data):
     return command(deploy_cli.main, "info", renamed)
 
 
+def import_old(file, folder, data):
+    """A model of today is none of NequIP 0.5 or 0.6."""
+    return command(cli.main, "import", file, folder / "new.ckpt")
+
+
 def build_torchscript(file, folder, data):
     return command(deploy_cli.main, "build", "--model", file, folder / "out.nequip.pth")
 
