@@ -12,6 +12,7 @@ from nequip_elemtransfer.data.cli import add_data
 from nequip_elemtransfer.import_cli import add_import
 from nequip_elemtransfer.inspect_cli import add_inspect
 from nequip_elemtransfer.nequip_names import UnknownName
+from nequip_elemtransfer.output.arguments import require_no_empty
 from nequip_elemtransfer.plan.cli import add_plan
 from nequip_elemtransfer.study.cli import add_study
 
@@ -27,6 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         add(commands)
     args = parser.parse_args(argv)
     try:
+        require_no_empty(sys.argv[1:] if argv is None else argv)
         return args.run(args) or 0
     except (ValueError, OSError, ModuleNotFoundError, UnknownName) as error:
         print(f"nequip-elemtransfer: {error}", file=sys.stderr)

@@ -83,3 +83,23 @@ def test_defaults_of_the_command_are_those_of_the_function(monkeypatch, tmp_path
         assert run(f"data {name} --out {tmp_path}") == 0
         as_tuples = {k: tuple(v) if isinstance(v, list) else v for k, v in called.items()}
         assert as_tuples == defaults
+
+
+@pytest.mark.parametrize("option", ["--seed", "--subset-seed"])
+@pytest.mark.parametrize("seed", [-1, 2**32])
+def test_seeds_that_are_none(tmp_path, capsys, option, seed):
+    command = f"data sw --elements Ge --out {tmp_path} {option} {seed} {SMALL_SW}"
+    fails_with(command, f"{option} is {seed}: give a whole number", capsys)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["data", "sw", "--out", ""], ["plan", "a.ckpt", "a.xyz", "--out", ""], ["study", "run", "s.yaml", "--out", ""]],
+    ids=lambda arguments: arguments[0],
+)
+def test_empty_arguments(tmp_path, capsys, monkeypatch, arguments):
+    """As a path, one is the folder one is in, which nobody has named."""
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    assert "the argument after '--out' is empty" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []

@@ -69,11 +69,11 @@ ROOMS = {
     "inspect_cli": {"core", "plan"},
     "import_cli": {"core", "output"},
     "training_checks": {"core"},
-    "cli": {"core", "data", "import_cli", "inspect_cli", "plan", "study"},
+    "cli": {"core", "data", "import_cli", "inspect_cli", "output", "plan", "study"},
 }
 # Inside a room, each may import those before it.
 INSIDE = {
-    "output": ["locks", "atomic", "table", "page"],
+    "output": ["arguments", "locks", "atomic", "table", "page"],
     "study": [
         "property_names",
         "config",

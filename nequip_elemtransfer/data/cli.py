@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from nequip_elemtransfer.data import DEFAULT_SIZES
+from nequip_elemtransfer.output.arguments import require_seed
 from nequip_elemtransfer.output.locks import only_one
 
 
@@ -150,6 +151,8 @@ def _add_output_options(parser: argparse.ArgumentParser, elements: list[str], wh
 
 def _write(args: argparse.Namespace, prepare: Callable[..., Mapping[str, Sequence]], **options: Any) -> None:
     """Make the files of one source, alone in their folder, and say what is in them."""
+    require_seed("--seed", args.seed)
+    require_seed("--subset-seed", args.subset_seed)
     output = {name: getattr(args, name) for name in ("sizes", "seed", "subset_seed", "force")}
     with only_one(args.out, "another `nequip-elemtransfer data`"):
         files = prepare(args.out, **options, **output)

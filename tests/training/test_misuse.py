@@ -62,6 +62,9 @@ MISUSES = {
         "source 'none.ckpt' does not exist: give the path", "FileNotFoundError", source="none.ckpt"
     ),
     "source that is empty": key("`element_transfer.source` must be a path, found ''", source=""),
+    "source of a name longer than those of files": key(
+        "source 'aaaa.*... does not exist: give the path", "FileNotFoundError", source="a" * 5000
+    ),
     "source that is a number": key("`element_transfer.source` must be a path, found 3", source=3),
     "source that is a list": key(r"must be a path, found \['si.ckpt'\]", source=["si.ckpt"]),
     "source that is a folder": key("source '.' is a folder", "FileNotFoundError", source="."),
@@ -99,12 +102,16 @@ MISUSES = {
     "type named twice on the command line": override(
         "names a type twice .found duplicate key Ge.: keep one", "element_transfer.elements={Ge:Si,Ge:Sn}"
     ),
+    "blend of what is proposed": key(
+        "from 'auto', which is not a type of the source. Choices: Si.$", elements={"Ge": {"auto": 1.0}}
+    ),
     # ---- length_scale
     "length scale of an unknown word": key("did you mean 'covalent_radii'", length_scale="covalent"),
     "length scale of a word that is a number": key("`element_transfer.length_scale` is '1.08'", length_scale="1.08"),
     "length scale that is a cutoff": key("is 5.4, which cannot be meant: λ, .* between 1/3 and 3", length_scale=5.4),
     "length scale of a billion": key("is 1000000000.0, which cannot be meant: λ", length_scale=1e9),
     "length scale near zero": key("is 1e-09, which cannot be meant: λ", length_scale=1e-9),
+    "length scale of 400 digits": key("is 1000+, which cannot be meant: λ", length_scale=10**400),
     "length scale in percent": key("is 108, which cannot be meant: λ", length_scale=108),
     "length scale below zero": key("must be positive, found -1.08", length_scale=-1.08),
     "length scale that is no number": key("needs finite numbers, found nan", length_scale=float("nan")),
@@ -135,7 +142,7 @@ MISUSES = {
     "lattice constant of another element": key(
         "names 'Sn', which is a type of neither", length_scale={"lattice": {"Si": 5.469, "Ge": 5.763, "Sn": 6.49}}
     ),
-    "lattice constant alone": key("names the type 'lattice', which is not", length_scale={"lattice": 5.763}),
+    "lattice constant alone": key("'lattice' stands alone and maps types", length_scale={"lattice": 5.763}),
     "lattice constant of zero": key("must be positive, found 0 for 'Si'", length_scale={"lattice": {"Si": 0, "Ge": 5}}),
     "no isolated atoms in the data": key("finds no isolated atom of Ge", energy_shifts="isolated_atoms"),
     "isolated atom out of this world": key(
@@ -146,7 +153,7 @@ MISUSES = {
     ),
     "fit weights that are one word": key("`element_transfer.fit_weights` must be a mapping", fit_weights="forces"),
     "fit weight of an unknown label": key("no 'force'; did you mean 'forces'", fit_weights={"force": 1}),
-    "fit weight below zero": key("gives 'forces' the weight -1: give 0 or more", fit_weights={"forces": -1}),
+    "fit weight below zero": key("gives 'forces' the weight -1: give 0, or", fit_weights={"forces": -1}),
     "fit weights of zero": key("leaves out every kind", fit_weights={"energy": 0, "forces": 0, "stress": 0}),
     "kept types of an unknown word": key("'freeze'; did you mean 'frozen'", kept_types="freeze"),
     # ---- sha256, compile_mode, chemical_species
@@ -156,6 +163,17 @@ MISUSES = {
     "species that are one word": key("must map types to elements as in {GeBulk: Ge}", chemical_species="Ge"),
     "species that does not exist": key(
         "'Gee', which does not exist; did you mean 'Ge'", chemical_species={"Ge": "Gee"}
+    ),
+    "species that is a list": key("the element \\['Ge'\\], which does not exist", chemical_species={"Ge": ["Ge"]}),
+    "species that the data do not know": key(
+        r"`data.transforms\[0\]` takes the type 'Ge' for a chemical symbol, and for `element_transfer` it is Si: set "
+        "`chemical_species_to_atom_type_map: {Si: Ge}`",
+        chemical_species={"Ge": "Si"},
+    ),
+    "type that the data take for an element": key(
+        "takes the type 'Bulk' for a chemical symbol, and for .* it is Ge: set .*: {Ge: Bulk}`",
+        elements={"Bulk": "Si"},
+        chemical_species={"Bulk": "Ge"},
     ),
     "species of no type": key("names 'GeBulk', which is a type of neither", chemical_species={"GeBulk": "Ge"}),
     # ---- the key itself
@@ -213,6 +231,11 @@ MISUSES = {
         NOT_FROM_KEY,
         {("training_module", "model"): {"_target_": "nequip.model.ModelFromCheckpoint", "checkpoint_path": "ge.ckpt"}},
     ),
+    "structures that are not there": config(
+        "`data.train_file_path` names 'gone.xyz', which is not a file",
+        {("data", "train_file_path"): "gone.xyz"},
+        "FileNotFoundError",
+    ),
     # ---- the data know better
     "types in another order": config(
         r"transforms\[0\].model_type_names` is \['Si', 'Ge'\], and the model's types are \['Ge', 'Si'\], in this order",
@@ -243,6 +266,11 @@ MISUSES = {
         r"`data.transforms\[1\].r_max` is 4.0, .* would lack edges", {(*NEIGHBOURS, "r_max"): 4.0}
     ),
     "the source's cutoff on the command line": override("r_max` is 4.0, .* would lack edges", "cutoff_radius=4.0"),
+    "a cutoff in quotes": config(r"r_max` is '4.5', and .* would lack edges", {(*NEIGHBOURS, "r_max"): "4.5"}),
+    "an infinite cutoff": config(
+        r"r_max` is inf Å, and .* would fill the memory", {(*NEIGHBOURS, "r_max"): float("inf")}
+    ),
+    "a cutoff in pm": config(r"r_max` is 432 Å, and .* would fill the memory", {(*NEIGHBOURS, "r_max"): 432}),
     "a cutoff below zero": config(r"r_max` is -4.5, .* would lack edges", {(*NEIGHBOURS, "r_max"): -4.5}),
     # ---- restarts
     "restart from nothing": override(

@@ -9,7 +9,15 @@ from typing import Any
 import yaml
 
 from nequip_elemtransfer.config import suggest
-from nequip_elemtransfer.study.config.entries import entries_of, hydra_overrides, integers, named, unique, unparsed
+from nequip_elemtransfer.study.config.entries import (
+    entries_of,
+    hydra_overrides,
+    integers,
+    named,
+    text,
+    unique,
+    unparsed,
+)
 from nequip_elemtransfer.study.config.evaluation_settings import ALL, KEYS, EvaluationSettings
 
 SCRATCH, ELEMENT_MAP, CORRESPONDING_STATES = "scratch", "element_map", "corresponding_states"
@@ -177,7 +185,7 @@ def _config_file(key: str, value: Any, folder: Path) -> Path:
 def _arms(value: Any, configs: Mapping[str, Path], folder: Path) -> tuple[Arm, ...]:
     known = (SCRATCH, ELEMENT_MAP, CORRESPONDING_STATES)
     if isinstance(value, list):
-        value = dict.fromkeys(unique("starts", value))
+        value = dict.fromkeys(unique("starts", [text("starts", start) for start in value]))
     if not value:
         raise ValueError(f"the grid has no runs: give `starts` some of {', '.join(known)}, and a config for each.")
     return tuple(_arm(name, entry, configs, folder) for name, entry in named("starts", value, unparsed).items())
