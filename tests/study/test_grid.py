@@ -287,7 +287,7 @@ def test_jobs_share_the_cores(monkeypatch):
         ({"models": {}}, "the grid has no runs: `models` is empty"),
         ({"models": {"l=1": []}}, "use letters, digits and underscores"),
         ({"axes": {"seed": {"a": []}}}, "which every study has already"),
-        ({"baseline": "adam"}, "`baseline` is 'adam', which is none of the `starts`. Choices: scratch, corresponding_states"),
+        ({"baseline": "adam"}, "`baseline` is 'adam', which is none of the `starts`. Choices: scratch, c"),
         ({"axes": {"labels": {"a": ["max_steps"]}}}, "`axes.labels.a` must list Hydra overrides"),
         ({"structures": {"train": "Ge_{size}.xyz"}}, "{seed} is the only placeholder"),
         ({"structures": {"train": "a.xyz", "test_by": "group"}}, "`structures.test`, which is missing"),
