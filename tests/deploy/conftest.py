@@ -6,12 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-import ase.io
 import pytest
 
 sys.path.append(str(Path(__file__).parents[1] / "training"))  # real_runs: real nequip-train on tiny data
 
-from real_runs import LATTICE, MODEL, structures, train, training_config, transfer_config  # noqa: E402
+from real_runs import LATTICE, MODEL, train, training_config, transfer_config, write_structures  # noqa: E402
 
 from nequip_elemtransfer.deploy.write import Recipe, write_and_verify  # noqa: E402
 
@@ -38,11 +37,7 @@ ALLEGRO = {
 @pytest.fixture(scope="session")
 def data(tmp_path_factory):
     """A folder with training structures of Si, of Ge, and of both."""
-    folder = tmp_path_factory.mktemp("data")
-    for name, elements in {"Si": ["Si"], "Ge": ["Ge"], "SiGe": list(LATTICE)}.items():
-        ase.io.write(folder / f"{name}_train.xyz", [a for e in elements for a in structures(e, 6)])
-        ase.io.write(folder / f"{name}_val.xyz", [a for e in elements for a in structures(e, 3, seed=1)])
-    return folder
+    return write_structures(tmp_path_factory.mktemp("data"), Si=["Si"], Ge=["Ge"], SiGe=list(LATTICE))
 
 
 @pytest.fixture(scope="session")

@@ -1,18 +1,13 @@
 """Data and models the tests of this folder share."""
 
-import ase.io
 import pytest
-from real_runs import LATTICE, MODEL, package, structures, train, training_config
+from real_runs import MODEL, package, train, training_config, write_structures
 
 
 @pytest.fixture(scope="session")
 def data(tmp_path_factory):
     """A folder with {Si,Ge}_train.xyz and {Si,Ge}_val.xyz."""
-    folder = tmp_path_factory.mktemp("data")
-    for element in LATTICE:
-        ase.io.write(folder / f"{element}_train.xyz", structures(element, 6))
-        ase.io.write(folder / f"{element}_val.xyz", structures(element, 3, seed=1))
-    return folder
+    return write_structures(tmp_path_factory.mktemp("data"), Si=["Si"], Ge=["Ge"])
 
 
 @pytest.fixture(scope="session")
