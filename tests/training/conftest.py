@@ -1,7 +1,11 @@
 """Data and models the tests of this folder share."""
 
+from functools import cache
+
 import pytest
-from real_runs import MODEL, package, train, training_config, write_structures
+from real_runs import MODEL, install, package, train, training_config, write_structures
+
+from nequip_elemtransfer import resolvers
 
 
 @pytest.fixture(scope="session")
@@ -22,3 +26,19 @@ def source(data, tmp_path_factory):
 def source_package(source):
     """The same model, packaged."""
     return package(source, source.parent / "si.nequip.zip")
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """The package as ``pip install`` would leave it, Lightning's entry point included."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(install(tmp_path_factory.mktemp("site")))
+        # most tests that ask for this have the same source
+        patch.setattr(resolvers, "load_source", cache(resolvers.load_source))
+        yield
+
+
+@pytest.fixture
+def nothing_looked_up(monkeypatch):
+    """Nothing looked up yet, as in a process of its own."""
+    monkeypatch.setattr(resolvers, "_results", {})
