@@ -14,6 +14,8 @@ from nequip_elemtransfer import architecture as arch
 # the machine may be busy with something else
 settings.register_profile("no deadline", deadline=None)
 settings.load_profile("no deadline")
+# `make mutants` runs each test hundreds of times
+settings.register_profile("mutants", deadline=None, max_examples=15, derandomize=True)
 
 _COMMON = {
     "seed": 1,
