@@ -25,9 +25,9 @@ R_MAX = 3.6  # Å
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory):
+def data(made_once):
     """A folder with {Si,Ge}_train.xyz and {Si,Ge}_val.xyz."""
-    return write_structures(tmp_path_factory.mktemp("data"), Si=["Si"], Ge=["Ge"])
+    return made_once("data", lambda folder: write_structures(folder, Si=["Si"], Ge=["Ge"]))
 
 
 @pytest.fixture(scope="module")

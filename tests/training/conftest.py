@@ -9,23 +9,21 @@ from nequip_elemtransfer import resolvers
 
 
 @pytest.fixture(scope="session")
-def data(tmp_path_factory):
+def data(made_once):
     """A folder with {Si,Ge}_train.xyz and {Si,Ge}_val.xyz."""
-    return write_structures(tmp_path_factory.mktemp("data"), Si=["Si"], Ge=["Ge"])
+    return made_once("data", lambda folder: write_structures(folder, Si=["Si"], Ge=["Ge"]))
 
 
 @pytest.fixture(scope="session")
-def source(data, tmp_path_factory):
+def source(data, made_once):
     """Checkpoint of a tiny Si model, float32, trained with EMA."""
-    folder = tmp_path_factory.mktemp("si")
-    train(folder, training_config(data, "Si", MODEL))
-    return folder / "out" / "best.ckpt"
+    return made_once("si", lambda folder: train(folder, training_config(data, "Si", MODEL))) / "out" / "best.ckpt"
 
 
 @pytest.fixture(scope="session")
-def source_package(source):
+def source_package(source, made_once):
     """The same model, packaged."""
-    return package(source, source.parent / "si.nequip.zip")
+    return made_once("si_package", lambda folder: package(source, folder / "si.nequip.zip")) / "si.nequip.zip"
 
 
 @pytest.fixture(scope="module")
