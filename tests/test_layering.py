@@ -50,6 +50,7 @@ CORE = [
     "target",
     "energies",
     "provenance",
+    "target_structures",
     "receipt",
     "transfer",
     "model",

@@ -1,5 +1,6 @@
 """Each example config runs as it stands, on tiny data, for two epochs; the baselines are fair."""
 
+import re
 from pathlib import Path
 
 import ase.io
@@ -97,6 +98,27 @@ def test_fine_tuning_and_replay(workplace):
     replayed = nequip_train(workplace, "sw_ge_replay")
     assert replayed["hyper_parameters"]["model"]["provenance"]["elements"] == {"Ge": "Si", "Si": "Si"}
     assert replayed["global_step"] == 2 * 20 / 5  # 10 structures of each in an epoch
+
+
+@pytest.mark.parametrize("page", ["finetune", "key", "plan"])
+def test_code_on_the_pages_runs(workplace, page, monkeypatch, capsys):
+    """Where the pages' commands have been run: on the files that they name."""
+    runs = workplace / "runs"
+    for name in {"finetune": ["sw_si"], "key": ["mlearn_si", "mlearn_ge_transfer"], "plan": ["mlearn_si"]}[page]:
+        if not (runs / name / "best.ckpt").exists():
+            nequip_train(workplace, name)
+    if page == "key":
+        (runs / "mlearn_ge").symlink_to(runs / "mlearn_ge_transfer")
+    monkeypatch.chdir(workplace)
+    text = (CONFIGS.parent / "docs" / f"{page}.md").read_text(encoding="utf-8")
+    for code in re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+        exec(compile(code, f"{page}.md", "exec"), {})
+    if page == "finetune":
+        assert len(ase.io.read("data/Si_labelled.xyz", ":")) == 40
+    elif page == "key":
+        assert "Ge" in capsys.readouterr().out  # its α
+    else:
+        assert {path.name for path in (workplace / "plans" / "ge").iterdir()} >= {"report.html", "train.yaml"}
 
 
 @pytest.mark.parametrize("kind", ELEMENTS)
