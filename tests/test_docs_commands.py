@@ -234,7 +234,7 @@ def check_part(name, value):
 
 def check_study(entries, folder, monkeypatch):
     """Entries in place of those of a study that there is; the files it names are made, with nothing in them."""
-    study = yaml.safe_load((EXAMPLES / "study_sw.yaml").read_text(encoding="utf-8")) | entries
+    study = yaml.safe_load((EXAMPLES / "study_mlearn_full.yaml").read_text(encoding="utf-8")) | entries
     beginnings = [entry for entry in study["stability"]["starts"].values() if entry]
     for file in [entry["file"] for entry in beginnings if "file" in entry] + [study["plan"]["source_data"]]:
         (folder / file).parent.mkdir(parents=True, exist_ok=True)

@@ -147,7 +147,7 @@ def test_trajectory_that_cannot_be_written(deployed, tmp_path, capsys):
     assert "no folder" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ['a"b.xyz', "a*.xyz", "a%d.xyz", "a\nb.xyz", "Größe.xyz"])
+@pytest.mark.parametrize("name", ["a\"b'c.xyz", "a*.xyz", "a%d.xyz", "a\nb.xyz", "Größe.xyz"])
 def test_trajectory_that_lammps_would_write_elsewhere(deployed, tmp_path, capsys, name):
     command = ["md", str(deployed("ge", ".nequip.pth")), "diamond", "--temperature", "300", "--steps", "2"]
     assert main([*command, "--trajectory", str(tmp_path / name)]) == 2

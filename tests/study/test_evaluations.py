@@ -231,7 +231,7 @@ def test_a_model_is_compiled_once_for_each_checkpoint(tmp_path, monkeypatch):
         return subprocess.CompletedProcess(command, 0)
 
     for gate in ("require_loadable", "require_loadable_data"):  # these files only stand for checkpoints
-        monkeypatch.setattr(model_calculator, gate, lambda path: None)
+        monkeypatch.setattr(model_calculator, gate, lambda path, vouched: None)
     monkeypatch.setattr(model_calculator.subprocess, "run", compiler)
     load = model_calculator.NequIPCalculator
     monkeypatch.setattr(load, "from_compiled_model", lambda path, *_, **__: Path(path).read_bytes())

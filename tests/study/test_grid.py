@@ -283,6 +283,7 @@ def test_jobs_share_the_cores(monkeypatch):
         ({"sizes": [5], "structures": None}, "`sizes` needs `structures.train`"),
         ({"seeds": []}, "the grid has no runs: `seeds`"),
         ({"seeds": [True]}, "`seeds` has True"),
+        ({"models": {"a": {"source": ["si.ckpt"]}}}, "`models.a.source` must be a trained model, found ['si.ckpt']"),
         ({"models": {"a": [], "b": []}}, "several `models` start from the same source"),
         ({"models": {}}, "the grid has no runs: `models` is empty"),
         ({"models": {"l=1": []}}, "use letters, digits and underscores"),

@@ -229,6 +229,8 @@ def _models(value: Any, source: Any) -> tuple[ModelEntry, ...]:
         if not isinstance(entry, Mapping):
             return hydra_overrides(key, entry), source
         entry = entries_of(key, entry, ("overrides", "source"))
+        if not isinstance(entry.get("source", ""), str):
+            raise ValueError(f"`{key}.source` must be a trained model, found {entry['source']!r}.")
         return hydra_overrides(f"{key}.overrides", entry.get("overrides", [])), entry.get("source", source)
 
     return tuple(ModelEntry(name, *parts) for name, parts in named("models", value, model).items())
