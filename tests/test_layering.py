@@ -65,15 +65,16 @@ ROOMS = {
     "deploy": {"core", "output"},
     "train": {"core", "output"},
     "plan": {"core", "extras", "materials", "output"},
+    "labelling": {"materials", "output", "plan"},
     "study": {"core", "extras", "materials", "output", "plan"},
     "inspect_cli": {"core", "plan"},
     "import_cli": {"core", "output"},
     "training_checks": {"core"},
-    "cli": {"core", "data", "import_cli", "inspect_cli", "plan", "study"},
+    "cli": {"core", "data", "import_cli", "inspect_cli", "labelling", "plan", "study"},
 }
 # Inside a room, each may import those before it.
 INSIDE = {
-    "output": ["locks", "atomic", "table", "page"],
+    "output": ["locks", "processes", "atomic", "table", "page"],
     "study": [
         "property_names",
         "config",
@@ -90,7 +91,7 @@ INSIDE = {
 # What the data suffice for is asked without a plan: of its room, only these may be imported.
 BELOW_PLAN = ("plan.data.", "plan.environments")
 # Programs, which nothing imports.
-SCRIPTS = {"deploy.worker", "study.measure.worker"}
+SCRIPTS = {"deploy.worker", "labelling.worker", "study.measure.worker"}
 
 MOST_LINES, MOST_LINES_OF_A_FUNCTION = 350, 60
 # The same thing of every command, of every module that logs, of every data set.
