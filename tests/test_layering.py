@@ -65,12 +65,13 @@ ROOMS = {
     "deploy": {"core", "output"},
     "train": {"core", "output"},
     "plan": {"core", "extras", "materials", "output"},
+    "candidates": {"core", "materials", "output", "plan"},
     "labelling": {"materials", "output", "plan"},
     "study": {"core", "extras", "materials", "output", "plan"},
     "inspect_cli": {"core", "plan"},
     "import_cli": {"core", "output"},
     "training_checks": {"core"},
-    "cli": {"core", "data", "import_cli", "inspect_cli", "labelling", "plan", "study"},
+    "cli": {"candidates", "core", "data", "import_cli", "inspect_cli", "labelling", "plan", "study"},
 }
 # Inside a room, each may import those before it.
 INSIDE = {

@@ -7,7 +7,7 @@ from pathlib import Path
 from nequip_elemtransfer.extras import require_plan
 from nequip_elemtransfer.output.atomic import require_folder
 from nequip_elemtransfer.output.locks import only_one
-from nequip_elemtransfer.plan.arguments import add_crystal_options, pairs, parse_number
+from nequip_elemtransfer.plan.arguments import add_crystal_options, pairs, parse_number, parse_start
 
 
 def add_plan(commands) -> None:
@@ -73,7 +73,7 @@ def _plan(args: argparse.Namespace) -> None:
     plan = planning.plan(
         args.source,
         args.data,
-        elements=pairs("--elements", args.elements, _start),
+        elements=pairs("--elements", args.elements, parse_start),
         chemical_species=pairs("--chemical-species", args.chemical_species, str),
         source_data=args.source_data,
         crystal=args.crystal,
@@ -89,17 +89,3 @@ def _plan(args: argparse.Namespace) -> None:
     if args.out is not None:
         print(f"\nWrote train.yaml, report.json and report.html to {args.out}. Train with")
         print(f"  nequip-train -cp {args.out.resolve()} -cn train")
-
-
-def _start(text: str) -> str | dict[str, float]:
-    """``Si``, or ``Si:0.5,Sn:0.5`` as weights."""
-    if ":" not in text:
-        return text
-    weights = {}
-    for part in text.split(","):
-        name, _, weight = part.partition(":")
-        try:
-            weights[name] = float(weight)
-        except ValueError:
-            raise ValueError(f"a blend is written as Si:0.5,Sn:0.5, found {text!r}.") from None
-    return weights
