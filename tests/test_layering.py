@@ -67,11 +67,12 @@ ROOMS = {
     "plan": {"core", "extras", "materials", "output"},
     "candidates": {"core", "materials", "output", "plan"},
     "labelling": {"materials", "output", "plan"},
+    "selection": {"core", "extras", "output", "plan"},
     "study": {"core", "extras", "materials", "output", "plan"},
     "inspect_cli": {"core", "plan"},
     "import_cli": {"core", "output"},
     "training_checks": {"core"},
-    "cli": {"candidates", "core", "data", "import_cli", "inspect_cli", "labelling", "plan", "study"},
+    "cli": {"candidates", "core", "data", "import_cli", "inspect_cli", "labelling", "plan", "selection", "study"},
 }
 # Inside a room, each may import those before it.
 INSIDE = {
