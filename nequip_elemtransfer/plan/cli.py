@@ -38,6 +38,13 @@ def add_plan(commands) -> None:
         metavar="X",
         help="target's lattice constant over the source's, to compare λ with",
     )
+    plan.add_argument(
+        "--compare",
+        nargs="+",
+        default=[],
+        metavar="NAME=FILE.yaml",
+        help="ASE calculators to set beside the start, as {_target_: ase.calculators.emt.EMT} with arguments",
+    )
     plan.add_argument("--out", type=Path, metavar="DIR", help="folder for train.yaml, report.html and report.json")
     plan.add_argument("--fit", action="store_true", help="train.yaml fits λ, α and μ again")
     plan.add_argument("--force", action="store_true", help="replace files that exist")
@@ -79,6 +86,7 @@ def _plan(args: argparse.Namespace) -> None:
         crystal=args.crystal,
         references=pairs("--reference", args.reference, parse_number),
         lattice_ratio=args.lattice_ratio,
+        compare=pairs("--compare", args.compare, str),
         max_structures=args.max_structures,
         seed=args.seed,
         progress=True,

@@ -1,0 +1,252 @@
+"""Other calculators beside the start, such as foundation models: held-out errors, and what a step costs.
+
+A calculator is tried as it is, with the energy shift of each element fitted, and with one energy scale for energies,
+forces and stresses fitted too, each on the structures outside a fold as the start itself is.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import Calculator
+from ase.stress import voigt_6_to_full_3x3_stress
+from tqdm.auto import tqdm
+
+from nequip_elemtransfer import fit
+from nequip_elemtransfer.labels import Labels
+from nequip_elemtransfer.materials.calculated_labels import NotLabelled, calculated_labels
+from nequip_elemtransfer.materials.calculator_file import make_calculator, read_description
+from nequip_elemtransfer.parts import NetworkParts
+from nequip_elemtransfer.plan.cross_validation import EQUAL_WEIGHTS, CrossValidation
+from nequip_elemtransfer.plan.errors import Estimate
+from nequip_elemtransfer.plan.labelled import embedded_names
+from nequip_elemtransfer.plan.ladder import Step, step_errors
+from nequip_elemtransfer.plan.unlabelled import UnlabelledStart
+
+_WARM_UP, _TIMED = 2, 5  # force calls
+_MOVED = 1e-3  # Å, so that no call is answered from memory
+_OURS = "this start"
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One calculator.
+
+    Args:
+        name: given by the user
+        calculator: what its description names
+        steps: held-out errors as it is, with its energy zero fitted, and with its energy scale fitted too
+        milliseconds: of a force call per atom; None where it was not measured
+        failed: index among the structures -> why the calculator has no labels of it; errors are those of the others
+    """
+
+    name: str
+    calculator: str
+    steps: list[Step]
+    milliseconds: float | None
+    failed: dict[int, str]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All calculators.
+
+    Args:
+        rows: of the calculators
+        milliseconds: of a force call of the transferred model per atom; None where it was not measured
+        atoms: of the structure that was timed
+        better: which start is the better one, and at what cost, in a sentence
+    """
+
+    rows: list[Compared]
+    milliseconds: float | None
+    atoms: int
+    better: str
+
+    @property
+    def costs(self) -> dict[str, float | None]:
+        """Milliseconds of a force call per atom, of the start and of each calculator."""
+        return {_OURS: self.milliseconds} | {row.name: row.milliseconds for row in self.rows}
+
+
+@dataclass(frozen=True)
+class NamedCalculator:
+    """A calculator, the name that the user gave it, and what its description names."""
+
+    name: str
+    described: str
+    calculator: Calculator
+
+
+@dataclass(frozen=True)
+class CalculatedSet:
+    """A calculator's labels of structures, NaN where it has none, and index -> why not."""
+
+    named: NamedCalculator
+    labels: Labels
+    failed: dict[int, str]
+
+
+def named_calculators(compare: Mapping[str, str | Path]) -> list[NamedCalculator]:
+    """The calculators of files by name.
+
+    Raises:
+        FileNotFoundError, ValueError: a file is missing or describes no calculator that can be made
+    """
+    described = {name: read_description(path) for name, path in compare.items()}
+    return [
+        NamedCalculator(name, d["_target_"], make_calculator(f"--compare {name}", d)) for name, d in described.items()
+    ]
+
+
+def calculate_labels(
+    calculators: Sequence[NamedCalculator], structures: Sequence[Atoms], progress: bool = False
+) -> list[CalculatedSet]:
+    """The labels of each calculator.
+
+    Raises:
+        ValueError: a calculator has labels of none of the structures
+    """
+    return [_calculated(named, structures, progress) for named in calculators]
+
+
+def compare_calculators(
+    found: Sequence[CalculatedSet],
+    structures: Sequence[Atoms],
+    start: CrossValidation,
+    own: Sequence[Step],
+    model: UnlabelledStart,
+) -> Comparison | None:
+    """Errors of calculators on the structures of a start, and the time of a force call of each and of the start.
+
+    Args:
+        found: labels of the structures by the calculators; without any there is nothing to compare
+        structures: of the frames of ``start``
+        own: the ladder of the start
+        model: the transferred model, whose energies are changed; not timed if it reads more than geometry
+    """
+    if not found:
+        return None
+    usable = set(range(len(structures))) - {i for row in found for i in row.failed}
+    timed = max(usable, key=lambda i: len(structures[i]), default=None)
+    times: dict[str, float] = {}
+    if timed is not None:
+        ours = {} if embedded_names(model.target.source) else {_OURS: model.calculator()}
+        times = _milliseconds(ours | {row.named.name: row.named.calculator for row in found}, structures[timed])
+    rows = [
+        Compared(
+            row.named.name,
+            row.named.described,
+            _steps(row.named.name, row.labels, start),
+            times.get(row.named.name),
+            row.failed,
+        )
+        for row in found
+    ]
+    return Comparison(
+        rows, times.get(_OURS), 0 if timed is None else len(structures[timed]), _better(own[-1], rows, times)
+    )
+
+
+def comparison_notes(comparison: Comparison | None, places: Sequence[int]) -> list[str]:
+    """Structures that a calculator failed on, in words.
+
+    Args:
+        places: of the structures in their file
+    """
+    return [
+        f"{row.name} has no labels of {len(row.failed)} structures, the first no. {places[min(row.failed)]} "
+        f"({row.failed[min(row.failed)]}): its errors are those of the others."
+        for row in (comparison.rows if comparison else ())
+        if row.failed
+    ]
+
+
+def _calculated(named: NamedCalculator, structures: Sequence[Atoms], progress: bool) -> CalculatedSet:
+    energies, stresses = np.full(len(structures), np.nan), np.full((len(structures), 3, 3), np.nan)
+    forces, failed = [], {}
+    for i, atoms in enumerate(tqdm(structures, desc=named.name, unit="structure", disable=not progress, leave=False)):
+        forces.append(np.full((len(atoms), 3), np.nan))
+        try:
+            labels = calculated_labels(atoms, named.calculator)
+        except NotLabelled as error:
+            failed[i] = str(error)
+            continue
+        energies[i], forces[i] = labels.energy, labels.forces
+        if labels.stress is not None:
+            stresses[i] = voigt_6_to_full_3x3_stress(labels.stress)
+    if len(failed) == len(structures):
+        raise ValueError(f"--compare {named.name} has labels of none of the {len(structures)} structures: {failed[0]}.")
+    return CalculatedSet(named, Labels(energies, np.concatenate(forces), stresses), failed)
+
+
+def _steps(name: str, found: Labels, start: CrossValidation) -> list[Step]:
+    zero = _held_out(found, start, scale=False)
+    return [
+        step_errors(name, start, found, zero),
+        step_errors(f"{name}, energy zero fitted", start, zero, zero),
+        step_errors(f"{name}, energy scale fitted", start, *[_held_out(found, start, scale=True)] * 2),
+    ]
+
+
+def _held_out(found: Labels, start: CrossValidation, *, scale: bool) -> Labels:
+    """A calculator's labels with shifts, and one energy scale, fitted outside each fold."""
+    counts, none = start.counts, np.zeros(1, dtype=bool)
+    nothing = Labels(np.zeros(len(counts)), np.zeros((counts.sum(), 3)), np.zeros((len(counts), 3, 3)))
+    parts = NetworkParts(found.energies[None], found.forces[None], found.stresses[None], nothing, counts)
+    energies, forces, stresses = found.energies.copy(), found.forces.copy(), found.stresses.copy()
+    atom_frame = np.repeat(np.arange(len(counts)), counts.sum(axis=1))
+    for fold in start.folds:
+        train = np.setdiff1d(np.arange(len(counts)), fold)
+        labels, alpha = start.labels.of_frames(train, counts), 1.0
+        if scale and len(train):
+            try:
+                terms = parts.of_frames(train).terms(labels)
+                alpha = float(fit.fit_energy_scales(terms, EQUAL_WEIGHTS, none).scales[0])
+            except fit.NoResemblance:
+                pass  # as for the start itself, α then is one
+        free = np.zeros(counts.shape[1])
+        rest = labels.energies - alpha * found.energies[train]
+        shifts = fit.fit_energy_shifts(rest, counts[train], free, free > 0).shifts
+        energies[fold] = alpha * found.energies[fold] + counts[fold] @ shifts
+        stresses[fold] *= alpha
+        forces[np.isin(atom_frame, fold)] *= alpha
+    return Labels(energies, forces, stresses)
+
+
+def _milliseconds(calculators: Mapping[str, Calculator], atoms: Atoms) -> dict[str, float]:
+    """Median time of a force call per atom, the calculators in turn, so that what else runs meets all alike."""
+    times: dict[str, list[float]] = {name: [] for name in calculators}
+    rng = np.random.default_rng(0)
+    for call in range(_WARM_UP + _TIMED):
+        moved = Atoms(atoms.symbols, atoms.positions, cell=atoms.cell, pbc=atoms.pbc, info=atoms.info.copy())
+        moved.positions += rng.normal(0.0, _MOVED, moved.positions.shape)
+        for name in times:
+            moved.calc = calculators[name]
+            began = time.perf_counter()
+            moved.get_forces()
+            if call >= _WARM_UP:
+                times[name].append(time.perf_counter() - began)
+    return {name: 1000 * float(np.median(found)) / len(atoms) for name, found in times.items()}
+
+
+def _better(own: Step, rows: Sequence[Compared], times: Mapping[str, float]) -> str:
+    """The start with the lowest errors, and what the calculators cost beside this one."""
+    starts = {_OURS: own} | {row.name: row.steps[-1] for row in rows}
+    sentences = []
+    for what, unit, error in (
+        ("forces", "meV/Å", lambda step: step.force_mae),
+        ("energies", "meV/atom", lambda step: step.energy_mae),
+    ):
+        found: dict[str, Estimate] = {name: error(step) for name, step in starts.items() if error(step) is not None}
+        if _OURS in found and len(found) > 1:
+            ranked = sorted(found, key=lambda name: found[name].value)
+            values = ", ".join(f"{name} {1000 * found[name].value:.1f}" for name in ranked)
+            sentences.append(f"The better start in {what} is {ranked[0]} ({values} {unit}).")
+    costs = [f"{name} {times[name] / times[_OURS]:.3g}" for name in times if name != _OURS and _OURS in times]
+    if costs:
+        sentences.append(f"A step costs, in steps of {_OURS}: {', '.join(costs)}.")
+    return " ".join(sentences)
