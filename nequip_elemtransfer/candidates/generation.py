@@ -17,13 +17,15 @@ from nequip_elemtransfer.frames import evenly_spaced
 from nequip_elemtransfer.materials.crystal import Crystal
 from nequip_elemtransfer.materials.dynamics import Criteria
 from nequip_elemtransfer.output.atomic import require_writable, written_together
-from nequip_elemtransfer.plan.structures import elements_in, read_structures
+from nequip_elemtransfer.plan.structures import elements_in, read_structures, typical_volume
 from nequip_elemtransfer.plan.unlabelled import UnlabelledStart, unlabelled_config
 from nequip_elemtransfer.source import load_source
 
 CORRESPONDING, DYNAMICS = "corresponding", "dynamics"
 STRAINED, RATTLED, WITH_VACANCY, SURFACE = "strained", "rattled", "vacancy", "surface"
 KINDS = (CORRESPONDING, STRAINED, RATTLED, WITH_VACANCY, SURFACE)
+# simulations begin without vacuum: no more volume per atom than this multiple of the median
+_LOOSEST = 1.5
 _PLANES = ((1, 0, 0), (1, 1, 0), (1, 1, 1))
 
 
@@ -163,7 +165,8 @@ class _Maker:
 
     def add_dynamics(self, calculator, dynamics: Dynamics, progress: bool) -> None:
         """Snapshots of simulations with a model."""
-        bulk = [atoms for atoms in self._base if atoms.pbc.all()]
+        typical = typical_volume(self._base)
+        bulk = [a for a in self._base if a.pbc.all() and a.get_volume() / len(a) < _LOOSEST * typical]
         if not bulk:
             raise ValueError("molecular dynamics needs structures that are periodic in three directions: none is.")
         criteria, seed = self._settings.criteria, self._settings.seed
