@@ -5,7 +5,8 @@
 
 Each set is fitted (λ, α, μ, no training) as `plan` fits, and tried on the held-out file. Printed: mean and largest
 force error, energy error and stress error, of the selected set and of the draws. With --out the sets are written as
-``selected.xyz`` and ``random_SEED.xyz``, which a study trains on by ``structures: {train: subsets/random_{seed}.xyz}``.
+``selected_POOLING.xyz`` and ``random_SEED.xyz``, which a study trains on by
+``structures: {train: subsets/random_{seed}.xyz}``.
 """
 
 import argparse
@@ -51,7 +52,7 @@ def main() -> None:
         chosen = select_structures(
             args.pool, args.source, elements, args.number, length_scale=scale, pooling=pooling
         ).chosen
-        sets["selected" if pooling == POOLINGS[0] else f"selected_{pooling.replace('+', '_')}"] = chosen
+        sets[f"selected_{pooling.replace('+', '_')}"] = chosen
     for seed in range(args.draws):
         drawn = np.random.default_rng(seed).choice(len(pool), args.number, replace=False)
         sets[f"random_{seed}"] = drawn.tolist()

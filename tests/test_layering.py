@@ -64,9 +64,10 @@ ROOMS = {
     "data": {"output"},
     "deploy": {"core", "output"},
     "train": {"core", "output"},
-    "plan": {"core", "extras", "materials", "output"},
+    "calculators": {"materials", "output"},
+    "plan": {"calculators", "core", "extras", "materials", "output"},
     "candidates": {"core", "materials", "output", "plan"},
-    "labelling": {"materials", "output", "plan"},
+    "labelling": {"calculators", "materials", "output", "plan"},
     "selection": {"core", "extras", "output", "plan"},
     "study": {"core", "extras", "materials", "output", "plan"},
     "inspect_cli": {"core", "plan"},
@@ -93,7 +94,7 @@ INSIDE = {
 # What the data suffice for is asked without a plan: of its room, only these may be imported.
 BELOW_PLAN = ("plan.data.", "plan.environments")
 # Programs, which nothing imports.
-SCRIPTS = {"deploy.worker", "labelling.worker", "study.measure.worker"}
+SCRIPTS = {"calculators.worker", "deploy.worker", "study.measure.worker"}
 
 MOST_LINES, MOST_LINES_OF_A_FUNCTION = 350, 60
 # The same thing of every command, of every module that logs, of every data set.

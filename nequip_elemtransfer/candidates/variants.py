@@ -15,12 +15,13 @@ _FIRST_REACH, _LONGEST_REACH = 3.0, 12.0  # Å, within which neighbours are look
 
 
 def strained(atoms: Atoms, largest: float, rng: np.random.Generator) -> Atoms:
-    """The structure under a random strain, symmetric, each component uniform up to ``largest``."""
+    """The structure under a random strain, symmetric, each component at most ``largest``; ``strain`` in ``info`` is in
+    Voigt order, twice the shear components."""
     drawn = rng.uniform(-largest, largest, (3, 3))
     strain = (drawn + drawn.T) / 2
     found = atoms.copy()
     found.set_cell(np.asarray(atoms.cell) @ (np.eye(3) + strain), scale_atoms=True)
-    found.info["strain"] = full_3x3_to_voigt_6_strain(strain).round(6).tolist()
+    found.info["strain"] = full_3x3_to_voigt_6_strain(np.eye(3) + strain).round(6).tolist()
     return found
 
 

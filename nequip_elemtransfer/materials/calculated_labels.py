@@ -1,5 +1,6 @@
 """Energy, forces and stress of a structure from any ASE calculator, or one sentence on why there are none."""
 
+import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,6 +53,25 @@ def calculated_labels(atoms: Atoms, calculator: Calculator) -> CalculatedLabels:
     if forces.shape != (len(atoms), 3):
         raise NotLabelled(f"the forces have the shape {forces.shape}, not ({len(atoms)}, 3)")
     return CalculatedLabels(energy, forces, stress)
+
+
+def seconds_of_forces(atoms: Atoms, calculator: Calculator) -> float:
+    """What a force call takes.
+
+    Args:
+        atoms: moved since the last call, or a calculator answers from memory
+
+    Raises:
+        NotLabelled: the calculator fails
+    """
+    atoms = _bare(atoms)
+    atoms.calc = calculator
+    began = time.perf_counter()
+    try:
+        atoms.get_forces()
+    except Exception as error:  # a calculator may fail in any way
+        raise NotLabelled(f"{type(error).__name__}: {' '.join(str(error).split()) or 'no reason given'}") from error
+    return time.perf_counter() - began
 
 
 def _stress(atoms: Atoms) -> np.ndarray | None:

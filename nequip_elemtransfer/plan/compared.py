@@ -4,10 +4,11 @@ A calculator is tried as it is, with the energy shift of each element fitted, an
 forces and stresses fitted too, each on the structures outside a fold as the start itself is.
 """
 
-import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -16,9 +17,10 @@ from ase.stress import voigt_6_to_full_3x3_stress
 from tqdm.auto import tqdm
 
 from nequip_elemtransfer import fit
+from nequip_elemtransfer.calculators.process import LABEL, TIME, CalculatorProcess
 from nequip_elemtransfer.labels import Labels
-from nequip_elemtransfer.materials.calculated_labels import NotLabelled, calculated_labels
-from nequip_elemtransfer.materials.calculator_file import make_calculator, read_description
+from nequip_elemtransfer.materials.calculated_labels import seconds_of_forces
+from nequip_elemtransfer.materials.calculator_file import read_description
 from nequip_elemtransfer.parts import NetworkParts
 from nequip_elemtransfer.plan.cross_validation import EQUAL_WEIGHTS, CrossValidation
 from nequip_elemtransfer.plan.errors import Estimate
@@ -74,11 +76,14 @@ class Comparison:
 
 @dataclass(frozen=True)
 class NamedCalculator:
-    """A calculator, the name that the user gave it, and what its description names."""
+    """The description of a calculator, and the name that the user gave it."""
 
     name: str
-    described: str
-    calculator: Calculator
+    description: Mapping[str, Any]
+
+    def process(self) -> CalculatorProcess:
+        """The calculator in a process of its own; use as a context."""
+        return CalculatorProcess(f"--compare {self.name}", self.description)
 
 
 @dataclass(frozen=True)
@@ -94,12 +99,9 @@ def named_calculators(compare: Mapping[str, str | Path]) -> list[NamedCalculator
     """The calculators of files by name.
 
     Raises:
-        FileNotFoundError, ValueError: a file is missing or describes no calculator that can be made
+        FileNotFoundError, ValueError: a file is missing or describes no calculator
     """
-    described = {name: read_description(path) for name, path in compare.items()}
-    return [
-        NamedCalculator(name, d["_target_"], make_calculator(f"--compare {name}", d)) for name, d in described.items()
-    ]
+    return [NamedCalculator(name, read_description(path)) for name, path in compare.items()]
 
 
 def calculate_labels(
@@ -108,7 +110,7 @@ def calculate_labels(
     """The labels of each calculator.
 
     Raises:
-        ValueError: a calculator has labels of none of the structures
+        ValueError: a calculator cannot be made, or has labels of none of the structures
     """
     return [_calculated(named, structures, progress) for named in calculators]
 
@@ -134,12 +136,12 @@ def compare_calculators(
     timed = max(usable, key=lambda i: len(structures[i]), default=None)
     times: dict[str, float] = {}
     if timed is not None:
-        ours = {} if embedded_names(model.target.source) else {_OURS: model.calculator()}
-        times = _milliseconds(ours | {row.named.name: row.named.calculator for row in found}, structures[timed])
+        ours = None if embedded_names(model.target.source) else model.calculator()
+        times = _milliseconds([row.named for row in found], ours, structures[timed])
     rows = [
         Compared(
             row.named.name,
-            row.named.described,
+            str(row.named.description["_target_"]),
             _steps(row.named.name, row.labels, start),
             times.get(row.named.name),
             row.failed,
@@ -167,17 +169,19 @@ def comparison_notes(comparison: Comparison | None, places: Sequence[int]) -> li
 
 def _calculated(named: NamedCalculator, structures: Sequence[Atoms], progress: bool) -> CalculatedSet:
     energies, stresses = np.full(len(structures), np.nan), np.full((len(structures), 3, 3), np.nan)
-    forces, failed = [], {}
-    for i, atoms in enumerate(tqdm(structures, desc=named.name, unit="structure", disable=not progress, leave=False)):
-        forces.append(np.full((len(atoms), 3), np.nan))
-        try:
-            labels = calculated_labels(atoms, named.calculator)
-        except NotLabelled as error:
-            failed[i] = str(error)
-            continue
-        energies[i], forces[i] = labels.energy, labels.forces
-        if labels.stress is not None:
-            stresses[i] = voigt_6_to_full_3x3_stress(labels.stress)
+    forces = [np.full((len(atoms), 3), np.nan) for atoms in structures]
+    failed: dict[int, str] = {}
+    with named.process() as process:
+        process.require_made()
+        bar = tqdm(structures, desc=named.name, unit="structure", disable=not progress, leave=False)
+        for i, atoms in enumerate(bar):
+            labels = process.ask(LABEL, atoms)
+            if isinstance(labels, str):
+                failed[i] = labels
+                continue
+            energies[i], forces[i] = labels["energy"], labels["forces"]
+            if labels["stress"] is not None:
+                stresses[i] = voigt_6_to_full_3x3_stress(labels["stress"])
     if len(failed) == len(structures):
         raise ValueError(f"--compare {named.name} has labels of none of the {len(structures)} structures: {failed[0]}.")
     return CalculatedSet(named, Labels(energies, np.concatenate(forces), stresses), failed)
@@ -217,19 +221,25 @@ def _held_out(found: Labels, start: CrossValidation, *, scale: bool) -> Labels:
     return Labels(energies, forces, stresses)
 
 
-def _milliseconds(calculators: Mapping[str, Calculator], atoms: Atoms) -> dict[str, float]:
-    """Median time of a force call per atom, the calculators in turn, so that what else runs meets all alike."""
-    times: dict[str, list[float]] = {name: [] for name in calculators}
+def _milliseconds(calculators: Sequence[NamedCalculator], ours: Calculator | None, atoms: Atoms) -> dict[str, float]:
+    """Median time of a force call per atom, all in turn, so that what else runs meets all alike."""
+    times: dict[str, list[float]] = {} if ours is None else {_OURS: []}
+    times |= {named.name: [] for named in calculators}
     rng = np.random.default_rng(0)
-    for call in range(_WARM_UP + _TIMED):
-        moved = Atoms(atoms.symbols, atoms.positions, cell=atoms.cell, pbc=atoms.pbc, info=atoms.info.copy())
-        moved.positions += rng.normal(0.0, _MOVED, moved.positions.shape)
-        for name in times:
-            moved.calc = calculators[name]
-            began = time.perf_counter()
-            moved.get_forces()
-            if call >= _WARM_UP:
-                times[name].append(time.perf_counter() - began)
+    with ExitStack() as stack:
+        processes = {named.name: stack.enter_context(named.process()) for named in calculators}
+        for process in processes.values():
+            process.require_made()
+        for call in range(_WARM_UP + _TIMED):
+            moved = Atoms(atoms.symbols, atoms.positions, cell=atoms.cell, pbc=atoms.pbc, info=atoms.info.copy())
+            moved.positions += rng.normal(0.0, _MOVED, moved.positions.shape)
+            for name, found in times.items():
+                own = name == _OURS
+                seconds = seconds_of_forces(moved, ours) if own else processes[name].ask(TIME, moved)
+                if isinstance(seconds, str):
+                    raise ValueError(f"--compare {name} cannot be timed: {seconds}.")
+                if call >= _WARM_UP:
+                    found.append(seconds)
     return {name: 1000 * float(np.median(found)) / len(atoms) for name, found in times.items()}
 
 

@@ -22,7 +22,7 @@ def add_select(commands) -> None:
     select.add_argument("--number", type=int, default=10, metavar="N", help="structures to choose (default: 10)")
     select.add_argument("--have", metavar="FILE", help="labelled structures, which count as chosen")
     select.add_argument(
-        "--pooling", default="mean", metavar="HOW", help="of the atoms' features: mean (default) or mean+spread"
+        "--pooling", default="mean+spread", metavar="HOW", help="of the atoms' features: mean, or mean+spread (default)"
     )
     select.add_argument(
         "--out", type=Path, required=True, metavar="FILE.xyz", help="extended XYZ file to write, and a page FILE.html"

@@ -12,7 +12,7 @@ from nequip_elemtransfer.plan.data.copies import duplicate_families
 from nequip_elemtransfer.plan.structures import read_structures
 from nequip_elemtransfer.plan.unlabelled import UnlabelledStart
 from nequip_elemtransfer.selection.farthest import farthest_points, random_reaches, standardised
-from nequip_elemtransfer.selection.structure_features import MEAN, structure_features
+from nequip_elemtransfer.selection.structure_features import MEAN_AND_SPREAD, structure_features
 from nequip_elemtransfer.source import load_source
 
 _DRAWS = 20  # at random, to compare with
@@ -67,7 +67,7 @@ def select_structures(
     have: str | Path | None = None,
     length_scale: Setting = "covalent_radii",
     chemical_species: Mapping[str, str] | None = None,
-    pooling: str = MEAN,
+    pooling: str = MEAN_AND_SPREAD,
     progress: bool = False,
 ) -> Selection:
     """Choose structures by farthest-point sampling in the features that the source has of them.

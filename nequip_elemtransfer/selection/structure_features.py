@@ -15,7 +15,7 @@ POOLINGS = (MEAN, MEAN_AND_SPREAD)
 
 
 def structure_features(
-    start: UnlabelledStart, structures: Sequence[Atoms], pooling: str = MEAN, task: str = ""
+    start: UnlabelledStart, structures: Sequence[Atoms], pooling: str = MEAN_AND_SPREAD, task: str = ""
 ) -> tuple[np.ndarray, str]:
     """A row for each structure, and what the rows are made of: ``model``, or ``ACSF`` where the model has no such.
 

@@ -3,7 +3,6 @@
 import ase.io
 import numpy as np
 import pytest
-from ase.calculators.calculator import Calculator, all_changes
 from units import ENERGY, LENGTH, SHIFT
 
 from nequip_elemtransfer.cli import main
@@ -11,48 +10,53 @@ from nequip_elemtransfer.plan import plan
 from nequip_elemtransfer.plan.report import html_report
 from nequip_elemtransfer.plan.summary import summary
 
+KNOWN = '''
+import ase.io
+import numpy as np
+
+
+from ase.calculators.calculator import Calculator, all_changes
+
 
 class Known(Calculator):
-    """Energies, forces and stresses that structures hold, times a factor and with another zero of energy.
+    """Labels that the structures of a file hold, times a factor and with another zero of energy.
 
-    ``without``: labels that it lacks, ``fails``: on structures with fewer atoms than this.
+    without: labels that it lacks; fails: on structures with fewer atoms than this.
     """
-
-    implemented_properties = ["energy", "forces", "stress"]
-    known: dict = {}
 
     def __init__(self, factor=1.0, zero=0.0, without=(), fails=0):
         super().__init__()
-        self.factor, self.zero, self.fails, self.timed = factor, zero, fails, 0
-        self.implemented_properties = [name for name in type(self).implemented_properties if name not in without]
+        self.factor, self.zero, self.fails = factor, zero, fails
+        self.implemented_properties = [name for name in ("energy", "forces", "stress") if name not in without]
+        self.known = {}
+        for atoms in ase.io.read("labels.xyz", ":"):
+            self.known[round(float(atoms.positions.sum()), 6)] = dict(atoms.calc.results)
 
     def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
         super().calculate(atoms, properties, system_changes)
         if len(atoms) < self.fails:
             raise RuntimeError("too small")
-        results = self.known.get(round(float(atoms.positions.sum()), 6))
-        if results is None:  # moved, to be timed
-            results = {"energy": 0.0, "forces": np.zeros((len(atoms), 3)), "stress": np.zeros(6)}
-        found = {name: self.factor * value for name, value in results.items()}
-        found["energy"] = found["energy"] + self.zero * len(atoms)
-        self.results = {name: value for name, value in found.items() if name in self.implemented_properties}
+        nothing = {"energy": 0.0, "forces": np.zeros((len(atoms), 3)), "stress": np.zeros(6)}  # moved, to be timed
+        results = self.known.get(round(float(atoms.positions.sum()), 6), nothing)
+        found = {name: self.factor * results[name] for name in self.implemented_properties}
+        found["energy"] += self.zero * len(atoms)
+        self.results = found
+'''
 
 
 @pytest.fixture
 def files(source, crystals, tmp_path, monkeypatch):
-    """Structures that the source explains exactly in other units, and the labels that ``Known`` gives back."""
+    """Structures that the source explains exactly in other units, and a calculator that knows their labels."""
     structures = crystals(source, "Ge", 10, 5.5 * LENGTH)
     ase.io.write(tmp_path / "ge.xyz", structures)
     monkeypatch.setattr("nequip_elemtransfer.plan.planning.load_source", lambda path: source)
     monkeypatch.setattr("nequip_elemtransfer.plan.planning.source_structures", lambda *_: ([], "none is at hand"))
-    found = {}
-    for atoms in ase.io.read(tmp_path / "ge.xyz", ":"):
-        known = {"energy": atoms.get_potential_energy(), "forces": atoms.get_forces(), "stress": atoms.get_stress()}
-        found[round(float(atoms.positions.sum()), 6)] = known
-    monkeypatch.setattr(Known, "known", found)
+    ase.io.write(tmp_path / "labels.xyz", structures)
+    (tmp_path / "known.py").write_text(KNOWN)
+    monkeypatch.chdir(tmp_path)
 
     def describe(name, **arguments):
-        lines = [f"_target_: {__name__}.Known", *(f"{key}: {value}" for key, value in arguments.items())]
+        lines = ["_target_: known.Known", *(f"{key}: {value}" for key, value in arguments.items())]
         (tmp_path / f"{name}.yaml").write_text("\n".join(lines) + "\n")
         return str(tmp_path / f"{name}.yaml")
 

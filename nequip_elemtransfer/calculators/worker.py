@@ -1,17 +1,22 @@
-"""Labels structures one by one, in a process of its own:
+"""A calculator in a process of its own, which answers questions:
 
-    python -m nequip_elemtransfer.labelling.worker FD
+    python -m nequip_elemtransfer.calculators.worker FD
 
 FD is the descriptor of a socket. The description of a calculator comes first, and is answered by None or the reason why
-it cannot be made; then structures, each answered by its labels or the reason why there are none. The process ends when
-the socket does, as when the command that began it is killed.
+it cannot be made; then pairs of a question and a structure: ``label`` is answered by labels, ``time`` by the seconds
+that a force call took, both by a reason where there is no answer. The process ends when the socket does, as when the
+command that began it is killed.
 """
 
 import sys
 from dataclasses import asdict
 from multiprocessing.connection import Connection
+from typing import Any
 
-from nequip_elemtransfer.materials.calculated_labels import NotLabelled, calculated_labels
+from ase import Atoms
+from ase.calculators.calculator import Calculator
+
+from nequip_elemtransfer.materials.calculated_labels import NotLabelled, calculated_labels, seconds_of_forces
 from nequip_elemtransfer.materials.calculator_file import make_calculator
 
 
@@ -33,11 +38,17 @@ def _answer(parent: Connection) -> None:
         return
     parent.send(None)
     while True:
-        atoms = parent.recv()
+        question, atoms = parent.recv()
         try:
-            parent.send(asdict(calculated_labels(atoms, calculator)))
+            parent.send(_asked(question, atoms, calculator))
         except NotLabelled as error:
             parent.send(str(error))
+
+
+def _asked(question: str, atoms: Atoms, calculator: Calculator) -> Any:
+    if question == "time":
+        return seconds_of_forces(atoms, calculator)
+    return asdict(calculated_labels(atoms, calculator))
 
 
 if __name__ == "__main__":
