@@ -1,4 +1,4 @@
-"""Write the tables of docs/results.md from the studies' report.json, or check that they are what it says.
+"""Write the tables of the results from the studies' report.json, or check that they are what it says.
 
     python docs/write_tables.py [--check]
 
@@ -14,8 +14,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from nequip_elemtransfer.study.property_names import DEVIATIONS, VALUES
+from nequip_elemtransfer.study.report.comparison import Spread
+from nequip_elemtransfer.study.report.sections import number
+
 DOCS = Path(__file__).parent
-PAGE = DOCS / "results.md"
+PAGES = (DOCS / "results.md", DOCS / "earlier_results.md")
+PROPERTY_LABELS = VALUES | DEVIATIONS
 _MARKED = re.compile(r"(<!-- table: (?P<view>\w+) (?P<studies>[\w ]+) -->\n).*?(<!-- end of table -->)", re.S)
 
 
@@ -23,12 +28,17 @@ def main() -> int:
     """Returns 1 if tables were to be checked and one differs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="write nothing; fail if a table differs")
-    check, page = parser.parse_args().check, PAGE.read_text(encoding="utf-8")
+    check = parser.parse_args().check
+    return max([_write(page, check) for page in PAGES])
+
+
+def _write(path: Path, check: bool) -> int:
+    page = path.read_text(encoding="utf-8")
     written = _MARKED.sub(lambda found: f"{found[1]}\n{_table(found)}\n\n{found[4]}", page)
     if check and written != page:
-        print(f"{PAGE} has a table that is not what report.json says: run `python docs/write_tables.py`.")
+        print(f"{path} has a table that is not what report.json says: run `python docs/write_tables.py`.")
         return 1
-    PAGE.write_text(written, encoding="utf-8")
+    path.write_text(written, encoding="utf-8")
     return 0
 
 
@@ -75,6 +85,59 @@ def tests(reports: Mapping[str, Any]) -> tuple[Sequence[str], list[list[str]]]:
     return ["trained on, start", *names], rows
 
 
+def starts(reports: Mapping[str, Any]) -> tuple[Sequence[str], list[list[str]]]:
+    """Errors on all test structures with their differences from scratch: a row for each size and start."""
+    (report,) = reports.values()
+    rows = []
+    for curve in report["curves"]:
+        for row in curve["test_sets"]["all"]:
+            if row["errors"]:
+                found = [_with_difference(row, name) for name in ("forces_mae", "per_atom_energy_mae", "stress_mae")]
+                steps = row["steps"]
+                best = f"{steps['mean']:.0f} ({steps['low']:.0f} to {steps['high']:.0f})" if steps else "–"
+                rows.append((row["size"], [curve["start"].replace("_", " "), *found, best]))
+    rows.sort(key=lambda row: row[0])
+    header = ["structures", "start", "forces (meV/Å)", "energies (meV/atom)", "stresses (meV/Å³)", "steps"]
+    return header, [[str(size), *row] for size, row in rows]
+
+
+def crystal(reports: Mapping[str, Any]) -> tuple[Sequence[str], list[list[str]]]:
+    """Properties beside the reference's: a row for each, a column for each start, at the study's first size."""
+    (report,) = reports.values()
+    size = min(model["size"] for model in report["properties"])
+    models = [model for model in report["properties"] if model["size"] == size]
+    rows = []
+    for name, label in PROPERTY_LABELS.items():
+        quantities = [model["quantities"].get(name) for model in models]
+        if any(quantity and quantity["values"] for quantity in quantities):
+            reference = report["reference"].get(name)
+            rows.append([label, "–" if reference is None else f"{reference:.4g}", *map(_property, quantities)])
+    return ["property", "reference", *(model["start"].replace("_", " ") for model in models)], rows
+
+
+def _property(quantity: Mapping[str, Any] | None) -> str:
+    """Mean and deviation over seeds, and how much nearer to the reference than from scratch, with the interval."""
+    if quantity is None or quantity["values"] is None:
+        return "–"
+    difference, text = quantity["difference"], number(Spread(**quantity["values"]))
+    if difference is None or difference["low"] is None:
+        return text
+    mean, low, high = (f"{difference[name]:+.2g}" for name in ("mean", "low", "high"))
+    return f"{text} [{mean}; {low} to {high}]".replace("-", "−")
+
+
+def _with_difference(row: Mapping[str, Any], name: str) -> str:
+    """Mean and deviation over seeds, and the difference from scratch in per cent with its interval."""
+    if name not in row["errors"]:
+        return "–"
+    difference, text = row["differences"].get(name), _spread(row["errors"][name])
+    if difference is None or difference["low"] is None:
+        return text
+    share = 100 * difference["relative"] / difference["mean"]
+    ends = f"{difference['low'] * share:+.0f} to {difference['high'] * share:+.0f}"
+    return f"{text} [{100 * difference['relative']:+.0f} %; {ends}]".replace("-", "−")
+
+
 def _errors(errors: Mapping[str, Any] | None) -> str:
     if errors is None:
         return "–"
@@ -90,6 +153,8 @@ VIEWS: dict[str, Callable[[Mapping[str, Any]], tuple[Sequence[str], list[list[st
     "sizes": sizes,
     "cells": cells,
     "tests": tests,
+    "starts": starts,
+    "crystal": crystal,
 }
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import re
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
 from importlib import import_module
+from numbers import Real
 from typing import Any
 
 import nequip.data
@@ -87,30 +88,52 @@ def fault(record: Any) -> str | None:
     return None
 
 
-def names(section: Any) -> Iterator[Any]:
-    """Every ``_target_`` in a section of a configuration, at any depth."""
+def calls(section: Any) -> Iterator[Mapping]:
+    """Every mapping in a section of a configuration, at any depth, that names under ``_target_`` what to call."""
     if isinstance(section, Mapping):
         if "_target_" in section:
-            yield section["_target_"]
+            yield section
         section = section.values()
     elif not isinstance(section, (list, tuple)):
         return
     for item in section:
-        yield from names(item)
+        yield from calls(item)
 
 
-def not_callable(section: Any, kind: str, vouched: Collection[str] = ()) -> str | None:
-    """The first name in a section that is not on the list of its kind, as Python writes it; None if all are.
+def names(section: Any) -> list[Any]:
+    """Every ``_target_`` in a section of a configuration, at any depth."""
+    return [call["_target_"] for call in calls(section)]
+
+
+def not_callable(section: Any, kind: str, vouched: Collection[Mapping] = ()) -> str | None:
+    """The first name in a section that must not be called, as Python writes it; None if all may be.
+
+    A call is accepted if its name is on the list of its kind, or if the user's own configuration holds the same call:
+    the same name with the same arguments. A name alone would not do, since arguments come from the file. Numbers may
+    differ, and where the configuration has an interpolation, which is not resolved here, any value may stand.
 
     Args:
         section: that :func:`fault` has found none in
         kind: ``metrics`` (of losses, too), ``optimizer``, ``scheduler``, ``data``, or ``nothing``
-        vouched: names that the user's own configuration holds
+        vouched: the :func:`calls` in a configuration that the user wrote
     """
-    for name in names(section):
-        if name not in vouched and not _KINDS[kind](name):
-            return shortened(name)
+    for call in calls(section):
+        if not _KINDS[kind](call["_target_"]) and not any(_is_as_written(call, own) for own in vouched):
+            return shortened(call["_target_"])
     return None
+
+
+def _is_as_written(stored: Any, own: Any) -> bool:
+    if isinstance(own, str) and "${" in own:
+        return True
+    if isinstance(own, Mapping) and isinstance(stored, Mapping):
+        if own.get("_target_") != stored.get("_target_") or own.keys() != stored.keys():
+            return False
+        return all(_is_as_written(stored[name], own[name]) for name in own)
+    if isinstance(own, (list, tuple)) and isinstance(stored, (list, tuple)):
+        return len(own) == len(stored) and all(map(_is_as_written, stored, own))
+    both_numbers = isinstance(own, Real) and isinstance(stored, Real)
+    return both_numbers or (type(own) is type(stored) and own == stored)
 
 
 def _may_be_recorded(name: Any, trusted: Collection[str]) -> bool:

@@ -1,6 +1,7 @@
 """Checkpoints of ``nequip-train``, read as data: the gate before every loader."""
 
 import hashlib
+import os
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
@@ -56,14 +57,13 @@ def existing_file(path: str | Path) -> Path:
     Raises:
         FileNotFoundError: if there is none
     """
-    file = Path(path)
-    if not file.is_file():
-        problem = "is a folder" if file.is_dir() else "does not exist"
+    if not os.path.isfile(path):  # unlike pathlib's, it takes names that are longer than the system's
+        problem = "is a folder" if os.path.isdir(path) else "does not exist"
         raise FileNotFoundError(
-            f"source {str(path)!r} {problem}: give the path of a .ckpt file written by `nequip-train`, of a "
-            f".nequip.zip package, or a nequip.net id (relative paths start from {Path.cwd()})."
+            f"source {shortened(str(path), 1000)} {problem}: give the path of a .ckpt file written by `nequip-train`, "
+            f"of a .nequip.zip package, or a nequip.net id (relative paths start from {Path.cwd()})."
         )
-    return file
+    return Path(path)
 
 
 def sha256_of(path: str | Path) -> str:

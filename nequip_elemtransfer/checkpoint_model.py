@@ -143,7 +143,7 @@ def _schedule_free(optimizer: Any) -> Mapping:
     if not str(name).startswith("schedulefree."):
         raise RefusedFile(f"the optimizer {shortened(name)} is not one of the schedulefree package.")
     groups = optimizer.get("param_groups")
-    if groups is not None and not (len(called := [*names(groups)]) == 1 and called[0] in PARAMETER_GROUPS):
+    if groups is not None and not (len(called := names(groups)) == 1 and called[0] in PARAMETER_GROUPS):
         raise RefusedFile(
             f"the `param_groups` of a source trained with ScheduleFree may call one of "
             f"{', '.join(PARAMETER_GROUPS)} and nothing else, found {shortened(groups)}: package the model with "

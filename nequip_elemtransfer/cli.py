@@ -14,6 +14,7 @@ from nequip_elemtransfer.import_cli import add_import
 from nequip_elemtransfer.inspect_cli import add_inspect
 from nequip_elemtransfer.labelling.cli import add_label
 from nequip_elemtransfer.nequip_names import UnknownName
+from nequip_elemtransfer.output.arguments import require_no_empty
 from nequip_elemtransfer.plan.cli import add_plan
 from nequip_elemtransfer.selection.cli import add_select
 from nequip_elemtransfer.study.cli import add_study
@@ -30,6 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         add(commands)
     args = parser.parse_args(argv)
     try:
+        require_no_empty(sys.argv[1:] if argv is None else argv)
         return args.run(args) or 0
     except (ValueError, OSError, ModuleNotFoundError, UnknownName) as error:
         print(f"nequip-elemtransfer: {error}", file=sys.stderr)

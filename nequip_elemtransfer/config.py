@@ -126,8 +126,8 @@ class TransferConfig:
             elements=elements,
             sha256=_sha256(key.get("sha256")),
             fit_weights=_fit_weights(key.get("fit_weights")),
-            kept_types=_choice("kept_types", key.get("kept_types") or "frozen", KEPT_TYPES),
-            compile_mode=_compile_mode(key.get("compile_mode")),
+            kept_types=_choice("kept_types", key.get("kept_types"), KEPT_TYPES) or "frozen",
+            compile_mode=_choice("compile_mode", key.get("compile_mode"), COMPILE_MODES),
             chemical_species=_species(key.get("chemical_species")),
             **settings,
         )
@@ -194,7 +194,7 @@ def _start(target: str, value: Any) -> Start:
     where = f"the blend for {target!r} in `element_transfer.elements`"
     for name, weight in weights.items():
         if not _is_number(weight) or not 0 <= weight <= 1:
-            raise ValueError(f"{where} gives {name!r} the weight {weight!r}: weights are numbers from 0 to 1.")
+            raise ValueError(f"{where} gives {name!r} the weight {weight!r:.100}: weights are numbers from 0 to 1.")
     if not math.isclose(sum(weights.values()), 1.0, abs_tol=1e-6):
         raise ValueError(
             f"the weights of {where} sum to {sum(weights.values()):g}: weights must sum to 1, "
@@ -228,9 +228,11 @@ def _setting(name: str, value: Any, words: tuple, number: bool, types: tuple) ->
         if value not in words:
             raise ValueError(f"`element_transfer.{name}` is {value!r}{suggest(value, kinds)}.")
         return value
-    inner = value.get(nested) if isinstance(value, Mapping) and len(value) == 1 else None
-    if parse and nested and isinstance(inner, Mapping):
-        return {nested: parse(f"{name}.{nested}", inner, types)}
+    if parse and nested and isinstance(value, Mapping) and nested in value and nested not in types:
+        if len(value) > 1 or not isinstance(value[nested], Mapping):
+            choice = f"{nested!r} stands alone and maps types to numbers, {{{nested}: {{{types[0]}: ...}}}}"
+            raise ValueError(f"`element_transfer.{name}` is {dict(value)!r}: {choice}.")
+        return {nested: parse(f"{name}.{nested}", value[nested], types)}
     if isinstance(value, Mapping):
         return {t: _number(name, value[t], t) for t in _complete(name, value, types)}
     if number and _is_number(value):
@@ -279,8 +281,8 @@ def _is_number(value: Any) -> bool:
 
 
 def _number(name: str, value: Any, type_name: str | None = None) -> float:
-    found = f"{value!r}" if type_name is None else f"{value!r} for {type_name!r}"
-    if not _is_number(value) or not math.isfinite(value):
+    found = f"{value!r:.100}" if type_name is None else f"{value!r:.100} for {type_name!r}"
+    if not _is_number(value) or (isinstance(value, float) and not math.isfinite(value)):
         raise ValueError(f"`element_transfer.{name}` needs finite numbers, found {found}.")
     if not name.startswith("energy_shifts") and value <= 0:
         raise ValueError(f"`element_transfer.{name}` must be positive, found {found}.")
@@ -298,7 +300,7 @@ def _species(value: Any) -> dict[str, str]:
             f"`element_transfer.chemical_species` must map types to elements as in {{GeBulk: Ge}}, found {value!r}."
         )
     for name, symbol in value.items():
-        if symbol not in atomic_numbers or symbol == "X":
+        if not isinstance(symbol, str) or symbol not in atomic_numbers or symbol == "X":
             raise ValueError(
                 f"`element_transfer.chemical_species` gives {name!r} the element {symbol!r}, which does not exist"
                 f"{suggest(symbol, atomic_numbers) if isinstance(symbol, str) else '.'}"
@@ -317,16 +319,17 @@ def _fit_weights(value: Any) -> dict[LabelKind, float]:
     for kind, weight in value.items():
         if kind not in LABEL_KINDS:
             raise ValueError(f"`element_transfer.fit_weights` has no {kind!r}{suggest(kind, LABEL_KINDS)}.")
-        if not _is_number(weight) or not 0 <= weight < math.inf:
-            raise ValueError(f"`element_transfer.fit_weights` gives {kind!r} the weight {weight!r}: give 0 or more.")
+        if not _is_number(weight) or not (weight == 0 or 1e-6 <= weight <= 1e6):  # larger ratios leave a kind out
+            where = f"`element_transfer.fit_weights` gives {kind!r} the weight {weight!r:.100}"
+            raise ValueError(f"{where}: give 0, or a number from 1e-6 to 1e6.")
     weights = {kind: float(value.get(kind, 1.0)) for kind in LABEL_KINDS}
     if not any(weights.values()):
         raise ValueError("`element_transfer.fit_weights` leaves out every kind of label: give one of them a weight.")
     return weights
 
 
-def _choice(name: str, value: Any, choices: tuple[str, ...]) -> str:
-    if value not in choices:
+def _choice(name: str, value: Any, choices: tuple[str, ...]) -> Any:
+    if value is not None and value not in choices:
         raise ValueError(f"`element_transfer.{name}` is {value!r}{suggest(value, choices)}.")
     return value
 
@@ -341,9 +344,3 @@ def _sha256(value: Any) -> str | None:
             f"`element_transfer.sha256` must be the 64 hexadecimal digits that `sha256sum` prints, found {value!r}."
         )
     return text
-
-
-def _compile_mode(value: Any) -> str | None:
-    if value is not None and value not in COMPILE_MODES:
-        raise ValueError(f"`element_transfer.compile_mode` is {value!r}{suggest(value, COMPILE_MODES)}.")
-    return value

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ase.data import atomic_numbers
+from nequip.data.transforms import ChemicalSpeciesToAtomTypeMapper
 from nequip.utils.logger import RankedLogger
 
 from nequip_elemtransfer.architecture import nested
@@ -19,8 +20,13 @@ _TYPES = ("model_type_names", "type_names")
 _CUTOFF = ("r_max",)
 _SPECIES = ("chemical_species_to_atom_type_map",)
 
+_MAPPER = ChemicalSpeciesToAtomTypeMapper.__name__
+
 # A cutoff that differs by less is the same number, rounded.
 _ROUNDING = 1e-6
+
+# Neighbours, and the time and memory that they take, grow with the third power.
+_FACTOR_TOO_LONG = 10
 
 
 def require_key(config: Mapping[str, Any]) -> None:
@@ -91,6 +97,13 @@ def require_species(data: Any, config: TransferConfig) -> None:
     Raises:
         ValueError: with the element and the type
     """
+    elements = dict(zip(config.type_names, config.species(config.type_names)))
+    other = [(name, element) for name, element in elements.items() if element != name and element in atomic_numbers]
+    for path in _takes_types_for_symbols(data, "data") if other else ():
+        raise ValueError(
+            f"`{path}` takes the type {other[0][0]!r} for a chemical symbol, and for `element_transfer` it is "
+            f"{other[0][1]}: set `{_SPECIES[0]}: {{{other[0][1]}: {other[0][0]}}}` there, with all types."
+        )
     for path, species in _named(data, _SPECIES, "data"):
         for symbol, name in species.items() if isinstance(species, Mapping) else ():
             element = config.chemical_species.get(name, name)
@@ -99,6 +112,23 @@ def require_species(data: Any, config: TransferConfig) -> None:
                     f"`{path}` makes {symbol} atoms the type {name!r}, which is {element} for `element_transfer`: mend "
                     f"the map, or say `chemical_species: {{{name}: {symbol}}}` in the key."
                 )
+
+
+def require_symbols(data: Any, type_names: Sequence[str]) -> None:
+    """Refuse types that the data would take for chemical symbols, and that are none.
+
+    Args:
+        data: the ``data:`` section, plain
+
+    Raises:
+        ValueError: with the type
+    """
+    unknown = [name for name in type_names if name not in atomic_numbers]
+    for path in _takes_types_for_symbols(data, "data") if unknown else ():
+        raise ValueError(
+            f"`{path}` takes the type {unknown[0]!r} for a chemical symbol, which it is not: set "
+            f"`{_SPECIES[0]}: {{...: {unknown[0]}}}` there, with all types."
+        )
 
 
 def require_cutoff(data: Any, r_max: float) -> None:
@@ -116,14 +146,31 @@ def require_cutoff(data: Any, r_max: float) -> None:
     for path, found in _named(data, _CUTOFF, "data"):
         if not isinstance(found, (int, float)) or isinstance(found, bool) or not found >= r_max * (1 - _ROUNDING):
             raise ValueError(
-                f"`{path}` is {found}, and the model's cutoff is r_max = {r_max:.6g} Å: its neighbour lists would lack "
-                "edges. Set `r_max: ${element_transfer:r_max}`."
+                f"`{path}` is {found!r}, and the model's cutoff is r_max = {r_max:.6g} Å: its neighbour lists would "
+                "lack edges. Set `r_max: ${element_transfer:r_max}`."
+            )
+        if found > _FACTOR_TOO_LONG * r_max:
+            raise ValueError(
+                f"`{path}` is {found:g} Å, and the model's cutoff is r_max = {r_max:.6g} Å: such neighbour lists would "
+                "fill the memory. Set `r_max: ${element_transfer:r_max}`."
             )
         if found > r_max * (1 + _ROUNDING):
             logger.warning(
                 f"`{path}` is {found:g} Å, and the model's cutoff is r_max = {r_max:.6g} Å: longer neighbour lists "
                 "cost time and change nothing. `r_max: ${element_transfer:r_max}` avoids it."
             )
+
+
+def _takes_types_for_symbols(value: Any, path: str) -> Iterator[str]:
+    """Path of every mapper of species to types, at any depth, that has no map, so that names of types are symbols."""
+    if isinstance(value, Mapping):
+        if str(value.get("_target_")).endswith(f".{_MAPPER}") and value.get(_SPECIES[0]) is None:
+            yield path
+        for name, inner in value.items():
+            yield from _takes_types_for_symbols(inner, f"{path}.{name}")
+    elif isinstance(value, (list, tuple)):
+        for i, inner in enumerate(value):
+            yield from _takes_types_for_symbols(inner, f"{path}[{i}]")
 
 
 def _named(value: Any, names: Sequence[str], path: str) -> Iterator[tuple[str, Any]]:

@@ -66,9 +66,10 @@ class ElementMap:
                 start = _neighbours(target, target_species[row], dict(zip(source_types, source_species)))
             for name, weight in ({start: 1.0} if isinstance(start, str) else start).items():
                 if name not in index:
+                    words = [AUTO, RANDOM] if isinstance(start, str) else []  # which cannot be in a blend
                     raise ValueError(
                         f"`elements` starts {target!r} from {name!r}, which is not a type of the source"
-                        f"{suggest(name, [*source_types, AUTO, RANDOM])}."
+                        f"{suggest(name, [*source_types, *words])}."
                     )
                 weights[row, index[name]] = weight
         return cls(tuple(elements), tuple(source_types), weights, random, target_species, source_species)

@@ -1,6 +1,7 @@
 """Structures that no model can be fitted to, each refused in a sentence that names the structure and the atom."""
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,9 +9,16 @@ from ase import Atoms
 from nequip.data import AtomicDataDict
 
 from nequip_elemtransfer.labels import LabelKind
+from nequip_elemtransfer.refusal import shortened
 
 # Closer than this no two nuclei come: the shortest bond, that of H2, has 0.74 Å.
 _LEAST_DISTANCE = 0.3
+
+# Å; a tenth of a millimetre. Neighbour lists of larger numbers run out of memory, or of digits.
+_LARGEST_COORDINATE = 1e6
+
+# eV, eV/Å or eV/Å³. An atom has 2e6 eV at most, with all electrons, in any number of atoms that fits into memory.
+_LARGEST_LABEL = 1e12
 
 # NequIP's names of the labels, and what one value of each belongs to
 _LABELS: dict[str, LabelKind] = {
@@ -22,6 +30,39 @@ _LABELS: dict[str, LabelKind] = {
 
 class UnusableStructure(ValueError):
     """A structure that is damaged or is no structure."""
+
+
+def check_whole_file(path: str | Path) -> None:
+    """Refuse an (extended) XYZ file that ASE would read in part, since it stops at an empty line without a word.
+
+    Other files are passed over, and lines that ASE refuses itself.
+
+    Raises:
+        UnusableStructure: with the line
+    """
+    if Path(path).suffix not in (".xyz", ".extxyz") or not Path(path).is_file():
+        return
+    lines = Path(path).read_bytes().splitlines()
+    n_lines = max((i for i, line in enumerate(lines, start=1) if line.strip()), default=0)
+    start = index = 0
+    while start < n_lines:
+        header = lines[start].strip()
+        if not header.isdigit():
+            if not header and index > 0:
+                raise UnusableStructure(
+                    f"{str(path)!r} has text behind the empty line {start + 1}, where ASE stops reading, after {index} "
+                    "structures: take the line out."
+                )
+            return
+        start += int(header) + 2
+        if start > n_lines:
+            raise UnusableStructure(
+                f"structure {index} of {str(path)!r} shall have {shortened(int(header))} atoms, and the file ends "
+                f"before they do: cannot be read by ASE, is it cut?"
+            )
+        while start < n_lines and lines[start].startswith(b"VEC"):  # a cell, as ASE reads it too
+            start += 1
+        index += 1
 
 
 def check_atoms(atoms: Atoms, name: str) -> None:
@@ -78,10 +119,15 @@ def check_frame(frame: AtomicDataDict.Type, name: str) -> None:
         name,
     )
     for field, kind in _LABELS.items():
-        if field in frame and np.isinf(values := frame[field].detach().cpu().numpy()).any():
-            where = f" of atom {np.argwhere(np.isinf(values))[0][0]}" if kind == "forces" else ""
+        if field not in frame:
+            continue
+        values = frame[field].detach().cpu().numpy()
+        absurd = np.abs(values) > _LARGEST_LABEL  # which NaN is not
+        if absurd.any():
+            where = f" of atom {np.argwhere(absurd)[0][0]}" if kind == "forces" else ""
+            found = "an infinite" if np.isinf(values).any() else f"an absurd ({values[absurd][0]:.3g})"
             raise UnusableStructure(
-                f"{name} has an infinite {kind} label{where}: mend it, or write nan where the label is missing."
+                f"{name} has {found} {kind} label{where}: mend it, or write nan where the label is missing."
             )
 
 
@@ -128,6 +174,12 @@ def _check_geometry(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, na
         raise UnusableStructure(f"the position of atom {atom} of {name} is not finite: mend it or leave it out.")
     if not np.isfinite(cell).all():
         raise UnusableStructure(f"the cell of {name} is not made of finite numbers: mend it or leave it out.")
+    for what, coordinates in (("an atom", positions), ("a cell vector", cell)):
+        if (largest := np.abs(coordinates).max()) > _LARGEST_COORDINATE:
+            raise UnusableStructure(
+                f"{name} has {what} with a coordinate of {largest:.3g}, more than {_LARGEST_COORDINATE:g} Å: is the "
+                "structure damaged, or in another unit than Å?"
+            )
     if any(not np.any(cell[i]) for i in np.flatnonzero(pbc)):
         raise UnusableStructure(
             f"{name} is periodic along a cell vector of length zero: give the cell, or set pbc to false there."

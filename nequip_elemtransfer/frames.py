@@ -1,5 +1,6 @@
 """Structures as NequIP gives them to a model: the training frames of a config, and their neighbour lists."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from nequip.data.dataset import AtomicDataset
 from nequip.nn import with_edge_vectors_
 from nequip.utils.logger import RankedLogger
 
-from nequip_elemtransfer.frame_checks import check_atoms, check_distances, check_frame
+from nequip_elemtransfer.frame_checks import check_atoms, check_distances, check_frame, check_whole_file
 
 # More frames than this say nothing new about one number per type, and would be paid for at every start.
 MAX_FRAMES = 200
@@ -30,9 +31,16 @@ def training_frames(data: dict, type_names: Sequence[str]) -> list[AtomicDataDic
         type_names: of the target model
 
     Raises:
+        FileNotFoundError: if a file is not there
         UnusableStructure: if one is damaged
         ValueError: if there are none, or a species is not mapped
     """
+    for file in _training_files(data):
+        if str(data.get("_target_")).endswith(".ASEDataModule") and not os.path.isfile(file):
+            raise FileNotFoundError(
+                f"`data.train_file_path` names {file!r}, which is not a file (relative paths start from {Path.cwd()})."
+            )
+        check_whole_file(file)
     datamodule = instantiate(data, _recursive_=False)
     if not isinstance(datamodule, NequIPDataModule):
         raise ValueError(f"`data._target_` is {data.get('_target_')!r}, which is no NequIP datamodule.")
@@ -137,12 +145,16 @@ def _name_damaged_structure(data: dict) -> None:
     Raises:
         UnusableStructure: naming it
     """
-    files = data.get("train_file_path") or []
-    for file in [files] if isinstance(files, str) else files:
-        if not isinstance(file, str) or not Path(file).is_file():
-            continue
+    for file in filter(os.path.isfile, _training_files(data)):
         for index, atoms in enumerate(ase.io.iread(file, ":")):
             check_atoms(atoms, f"structure {index} of {file}")
+
+
+def _training_files(data: dict) -> list[str]:
+    """The files that a ``data:`` section names for training."""
+    files = data.get("train_file_path") or []
+    files = files if isinstance(files, list) else [files]
+    return [file for file in files if isinstance(file, str)]
 
 
 def _species(dataset: torch.utils.data.Dataset, index: int) -> str:

@@ -9,7 +9,7 @@ from nequip_elemtransfer import lengths
 from nequip_elemtransfer.config import LabelKind, TransferConfig
 from nequip_elemtransfer.element_map import ElementMap
 from nequip_elemtransfer.labels import Labels
-from nequip_elemtransfer.length_search import LengthSearch
+from nequip_elemtransfer.length_search import COARSE_FACTORS, FINE_REACH, LengthSearch
 from nequip_elemtransfer.parts import NetworkParts
 
 # A difference between covalent radii and labels above this part of λ is worth a warning.
@@ -46,6 +46,14 @@ def given_lengths(config: TransferConfig, element_map: ElementMap, frozen: np.nd
 def guessed_lengths(element_map: ElementMap, frozen: np.ndarray) -> np.ndarray:
     """λ of each target type before any label is seen, shape (n_types,); frozen types stay at one."""
     return np.where(frozen, 1.0, lengths.first_guess(element_map))
+
+
+def longest_lengths(config: TransferConfig, element_map: ElementMap, frozen: np.ndarray) -> np.ndarray:
+    """The largest λ of each target type that the choice may come to, shape (n_types,)."""
+    if config.length_scale != "fit":
+        return given_lengths(config, element_map, frozen).scales
+    reach = np.where(frozen, 1.0, COARSE_FACTORS[-1] + FINE_REACH)
+    return reach * guessed_lengths(element_map, frozen)
 
 
 def fitted_lengths(

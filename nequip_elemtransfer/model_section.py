@@ -1,5 +1,6 @@
 """The ``model:`` section that a checkpoint or package stores: what is around the architecture, and the architecture."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -103,10 +104,11 @@ def _accepted(architecture: Any, path: str | Path) -> Architecture:
 
 
 def _followed(inner: Any, target: str, path: str | Path, followed_from: tuple[Path, ...]) -> Configuration:
-    if not isinstance(inner, str) or not Path(inner).is_file():
+    if not isinstance(inner, str) or not os.path.isfile(inner):
         raise RefusedFile(
-            f"source {str(path)!r} names no architecture: its model was made by {target} from {inner!r}, which is not "
-            "there (any more). Put that file back at that path, or run from where it was trained."
+            f"source {str(path)!r} names no architecture: its model was made by {target} from "
+            f"{shortened(inner, 300)}, which is not there (any more). Put that file back at that path, or run from "
+            "where it was trained."
         )
     if Path(inner).resolve() in followed_from:
         raise RefusedFile(f"source {str(path)!r} names {inner!r} for its model, which leads back to itself.")

@@ -64,8 +64,10 @@ RADIAL_NETWORK, FIRST_RADIAL_WEIGHT = "edge_mlp", "mlp.0.weight"
 STATE_PREFIXES = ("model.", "ema.", "run_stage")
 EMA_STATE, EMA_HOLDS_AVERAGES, EMA_DECAY = "ema._extra_state", "is_holding_ema_weights", "decay"
 
-# State of Lightning's ModelCheckpoint.
+# State of Lightning's ModelCheckpoint: files that it loads or deletes, and those among them that it ranks.
 BEST_PATH, BEST_SCORE = "best_model_path", "best_model_score"
+SAVED_PATHS = (BEST_PATH, "kth_best_model_path", "last_model_path")
+RANKED_PATHS = "best_k_models"
 
 
 class UnknownName(RuntimeError):

@@ -18,9 +18,16 @@ from lightning.pytorch.utilities.seed import isolate_rng
 from nequip.utils.logger import RankedLogger
 from omegaconf import DictConfig, OmegaConf
 
-from nequip_elemtransfer.callables import names
+from nequip_elemtransfer.callables import calls
 from nequip_elemtransfer.config import TransferConfig, suggest
-from nequip_elemtransfer.consistency import require_cutoff, require_key, require_model, require_species, require_types
+from nequip_elemtransfer.consistency import (
+    require_cutoff,
+    require_key,
+    require_model,
+    require_species,
+    require_symbols,
+    require_types,
+)
 from nequip_elemtransfer.frames import training_frames
 from nequip_elemtransfer.model import hand_over
 from nequip_elemtransfer.model_section import TRANSFERRED_MODEL
@@ -85,7 +92,7 @@ def _check(root: DictConfig) -> None:
             f"`ckpt_path` continues a model of the types {types}, and `element_transfer.elements` has "
             f"{list(elements)}: give the checkpoint of this training, or leave `ckpt_path` out to start anew."
         )
-    if "data" not in root:
+    if not OmegaConf.is_dict(root.get("data")):
         return
     with _set(_provisional_r_max, 1.0):  # types are known before the cutoff is
         data = OmegaConf.to_container(root.data, resolve=True)
@@ -196,13 +203,17 @@ def _transfer(root: DictConfig) -> Transfer:
 
 def _new_transfer(root: DictConfig) -> Transfer:
     config = _config(root)
-    if "data" not in root:
-        raise ValueError("a transfer is fitted to the training structures of the config, which has no `data` section.")
+    if not OmegaConf.is_dict(root.get("data")):
+        raise ValueError(
+            "a transfer is fitted to the training structures of the config, whose `data` is no section with a "
+            f"datamodule, but {root.get('data')!r}."
+        )
     logger.info(f"Starting {', '.join(config.type_names)} from {config.source} ...")
 
     def load_frames(r_max: float) -> list:
         with _set(_provisional_r_max, r_max):
             data: Any = OmegaConf.to_container(root.data, resolve=True)
+        require_symbols(data, config.type_names)
         return training_frames(data, config.type_names)
 
     source = load_source(config.source, config.sha256)
@@ -240,7 +251,7 @@ def _of_checkpoint(path: str, root: DictConfig) -> dict[str, Any]:
             f"(relative paths start from {Path.cwd()}), or leave `ckpt_path` out to start anew."
         )
     try:
-        checkpoint, configuration = require_loadable(path, {*map(str, names(OmegaConf.to_container(root)))})
+        checkpoint, configuration = require_loadable(path, [*calls(_as_written(root))])
     except RefusedFile as error:
         # NequIP asks whether `model` is in the config, and OmegaConf takes any Exception of a look-up for a yes. Then
         # NequIP would go on to load the file. This ends the process.

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -15,21 +15,17 @@ from nequip_elemtransfer.architecture import Architecture
 from nequip_elemtransfer.config import TransferConfig
 from nequip_elemtransfer.element_map import ElementMap
 from nequip_elemtransfer.fit import EnergyShiftFit
-from nequip_elemtransfer.frame_checks import check_fields
-from nequip_elemtransfer.frames import compositions, evenly_spaced, isolated_atoms, require_edges
+from nequip_elemtransfer.frames import require_edges
 from nequip_elemtransfer.label_checks import check_units
-from nequip_elemtransfer.labels import Labels, labels_of, missing_labels
-from nequip_elemtransfer.length_choice import LengthChoice, fitted_lengths, given_lengths, guessed_lengths
-from nequip_elemtransfer.length_search import COARSE_FACTORS, FINE_REACH
+from nequip_elemtransfer.labels import labels_of
+from nequip_elemtransfer.length_choice import LengthChoice, fitted_lengths, given_lengths, longest_lengths
 from nequip_elemtransfer.parts import Frames, NetworkParts
-from nequip_elemtransfer.provenance import LabelCount, provenance_of, state_digest
+from nequip_elemtransfer.provenance import provenance_of, state_digest
 from nequip_elemtransfer.source import SourceModel
 from nequip_elemtransfer.target import TargetBuilder, with_energies
+from nequip_elemtransfer.target_structures import TargetStructures
 from nequip_elemtransfer.trained_options import set_energies
 from nequip_elemtransfer.zero_shot import zero_shot_ladder
-
-# More frames than this say nothing new about one length, and each is evaluated at some twenty of them.
-MAX_SEARCH_FRAMES = 40
 
 
 @dataclass(frozen=True)
@@ -68,7 +64,12 @@ class Transfer:
         self.config = config
         self.element_map = ElementMap.from_elements(config.elements, source.type_names, config.species)
         self.target = TargetBuilder(source, self.element_map, config.compile_mode, device)
-        self._load_frames = load_frames
+        self.structures = TargetStructures(
+            load_frames,
+            partial(_longest_cutoff, config, self.target, self.frozen),
+            len(self.element_map.target_types),
+            source.architecture.get("categorical_graph_field_embed") or [],
+        )
 
     @property
     def r_max(self) -> float:
@@ -85,30 +86,10 @@ class Transfer:
         """λ of each target type, and what decided it."""
         if self.config.length_scale != "fit":
             return given_lengths(self.config, self.element_map, self.frozen)
-        chosen = evenly_spaced(len(self.frames), MAX_SEARCH_FRAMES)
-        frames, labels = [self.frames[i] for i in chosen], self.labels.of_frames(chosen, self._counts)
+        frames, labels = self.structures.searched()
         return fitted_lengths(
             self.config, self.element_map, self.frozen, labels, lambda scales: self.target.parts_at(scales, frames)
         )
-
-    @cached_property
-    def frames(self) -> Frames:
-        """The labelled target structures."""
-        frames = self._load_frames(self._longest_cutoff)
-        for i, frame in enumerate(frames):
-            embedded = self.target.source.architecture.get("categorical_graph_field_embed") or []
-            check_fields(frame, embedded, f"training structure {i}")
-        return frames
-
-    @cached_property
-    def isolated(self) -> list[int]:
-        """Indices of the frames that hold an isolated atom, at any cutoff the target may get."""
-        return isolated_atoms(self.frames, self._longest_cutoff)
-
-    @cached_property
-    def labels(self) -> Labels:
-        """Labels of the frames that the fits use; those of isolated atoms, which say nothing of bonds, are left out."""
-        return labels_of(self.frames).without(self.isolated, self._counts)
 
     def run(self) -> TransferResult:
         """Build the target model, fit what is to be fitted, and report.
@@ -123,17 +104,18 @@ class Transfer:
         if scaled is not base_architecture:
             model, report = self.target.build(scaled)
             scaling.prove_similarity(base, model, base_architecture, scaled)
-        require_edges(self.frames, arch.pair_cutoffs(scaled))
-        before = self.target.parts(base, self.frames, self.target.source.r_max)
-        parts = before if model is base else self.target.parts(model, self.frames, self.r_max)
-        check_units(self.labels, parts.predicted(np.ones(len(self.frozen)), self.target.start_shifts), parts.counts)
-        scale_fit = energies.energy_scales(self.config, parts, self.labels, self.frozen)
+        frames, labels = self.structures.frames, self.structures.labels
+        require_edges(frames, arch.pair_cutoffs(scaled))
+        before = self.target.parts(base, frames, self.target.source.r_max)
+        parts = before if model is base else self.target.parts(model, frames, self.r_max)
+        check_units(labels, parts.predicted(np.ones(len(self.frozen)), self.target.start_shifts), parts.counts)
+        scale_fit = energies.energy_scales(self.config, parts, labels, self.frozen)
         shift_fit = self._shifts(parts, scale_fit.scales, model)
         sigma, mu = self.target.start_scales * scale_fit.scales, shift_fit.shifts
         model = model.cpu()
         set_energies(model, sigma, mu)
         state = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
-        steps = zero_shot_ladder(before, parts, self.labels, scale_fit.scales, self.target.start_shifts, mu)
+        steps = zero_shot_ladder(before, parts, labels, scale_fit.scales, self.target.start_shifts, mu)
         provenance = provenance_of(
             self.config,
             self.target.source,
@@ -143,37 +125,25 @@ class Transfer:
             scale_fit,
             shift_fit,
             sigma,
-            self._label_count(parts.counts),
+            self.structures.label_count(),
             report,
             steps,
         )
         return TransferResult(with_energies(scaled, sigma, mu), state, provenance | {"weights": state_digest(state)})
 
-    @property
-    def _longest_cutoff(self) -> float:
-        """In Å; where λ is to be fitted, the longest that the search may ask for."""
-        if self.config.length_scale != "fit":
-            return self.target.longest_cutoff(self.lengths.scales)
-        reach = np.where(self.frozen, 1.0, COARSE_FACTORS[-1] + FINE_REACH)
-        return self.target.longest_cutoff(reach * guessed_lengths(self.element_map, self.frozen))
-
-    @property
-    def _counts(self) -> np.ndarray:
-        return compositions(self.frames, len(self.frozen))
-
     def _shifts(self, parts: NetworkParts, alpha: np.ndarray, model: GraphModel) -> EnergyShiftFit:
         config, start = self.config, self.target.start_shifts
         references = config.isolated_atom_energies
         if references is None:
-            return energies.energy_shifts(config, parts, self.labels, alpha, start, self.frozen)
+            return energies.energy_shifts(config, parts, self.structures.labels, alpha, start, self.frozen)
         if not references:
-            found = labels_of(self.frames).energies
-            references = energies.references_in(found, parts.counts, self.isolated, config.type_names)
+            found = labels_of(self.structures.frames).energies
+            references = energies.references_in(found, parts.counts, self.structures.isolated, config.type_names)
         alone = self.target.parts(model, energies.isolated_frames(len(alpha)), self.r_max)
         predicted = alone.predicted(alpha, np.zeros(len(alpha)))
         return energies.shifts_of_isolated_atoms(config, references, predicted, start, self.frozen)
 
-    def _label_count(self, counts: np.ndarray) -> LabelCount:
-        others = np.setdiff1d(np.arange(len(counts)), self.isolated)
-        missing = missing_labels(self.labels.of_frames(others, counts), counts[others])
-        return LabelCount(len(self.frames), missing, self.isolated)
+
+def _longest_cutoff(config: TransferConfig, target: TargetBuilder, frozen: np.ndarray) -> float:
+    """In Å; where λ is to be fitted, the longest that the search may ask for."""
+    return target.longest_cutoff(longest_lengths(config, target.element_map, frozen))

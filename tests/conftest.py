@@ -1,8 +1,11 @@
 """Tiny models and structures that the unit tests share, and processes of their own."""
 
 import copy
+import fcntl
 import json
 import os
+import shutil
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -14,6 +17,14 @@ from nequip_elemtransfer import architecture as arch
 # the machine may be busy with something else
 settings.register_profile("no deadline", deadline=None)
 settings.load_profile("no deadline")
+# `make mutants` runs each test hundreds of times
+settings.register_profile("mutants", deadline=None, max_examples=15, derandomize=True)
+
+
+def pytest_collection_modifyitems(items):
+    """Files that train come first, so that no process is left alone with one of them at the end."""
+    items.sort(key=lambda item: "training" not in item.path.parts)
+
 
 _COMMON = {
     "seed": 1,
@@ -89,6 +100,42 @@ def graph():
     def make(atoms, types, r_max):
         data = ChemicalSpeciesToAtomTypeMapper(list(types))(from_ase(atoms))
         return NeighborListTransform(r_max)(data)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def local_copy():
+    """Finds the folder of a published data set that holds ``file``, or skips the test."""
+
+    def find(name, file):
+        default = Path(__file__).parents[1] / ".." / "shared" / "data" / name
+        folder = Path(os.environ.get(name.upper(), default))
+        if not any((folder / f"{file}{end}").exists() for end in ("", ".gz")):
+            pytest.skip(f"no {name} data in {folder}; set {name.upper()} to a folder with {file}")
+        return folder
+
+    return find
+
+
+@pytest.fixture(scope="session")
+def made_once(tmp_path_factory):
+    """Gives a folder that is filled once in a test run: the first of its processes to ask for it does, others wait."""
+    base = tmp_path_factory.getbasetemp()
+    # pytest-xdist gives each of its processes a folder in that of the run
+    base = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "made_once"
+    base.mkdir(exist_ok=True)
+
+    def make(name, fill):
+        folder, filled = base / name, base / f"{name}.filled"
+        with open(base / f"{name}.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not filled.exists():
+                shutil.rmtree(folder, ignore_errors=True)  # of one that failed
+                folder.mkdir()
+                fill(folder)
+                filled.touch()
+        return folder
 
     return make
 

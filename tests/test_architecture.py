@@ -12,6 +12,7 @@ from nequip.nn.embedding.utils import cutoff_partialdict_to_tensor
 from nequip.utils.global_dtype import _GLOBAL_DTYPE
 from numpy.testing import assert_allclose, assert_array_equal
 
+import nequip_elemtransfer.source  # noqa: F401  its own import evaluates something, which is no call of ours
 from nequip_elemtransfer import architecture as arch
 from nequip_elemtransfer.element_map import ElementMap
 

@@ -1,12 +1,13 @@
 """The command line: what it writes, and that bad input gets one sentence and status 2."""
 
 import inspect
+from dataclasses import replace
 
 import ase.io
 import pytest
 
 from nequip_elemtransfer.cli import main
-from nequip_elemtransfer.data import mlearn, stillinger_weber
+from nequip_elemtransfer.data import mlearn, nbmotaw, stillinger_weber
 
 SMALL_SW = "--supercell 1 --frames 12 --temperatures 0.03 --liquid-temperatures 0.14 --sizes 2"
 
@@ -48,6 +49,8 @@ def test_bad_input(tmp_path, capsys):
     fails_with(f"data sw --out {out} --sizes 0", "sizes: 0 Si structures", capsys)
     fails_with(f"data mlearn --out {out} --elements Cu", "'Cu' here; choose from Si, Ge", capsys)
     fails_with(f"data mlearn --out {out} --from {tmp_path}", "does not exist", capsys)
+    fails_with(f"data nbmotaw --out {out} --elements W Cu", "'Cu' here; choose from Mo, W, Nb, Ta, MoW, NbTa", capsys)
+    fails_with(f"data nbmotaw --out {out} --from {tmp_path}", "Mo_AIMD.json does not exist", capsys)
     assert not out.exists()
     out.write_text("a file")
     fails_with(f"data sw --out {out}", "is a file, not a folder", capsys)
@@ -55,8 +58,9 @@ def test_bad_input(tmp_path, capsys):
 
 def test_no_network(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("no_proxy", "*")
-    monkeypatch.setattr(mlearn, "BASE_URL", "http://127.0.0.1:9")
-    fails_with(f"data mlearn --out {tmp_path / 'out'}", "could not be downloaded", capsys)
+    for name, module in [("mlearn", mlearn), ("nbmotaw", nbmotaw)]:
+        monkeypatch.setattr(module, "PUBLISHED", replace(module.PUBLISHED, base_url="http://127.0.0.1:9"))
+        fails_with(f"data {name} --out {tmp_path / 'out'}", "could not be downloaded", capsys)
 
 
 @pytest.mark.parametrize("command", ["", "data", "data silicon", "data sw", "data sw --frames x"])
@@ -68,7 +72,7 @@ def test_usage_errors_exit_with_2(command, capsys):
 
 
 def test_defaults_of_the_command_are_those_of_the_function(monkeypatch, tmp_path):
-    for name, module in [("sw", stillinger_weber), ("mlearn", mlearn)]:
+    for name, module in [("sw", stillinger_weber), ("mlearn", mlearn), ("nbmotaw", nbmotaw)]:
         defaults = {
             key: parameter.default
             for key, parameter in inspect.signature(module.prepare).parameters.items()
@@ -79,3 +83,23 @@ def test_defaults_of_the_command_are_those_of_the_function(monkeypatch, tmp_path
         assert run(f"data {name} --out {tmp_path}") == 0
         as_tuples = {k: tuple(v) if isinstance(v, list) else v for k, v in called.items()}
         assert as_tuples == defaults
+
+
+@pytest.mark.parametrize("option", ["--seed", "--subset-seed"])
+@pytest.mark.parametrize("seed", [-1, 2**32])
+def test_seeds_that_are_none(tmp_path, capsys, option, seed):
+    command = f"data sw --elements Ge --out {tmp_path} {option} {seed} {SMALL_SW}"
+    fails_with(command, f"{option} is {seed}: give a whole number", capsys)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["data", "sw", "--out", ""], ["plan", "a.ckpt", "a.xyz", "--out", ""], ["study", "run", "s.yaml", "--out", ""]],
+    ids=lambda arguments: arguments[0],
+)
+def test_empty_arguments(tmp_path, capsys, monkeypatch, arguments):
+    """As a path, one is the folder one is in, which nobody has named."""
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    assert "the argument after '--out' is empty" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []

@@ -208,12 +208,25 @@ def test_unknown_word_lists_the_choices(setting, value):
         ("kept_types", "refit", "`element_transfer.kept_types` is 'refit'; did you mean 'fit'? Choices: frozen, fit"),
         ("length_scale", {"lattice": {"Ge": -5.66}}, "`element_transfer.length_scale.lattice` must be positive"),
         ("length_scale", {"lattice": {"Ge": "a"}}, "`element_transfer.length_scale.lattice` needs finite numbers"),
-        ("length_scale", {"lattice": 5.66}, "names the type 'lattice', which is not in `elements`"),
+        ("length_scale", {"lattice": 5.66}, "'lattice' stands alone and maps types to numbers"),
+        ("length_scale", {"lattice": None}, "'lattice' stands alone and maps types to numbers"),
+        ("length_scale", {"lattice": {"Si": 5.4, "Ge": 5.6}, "Ge": 1.0}, "'lattice' stands alone"),
+        ("energy_shifts", {"isolated_atoms": ["Ge"]}, "'isolated_atoms' stands alone and maps types to numbers"),
+        *((name, 10**400, f"`element_transfer.{name}` is 1000") for name in ("length_scale", "energy_scale")),
+        ("energy_shifts", {"Ge": -(10**400)}, "`element_transfer.energy_shifts` is -1000"),
+        ("fit_weights", {"energy": 10**400}, "gives 'energy' the weight 1000"),
+        ("fit_weights", {"energy": 1e300}, "give 0, or a number from 1e-6 to 1e6"),
+        ("fit_weights", {"energy": 1e-320}, "give 0, or a number from 1e-6 to 1e6"),
+        ("kept_types", False, "`element_transfer.kept_types` is False. Choices: frozen, fit"),
+        ("kept_types", "", "`element_transfer.kept_types` is ''. Choices: frozen, fit"),
+        ("chemical_species", {"Ge": ["Ge"]}, "gives 'Ge' the element ['Ge'], which does not exist"),
+        ("chemical_species", {"Ge": {"Ge": 1}}, "gives 'Ge' the element {'Ge': 1}, which does not exist"),
         ("energy_shifts", {"isolated_atoms": {"Ge": math.nan}}, "energy_shifts.isolated_atoms` needs finite numbers"),
     ],
 )
 def test_fits_and_references_that_cannot_be(setting, value, message):
-    assert message in message_of(MINIMAL | {setting: value})
+    found = message_of(MINIMAL | {setting: value})
+    assert message in found and len(found) < 400
 
 
 def test_a_weight_left_out_is_one():

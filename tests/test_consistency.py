@@ -79,9 +79,8 @@ def test_types_that_disagree_in_one_of_the_datasets(name, types):
 def test_neighbour_lists_that_are_too_short(r_max):
     with pytest.raises(ValueError) as error:
         consistency.require_cutoff(datasets({"r_max": r_max}), 4.5)
-    assert f"`data.val_dataset[1].transforms[0].r_max` is {r_max}, and the model's cutoff is r_max = 4.5 Å: its" in str(
-        error.value
-    )
+    place = "`data.val_dataset[1].transforms[0].r_max`"
+    assert f"{place} is {r_max!r}, and the model's cutoff is r_max = 4.5 Å: its" in str(error.value)
 
 
 def test_species_of_a_type():

@@ -13,6 +13,7 @@ from nequip_elemtransfer.frame_checks import (
     check_distances,
     check_fields,
     check_frame,
+    check_whole_file,
 )
 from nequip_elemtransfer.frames import isolated_atoms
 
@@ -113,3 +114,38 @@ def test_isolated_atoms_are_single_and_see_no_image_of_themselves():
     free.pbc = False
     frames = [from_ase(a) for a in (near, alone, bulk("Ge", "diamond", a=30.0), free)]
     assert isolated_atoms(frames, 5.0) == [1, 3]
+
+
+ONE = "2\nLattice=\"3 0 0 0 3 0 0 0 3\"\nGe 0 0 0\nGe 1.5 1.5 1.5\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (ONE + "\n" + ONE, "text behind the empty line 5, where ASE stops reading, after 1 structures"),
+        (ONE + ONE + "  \t\nthe end", "text behind the empty line 9, .* after 2 structures"),
+        ((ONE + "\n" + ONE).replace("\n", "\r\n"), "text behind the empty line 5"),
+        ("1000000000\n" + ONE[2:], "structure 0 of .* shall have 1000000000 atoms, and the file ends"),
+        (ONE + ONE[:-20], "structure 1 of .* shall have 2 atoms, and the file ends"),
+    ],
+)
+def test_files_that_ase_would_read_in_part(tmp_path, text, message):
+    (tmp_path / "a.xyz").write_bytes(text.encode())
+    with pytest.raises(UnusableStructure, match=message):
+        check_whole_file(tmp_path / "a.xyz")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", ONE, ONE * 3, ONE + "\n \n", ONE.replace("\n", "\r\n"), ONE[:-1], "prose", "0\n\n" + ONE]
+    + [(ONE + "VEC1 3 0 0\nVEC2 0 3 0\nVEC3 0 0 3\n") * 2],
+)
+def test_files_that_ase_reads_to_their_end(tmp_path, text):
+    (tmp_path / "a.xyz").write_bytes(text.encode())
+    check_whole_file(tmp_path / "a.xyz")
+
+
+def test_files_of_other_formats_are_left_to_ase(tmp_path):
+    (tmp_path / "a.vasp").write_text("1\n\n\nGe")
+    check_whole_file(tmp_path / "a.vasp")
+    check_whole_file(tmp_path / "gone.xyz")

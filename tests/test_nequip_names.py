@@ -87,7 +87,9 @@ def test_state_of_a_training_module(nequip_architecture):
 
 
 def test_state_of_lightning_s_model_checkpoint():
-    assert {names.BEST_PATH, names.BEST_SCORE} <= set(ModelCheckpoint(monitor="loss").state_dict())
+    state = ModelCheckpoint(monitor="loss").state_dict()
+    assert {names.BEST_SCORE, *names.SAVED_PATHS, names.RANKED_PATHS} <= set(state)
+    assert {name for name in state if "path" in name} == {*names.SAVED_PATHS, "dirpath"}  # no other file
 
 
 def test_what_deploy_reads_of_a_compile_target():

@@ -1,12 +1,12 @@
 """The command ``nequip-elemtransfer data``."""
 
 import argparse
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from nequip_elemtransfer.data import DEFAULT_SIZES
+from nequip_elemtransfer.output.arguments import require_seed
 from nequip_elemtransfer.output.locks import only_one
 
 
@@ -17,6 +17,7 @@ def add_data(commands) -> None:
     _add_sw(sources)
     _add_emt(sources)
     _add_mlearn(sources)
+    _add_nbmotaw(sources)
 
 
 def _add_sw(sources) -> None:
@@ -35,9 +36,7 @@ def _add_sw(sources) -> None:
 def _run_sw(args: argparse.Namespace) -> None:
     from nequip_elemtransfer.data import stillinger_weber
 
-    with _only_one_data(args.out):
-        files = stillinger_weber.prepare(args.out, elements=args.elements, **_sampling(args), **_output(args))
-    _print_files(args.out, files)
+    _write(args, stillinger_weber.prepare, elements=args.elements, **_sampling(args))
 
 
 def _add_emt(sources) -> None:
@@ -56,9 +55,7 @@ def _add_emt(sources) -> None:
 def _run_emt(args: argparse.Namespace) -> None:
     from nequip_elemtransfer.data import emt
 
-    with _only_one_data(args.out):
-        files = emt.prepare(args.out, systems=args.elements, **_sampling(args), **_output(args))
-    _print_files(args.out, files)
+    _write(args, emt.prepare, systems=args.elements, **_sampling(args))
 
 
 def _add_mlearn(sources) -> None:
@@ -69,14 +66,38 @@ def _add_mlearn(sources) -> None:
         "extxyz, split into train, validation and test.",
     )
     _add_output_options(mlearn, ["Si", "Ge"], "Si, Ge or both")
-    mlearn.add_argument(
-        "--from",
-        dest="folder",
-        type=Path,
-        metavar="DIR",
-        help="folder with Si/training.json and Ge/training.json (default: download)",
-    )
+    _add_local_copy(mlearn, "Si/training.json and Ge/training.json")
     mlearn.set_defaults(run=_run_mlearn)
+
+
+def _run_mlearn(args: argparse.Namespace) -> None:
+    from nequip_elemtransfer.data import mlearn
+
+    _write(args, mlearn.prepare, folder=args.folder, elements=args.elements)
+
+
+def _add_nbmotaw(sources) -> None:
+    nbmotaw = sources.add_parser(
+        "nbmotaw",
+        help="public DFT structures of Nb, Mo, Ta, W and two alloys",
+        description="Get the public DFT structures of Mo, W, Nb, Ta and the alloys MoW and NbTa (Li et al. 2020) and "
+        "write them as extxyz, split into train, validation and test.",
+    )
+    _add_output_options(nbmotaw, ["Mo", "W"], "of Mo, W, Nb, Ta, MoW and NbTa, each a data set of its own")
+    _add_local_copy(nbmotaw, "Mo_AIMD.json or Mo_AIMD.json.gz and so on")
+    nbmotaw.set_defaults(run=_run_nbmotaw)
+
+
+def _run_nbmotaw(args: argparse.Namespace) -> None:
+    from nequip_elemtransfer.data import nbmotaw
+
+    _write(args, nbmotaw.prepare, folder=args.folder, systems=args.elements)
+
+
+def _add_local_copy(parser: argparse.ArgumentParser, files: str) -> None:
+    parser.add_argument(
+        "--from", dest="folder", type=Path, metavar="DIR", help=f"folder with {files} (default: download)"
+    )
 
 
 def _add_sampling_options(
@@ -106,10 +127,6 @@ def _sampling(args: argparse.Namespace) -> dict[str, Any]:
     return {name: getattr(args, name) for name in names}
 
 
-def _output(args: argparse.Namespace) -> dict[str, Any]:
-    return {name: getattr(args, name) for name in ("sizes", "seed", "subset_seed", "force")}
-
-
 def _add_output_options(parser: argparse.ArgumentParser, elements: list[str], what: str) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="output folder")
     parser.add_argument(
@@ -132,18 +149,12 @@ def _add_output_options(parser: argparse.ArgumentParser, elements: list[str], wh
     parser.add_argument("--force", action="store_true", help="replace files that exist")
 
 
-def _run_mlearn(args: argparse.Namespace) -> None:
-    from nequip_elemtransfer.data import mlearn
-
-    with _only_one_data(args.out):
-        files = mlearn.prepare(args.out, folder=args.folder, elements=args.elements, **_output(args))
-    _print_files(args.out, files)
-
-
-def _only_one_data(out: Path) -> AbstractContextManager:
-    return only_one(out, "another `nequip-elemtransfer data`")
-
-
-def _print_files(out: Path, files: Mapping[str, Sequence]) -> None:
+def _write(args: argparse.Namespace, prepare: Callable[..., Mapping[str, Sequence]], **options: Any) -> None:
+    """Make the files of one source, alone in their folder, and say what is in them."""
+    require_seed("--seed", args.seed)
+    require_seed("--subset-seed", args.subset_seed)
+    output = {name: getattr(args, name) for name in ("sizes", "seed", "subset_seed", "force")}
+    with only_one(args.out, "another `nequip-elemtransfer data`"):
+        files = prepare(args.out, **options, **output)
     for name, frames in files.items():
-        print(f"{out / name}: {len(frames)} structures")
+        print(f"{args.out / name}: {len(frames)} structures")

@@ -15,38 +15,30 @@ What the files do not say:
   says whether it is crystalline or molten, and that is what the split is stratified by.
 """
 
-import hashlib
-import http.client
-import json
 import re
-import urllib.request
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
-import ase.units
-import numpy as np
 from ase import Atoms
-from ase.calculators.singlepoint import SinglePointCalculator
-
-from nequip_elemtransfer.output.atomic import require_folder
 
 from . import DEFAULT_SIZES
-from .files import divide, part_names, write_files
+from .published import PublishedFiles, check_names, labelled_structure, prepare_published
 from .split import Stratum
 
 COMMIT = "10c427a5480c6281c15c64efaf869b03be04818f"
-BASE_URL = f"https://raw.githubusercontent.com/materialsvirtuallab/mlearn/{COMMIT}/data"
-SHA256 = {
-    "Si/training.json": "ae6d4b0a65b00e0fcf7ba0a6fad366716710d2f0d21d70199203089c6866b500",
-    "Ge/training.json": "43dee02009a5167f94c7aafce19051222bcfc328c46181750cc2a2018187ca00",
-    "Si/test.json": "d452b30a89f23bff76f7cc529b7b6c2d159ea81ccd5a4599fb1a18207654fa91",
-    "Ge/test.json": "737ea6159c9dd27ebee7fb8ffae22f15e20466884927771248ca4f5b2cd3f093",
-}
+PUBLISHED = PublishedFiles(
+    base_url=f"https://raw.githubusercontent.com/materialsvirtuallab/mlearn/{COMMIT}/data",
+    sha256={
+        "Si/training.json": "ae6d4b0a65b00e0fcf7ba0a6fad366716710d2f0d21d70199203089c6866b500",
+        "Ge/training.json": "43dee02009a5167f94c7aafce19051222bcfc328c46181750cc2a2018187ca00",
+        "Si/test.json": "d452b30a89f23bff76f7cc529b7b6c2d159ea81ccd5a4599fb1a18207654fa91",
+        "Ge/test.json": "737ea6159c9dd27ebee7fb8ffae22f15e20466884927771248ca4f5b2cd3f093",
+    },
+    folder="Si/training.json and Ge/training.json (test.json beside them is optional)",
+)
 ELEMENTS = ("Si", "Ge")
 
-KBAR = 0.1 * ase.units.GPa  # eV/Å³
-# mlearn: xx yy zz xy yz zx; ASE: xx yy zz yz xz xy
-TO_ASE_VOIGT = [0, 1, 2, 4, 5, 3]
 # of the entry "Ground state crystal", eV/atom
 GROUND_STATE_ENERGY = {"Si": -347.22070254 / 64, "Ge": -287.52156178 / 64}
 # above the ground state; crystals with a vacancy lie near 0.1, melts above 0.5 eV/atom
@@ -83,20 +75,19 @@ def prepare(
         NotADirectoryError, FileExistsError: see :func:`.atomic.require_folder`.
         ConnectionError: a download failed.
     """
-    _check_elements(elements)
-    for element in elements:
-        names = [*part_names(element, sizes), f"{element}_published_test.xyz"]
-        require_folder(out, names, force=force)
-    files: dict[str, list[Atoms]] = {}
-    for element in elements:
-        frames = load(element, "training", folder)
-        strata = [stratum(atoms) for atoms in frames]
-        families = [family(atoms) for atoms in frames]
-        files |= divide(element, frames, strata, families, sizes=sizes, seed=seed, subset_seed=subset_seed)
-        if folder is None or (folder / element / "test.json").exists():
-            files[f"{element}_published_test.xyz"] = load(element, "test", folder)
-    write_files(out, files, force=force)
-    return files
+    check_names(elements, ELEMENTS, "mlearn")
+    return prepare_published(
+        out,
+        elements,
+        partial(load, folder=folder),
+        lambda element: PUBLISHED.has(f"{element}/test.json", folder),
+        stratum,
+        family,
+        sizes=sizes,
+        seed=seed,
+        subset_seed=subset_seed,
+        force=force,
+    )
 
 
 def load(element: str, half: str = "training", folder: Path | None = None) -> list[Atoms]:
@@ -116,21 +107,9 @@ def load(element: str, half: str = "training", folder: Path | None = None) -> li
         ValueError, FileNotFoundError, ConnectionError: as in :func:`prepare`.
     """
     name = f"{element}/{half}.json"
-    if name not in SHA256:
-        raise ValueError(f"mlearn has no {name} here; choose from {', '.join(SHA256)}")
-    content = _download(name) if folder is None else _read(folder, name)
-    _check_sha256(content, name)
-    entries = json.loads(content)
-    return [_atoms(entry, index) for index, entry in enumerate(entries)]
-
-
-def stress_from_virial(virial_kbar: Sequence[float]) -> np.ndarray:
-    """ASE stress (6,) in eV/Å³ from mlearn's ``virial_stress`` (6,) in kbar.
-
-    mlearn stores VASP's: xx yy zz xy yz zx, positive under compression. ASE wants
-    xx yy zz yz xz xy, positive under tension.
-    """
-    return -KBAR * np.asarray(virial_kbar)[TO_ASE_VOIGT]
+    if name not in PUBLISHED.sha256:
+        raise ValueError(f"mlearn has no {name} here; choose from {', '.join(PUBLISHED.sha256)}")
+    return [_atoms(entry, index) for index, entry in enumerate(PUBLISHED.entries(name, folder))]
 
 
 def stratum(atoms: Atoms) -> Stratum:
@@ -155,19 +134,8 @@ def family(atoms: Atoms) -> tuple:
 
 
 def _atoms(entry: dict, index: int) -> Atoms:
-    structure, outputs = entry["structure"], entry["outputs"]
-    atoms = Atoms(
-        symbols=[site["species"][0]["element"] for site in structure["sites"]],
-        positions=[site["xyz"] for site in structure["sites"]],
-        cell=structure["lattice"]["matrix"],
-        pbc=True,
-    )
-    atoms.calc = SinglePointCalculator(
-        atoms,
-        energy=outputs["energy"],
-        forces=np.asarray(outputs["forces"]),
-        stress=stress_from_virial(outputs["virial_stress"]),
-    )
+    outputs = entry["outputs"]
+    atoms = labelled_structure(entry["structure"], outputs, outputs["virial_stress"])
     atoms.info = {"group": entry["group"], "description": entry["description"]}
     atoms.info["mlearn_index"] = index
     if entry["group"] == "AIMD-NVT":
@@ -176,37 +144,3 @@ def _atoms(entry: dict, index: int) -> Atoms:
         excess = outputs["energy"] / len(atoms) - GROUND_STATE_ENERGY[entry["element"]]
         atoms.info["phase"] = "melt" if excess > MELT_EXCESS_ENERGY else "crystal"
     return atoms
-
-
-def _download(name: str) -> bytes:
-    url = f"{BASE_URL}/{name}"
-    try:
-        with urllib.request.urlopen(url, timeout=30) as response:
-            return response.read()
-    except (OSError, http.client.HTTPException) as error:
-        reason = getattr(error, "reason", None) or error
-        raise ConnectionError(
-            f"{url} could not be downloaded ({reason}); get it elsewhere and pass --from DIR"
-        ) from error
-
-
-def _read(folder: Path, name: str) -> bytes:
-    path = folder / name
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"{path} does not exist; --from needs a folder with Si/training.json and "
-            "Ge/training.json (test.json beside them is optional)"
-        )
-    return path.read_bytes()
-
-
-def _check_sha256(content: bytes, name: str) -> None:
-    found = hashlib.sha256(content).hexdigest()
-    if found != SHA256[name]:
-        raise ValueError(f"{name} is not the published file: expected SHA-256 {SHA256[name]}, found {found}")
-
-
-def _check_elements(elements: Sequence[str]) -> None:
-    for element in elements:
-        if element not in ELEMENTS:
-            raise ValueError(f"no mlearn data of {element!r} here; choose from {', '.join(ELEMENTS)}")

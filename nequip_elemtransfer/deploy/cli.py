@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from nequip_elemtransfer.output.arguments import require_no_empty
 from nequip_elemtransfer.refusal import first_line
 
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
@@ -30,6 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         add(commands)
     args = parser.parse_args(argv)
     try:
+        require_no_empty(sys.argv[1:] if argv is None else argv)
         args.run(args)
     except KeyboardInterrupt:
         print("nequip-deploy: interrupted", file=sys.stderr)
@@ -201,11 +203,10 @@ def _add_md(commands) -> None:
 
 def _run_md(args: argparse.Namespace) -> None:
     from nequip_elemtransfer.deploy.deployed import DeployedModel
-    from nequip_elemtransfer.deploy.md import Settings, run_md
+    from nequip_elemtransfer.deploy.md import Settings, require_trajectory, run_md
     from nequip_elemtransfer.deploy.structures import structure
-    from nequip_elemtransfer.output.atomic import require_writable
 
-    require_writable(args.trajectory, args.force)
+    require_trajectory(args.trajectory, args.force, [args.file, Path(args.structure)])
     model = DeployedModel(args.file, args.device)
     atoms = structure(args.structure, model.type_names, model.r_max)
     settings = Settings(

@@ -23,6 +23,7 @@ from nequip_elemtransfer.deploy.info import DEPLOY_KEY, PROVENANCE_KEY
 from nequip_elemtransfer.deploy.trained import TrainedModel
 from nequip_elemtransfer.nequip_loader import require_loadable, require_loadable_data
 from nequip_elemtransfer.nequip_names import imported
+from nequip_elemtransfer.refusal import RefusedFile
 
 # installing any of these gives AOTInductor what it looks for
 _COMPILER_ADVICE = (
@@ -101,8 +102,14 @@ def write_package(checkpoint: Path, out: Path) -> None:
         RefusedFile: if NequIP would call what is not called from a file
     """
     set_workflow_state = imported("nequip.scripts._workflow_utils.set_workflow_state")
-    require_loadable(checkpoint)
-    require_loadable_data(checkpoint)
+    try:
+        require_loadable(checkpoint)
+        require_loadable_data(checkpoint)
+    except RefusedFile as error:
+        raise RefusedFile(
+            f"{str(error).rstrip('.')}. To package a model of your own training all the same, run `nequip-package "
+            "build`, which asks nothing of the file."
+        ) from error
     try:
         package.main(["build", str(checkpoint), str(out)])
     finally:

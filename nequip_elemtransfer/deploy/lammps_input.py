@@ -62,7 +62,7 @@ def input_files(file: Path, force: bool = False) -> tuple[Path, Path]:
         OSError: if not
         UnreadableName: if LAMMPS would read their names otherwise
     """
-    _trajectory(file.name)
+    dump_file(file.name)
     files = file, file.with_name(f"{file.name}.data")
     for out in files:
         require_writable(out, force)
@@ -151,7 +151,7 @@ def _input(info: Mapping[str, Any], atoms: Atoms, file: Path, temperature: float
             *_minimisation(atoms),
             "",
             _DYNAMICS.format(
-                temperature=temperature, dump=_trajectory(f"{name}.lammpstrj"), types=_types(info["type_names"])
+                temperature=temperature, dump=dump_file(f"{name}.lammpstrj"), types=_types(info["type_names"])
             ),
         ]
     )
@@ -187,8 +187,12 @@ def _word(text: str) -> str:
     raise UnreadableName(f"LAMMPS cannot read the file name {text!r}: rename the file, in letters and digits.")
 
 
-def _trajectory(text: str) -> str:
-    """A file name for ``dump``, which puts time steps and ranks in the place of some characters."""
+def dump_file(text: str) -> str:
+    """A file name as one word for ``dump``, which puts time steps and ranks in the place of some characters.
+
+    Raises:
+        UnreadableName: if LAMMPS would read it otherwise
+    """
     if found := set("*%") & set(text):
         raise UnreadableName(f"LAMMPS would write {text!r} under another name because of its {min(found)!r}: rename.")
     return _word(text)

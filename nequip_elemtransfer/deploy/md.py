@@ -7,7 +7,7 @@ each answer and one MPI rank does it all: this is for trying a model in minutes,
 import ctypes
 import importlib.metadata
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,8 @@ from nequip.data import AtomicDataDict
 from tqdm.auto import tqdm
 
 from nequip_elemtransfer.deploy.deployed import DeployedModel
-from nequip_elemtransfer.deploy.lammps_input import write_data
+from nequip_elemtransfer.deploy.lammps_input import UnreadableName, dump_file, write_data
+from nequip_elemtransfer.output.atomic import require_writable
 from nequip_elemtransfer.refusal import first_line
 
 # LAMMPS's names of what is printed: ps, K, eV, bar
@@ -97,6 +98,26 @@ def run_md(model: DeployedModel, atoms: Atoms, settings: Settings, echo: Callabl
             echo(_LINE.format(*row))
             rows.append(row)
     return _outcome(np.array(rows), len(atoms))
+
+
+def require_trajectory(path: Path, force: bool, others: Sequence[Path]) -> None:
+    """Refuse a trajectory that LAMMPS cannot write, or that would replace what the run reads.
+
+    Args:
+        force: replace a file that exists
+        others: files that the run reads
+
+    Raises:
+        OSError: as of :func:`nequip_elemtransfer.output.atomic.require_writable`
+        ValueError: if it is one of the others, or LAMMPS reads its name otherwise
+    """
+    require_writable(path, force)
+    dump_file(str(path))
+    if not str(path).isascii():  # which LAMMPS's library stumbles over
+        raise UnreadableName(f"LAMMPS cannot write {str(path)!r}: name a trajectory in ASCII letters and digits.")
+    for other in others:
+        if path.exists() and other.exists() and path.samefile(other):
+            raise ValueError(f"--trajectory {path} is what the run reads: name another file.")
 
 
 class _Forces:
@@ -187,7 +208,7 @@ def _set_up(lmp: Any, atoms: Atoms, type_names: list[str], settings: Settings) -
 def _write_trajectory(lmp: Any, type_names: list[str], settings: Settings) -> None:
     _commands(
         lmp,
-        f'dump trajectory all extxyz {settings.thermo_every} "{settings.trajectory}"\n'
+        f"dump trajectory all extxyz {settings.thermo_every} {dump_file(str(settings.trajectory))}\n"
         f"dump_modify trajectory element {' '.join(type_names)} sort id",
     )
 

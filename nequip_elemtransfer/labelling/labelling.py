@@ -95,7 +95,7 @@ def label_structures(
     return result
 
 
-def labelled_structure(atoms: Atoms, labels: Mapping[str, Any], calculator: str) -> Atoms:
+def with_labels(atoms: Atoms, labels: Mapping[str, Any], calculator: str) -> Atoms:
     """The structure with these labels and no others, and in ``info`` the name of the calculator."""
     found = atoms.copy()
     for name in _LABELS:
@@ -116,7 +116,7 @@ def _write(frames: list[Atoms], journal: Journal, calculator: str, out: Path, fo
             f"{calculator} labels none of the {len(frames)} structures; the first, no. {place}: {reason}. "
             f"All reasons are in {journal.path}; --retry tries again."
         )
-    structures = [labelled_structure(frames[i], labels, calculator) for i, labels in labelled.items()]
+    structures = [with_labels(frames[i], labels, calculator) for i, labels in labelled.items()]
     with written_together([out], force=force) as (staged,):
         ase.io.write(staged, structures, format="extxyz")
     without = sum(frames[i].pbc.all() and labels["stress"] is None for i, labels in labelled.items())

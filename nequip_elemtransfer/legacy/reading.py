@@ -1,5 +1,6 @@
 """What NequIP 0.5 and 0.6 wrote, read as tensors and plain data."""
 
+import os
 import pickle
 import re
 from collections.abc import Mapping
@@ -51,10 +52,9 @@ class Unread:
 
 def is_old_model(path: str | Path) -> bool:
     """Whether a path is a training folder or a deployed file of NequIP 0.6 or older."""
-    path = Path(path)
-    if path.is_dir():
-        return (path / WEIGHTS).is_file()
-    return path.is_file() and "config" in extra_files(path)  # which today's compiled models do not hold
+    if os.path.isdir(path):
+        return (Path(path) / WEIGHTS).is_file()
+    return os.path.isfile(path) and "config" in extra_files(path)  # which today's compiled models do not hold
 
 
 def weights_file(path: str | Path) -> Path:

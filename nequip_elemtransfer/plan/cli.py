@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from nequip_elemtransfer.extras import require_plan
+from nequip_elemtransfer.output.arguments import require_seed
 from nequip_elemtransfer.output.atomic import require_folder
 from nequip_elemtransfer.output.locks import only_one
 from nequip_elemtransfer.plan.arguments import add_crystal_options, pairs, parse_number, parse_start
@@ -60,6 +61,7 @@ def add_plan(commands) -> None:
 
 
 def _run_plan(args: argparse.Namespace) -> None:
+    require_seed("--seed", args.seed)
     require_plan()
     with nullcontext() if args.out is None else _only_one_plan(args.out, args.force):
         _plan(args)

@@ -47,7 +47,7 @@ from nequip_elemtransfer.plan.unlabelled import UnlabelledStart
 from nequip_elemtransfer.plan.verdict import PlanVerdict, judge
 from nequip_elemtransfer.source import SourceModel, load_source
 from nequip_elemtransfer.target import TargetBuilder
-from nequip_elemtransfer.transfer import MAX_SEARCH_FRAMES
+from nequip_elemtransfer.target_structures import MAX_SEARCH_FRAMES
 
 N_FOLDS = 5
 # as many as the key searches λ on, and the same ones

@@ -1,5 +1,6 @@
 """The labelled structures a plan is made for."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,14 @@ from nequip.data import AtomicDataDict
 from nequip.data.ase import from_ase
 from nequip.data.transforms import ChemicalSpeciesToAtomTypeMapper
 
-from nequip_elemtransfer.frame_checks import UnusableStructure, check_atoms, check_distances, check_fields, check_frame
+from nequip_elemtransfer.frame_checks import (
+    UnusableStructure,
+    check_atoms,
+    check_distances,
+    check_fields,
+    check_frame,
+    check_whole_file,
+)
 from nequip_elemtransfer.frames import edge_lengths, with_neighbors
 
 # Å; pairs closer than this are looked at for atoms upon each other
@@ -26,6 +34,7 @@ _READER_ERRORS = (
     ArithmeticError,
     AssertionError,
     AttributeError,
+    EOFError,
     ImportError,
     LookupError,
     OSError,
@@ -48,15 +57,18 @@ def read_structures(path: str | Path) -> list[Atoms]:
     Raises:
         FileNotFoundError: if there is no such file
         UnreadableFile: if ASE cannot read it, or finds no structure
-        UnusableStructure: naming a structure that is damaged
+        UnusableStructure: naming a structure that is damaged, or a line where ASE would stop
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"{str(path)!r} does not exist: give a file of labelled structures that ASE reads.")
+    check_whole_file(path)
     try:
         structures = ase.io.read(path, ":")
     except _READER_ERRORS as error:  # each of ASE's readers fails in its own way
-        reason = " ".join(str(error).split())
-        raise UnreadableFile(f"{str(path)!r} cannot be read by ASE: {reason or type(error).__name__}") from error
+        reason = " ".join(str(error).split()) or type(error).__name__
+        if isinstance(error, LookupError):  # whose message is the name alone: of an element, or of a format
+            reason = f"it does not know {reason}"
+        raise UnreadableFile(f"{str(path)!r} cannot be read by ASE: {reason}") from error
     if not structures:
         raise UnreadableFile(f"{str(path)!r} holds no structures.")
     for i, atoms in enumerate(structures):
@@ -95,6 +107,10 @@ def to_frames(
             f"the structures hold {', '.join(unknown)}, which no type of the model covers ({', '.join(species)}): "
             "leave those structures out, or give other ones."
         )
+    shared = [symbol for symbol, count in Counter(species).items() if count > 1]
+    if shared:
+        both = ", ".join(name for name, symbol in zip(types, species) if symbol == shared[0])
+        raise ValueError(f"the types {both} are all {shared[0]}, and atoms in a file have no other mark: plan for one.")
     to_types = ChemicalSpeciesToAtomTypeMapper(list(types), dict(zip(species, types)))
     fields = [AtomicDataDict.VIRIAL_KEY, *(field["field"] for field in embedded)]
     frames = [to_types(from_ase(atoms, include_keys=fields, exclude_keys=UNUSED)) for atoms in structures]

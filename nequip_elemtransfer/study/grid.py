@@ -10,7 +10,7 @@ from typing import Any
 from nequip_elemtransfer import __version__
 from nequip_elemtransfer.output.atomic import written_together
 from nequip_elemtransfer.study.config.evaluation_settings import ALL
-from nequip_elemtransfer.study.config.study_file import DEFAULT, Arm, ModelEntry, StudyConfig
+from nequip_elemtransfer.study.config.study_file import DEFAULT, SCRATCH, Arm, ModelEntry, StudyConfig
 from nequip_elemtransfer.study.folder import checkpoint_of
 from nequip_elemtransfer.study.structure_files import StructureFiles
 
@@ -50,6 +50,7 @@ class Grid:
         test_sets: name -> file, the whole first
         validate_every: steps between validations; None leaves it to the configs
         evaluations: the study's entries for :class:`.evaluation_settings.EvaluationSettings`
+        baseline: name of the start that the others are compared with
         version: of this package
     """
 
@@ -57,6 +58,7 @@ class Grid:
     test_sets: Mapping[str, str] = field(default_factory=dict)
     validate_every: int | None = None
     evaluations: Mapping[str, Any] = field(default_factory=dict)
+    baseline: str = SCRATCH
     version: str = __version__
 
     def write(self, out: Path) -> None:
@@ -119,7 +121,7 @@ def make_grid(study: StudyConfig, out: Path, files: StructureFiles | None) -> Gr
                 transfers=arm.transfers,
             )
     tests = {} if files is None else {name: str(path) for name, path in files.test_sets().items()}
-    return Grid(tuple(runs.values()), tests, study.validate_every, study.evaluations)
+    return Grid(tuple(runs.values()), tests, study.validate_every, study.evaluations, study.baseline)
 
 
 def runs_of_sizes(runs: Sequence[Run], sizes: Sequence[int | str] | None) -> list[Run]:

@@ -74,6 +74,13 @@ class StructureFiles:
                     )
                 sets.setdefault(_name(atoms.info[label]), []).append(atoms)
         files = {name: self._folder / f"test-{re.sub(r'[^A-Za-z0-9_.-]', '_', name)}.xyz" for name in sets}
+        for file in files.values():
+            alike = [other for other in files if files[other] == file]
+            if len(alike) > 1:
+                raise ValueError(
+                    f"`structures.test_by` is {label!r}, whose values {alike} would share the file {file.name}: rename "
+                    "them in letters and digits."
+                )
         self._made |= {files[name]: members for name, members in sets.items()}
         return files
 

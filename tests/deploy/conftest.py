@@ -6,12 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-import ase.io
 import pytest
 
 sys.path.append(str(Path(__file__).parents[1] / "training"))  # real_runs: real nequip-train on tiny data
 
-from real_runs import LATTICE, MODEL, structures, train, training_config, transfer_config  # noqa: E402
+from real_runs import LATTICE, MODEL, train, training_config, transfer_config, write_structures  # noqa: E402
 
 from nequip_elemtransfer.deploy.write import Recipe, write_and_verify  # noqa: E402
 
@@ -36,53 +35,47 @@ ALLEGRO = {
 
 
 @pytest.fixture(scope="session")
-def data(tmp_path_factory):
+def data(made_once):
     """A folder with training structures of Si, of Ge, and of both."""
-    folder = tmp_path_factory.mktemp("data")
-    for name, elements in {"Si": ["Si"], "Ge": ["Ge"], "SiGe": list(LATTICE)}.items():
-        ase.io.write(folder / f"{name}_train.xyz", [a for e in elements for a in structures(e, 6)])
-        ase.io.write(folder / f"{name}_val.xyz", [a for e in elements for a in structures(e, 3, seed=1)])
-    return folder
+    elements = {"Si": ["Si"], "Ge": ["Ge"], "SiGe": list(LATTICE)}
+    return made_once("deploy_data", lambda folder: write_structures(folder, **elements))
 
 
 @pytest.fixture(scope="session")
-def si_run(data, tmp_path_factory):
+def si_run(data, made_once):
     """Output folder of a NequIP training, float64, two layers: it passes messages."""
-    folder = tmp_path_factory.mktemp("si")
-    train(folder, training_config(data, "Si", MODEL | {"model_dtype": "float64", "parity": False}))
-    return folder / "out"
+    config = training_config(data, "Si", MODEL | {"model_dtype": "float64", "parity": False})
+    return made_once("deploy_si", lambda folder: train(folder, config)) / "out"
 
 
 @pytest.fixture(scope="session")
-def ge_run(data, si_run, tmp_path_factory):
+def ge_run(data, si_run, made_once):
     """Output folder of a training that started from the Si model."""
-    folder = tmp_path_factory.mktemp("ge")
     config = transfer_config(data, si_run / "best.ckpt")
     config["trainer"]["callbacks"][0]["monitor"] = "val0_epoch/weighted_sum"
-    train(folder, config)
-    return folder / "out"
+    return made_once("deploy_ge", lambda folder: train(folder, config)) / "out"
 
 
 @pytest.fixture(scope="session")
-def allegro_run(data, tmp_path_factory):
+def allegro_run(data, made_once):
     """Output folder of an Allegro training of two types, float32, with cutoffs per pair of types."""
     pytest.importorskip("allegro")
-    folder = tmp_path_factory.mktemp("allegro")
-    train(folder, training_config(data, "SiGe", ALLEGRO, ALLEGRO["type_names"], ALLEGRO["r_max"]))
-    return folder / "out"
+    config = training_config(data, "SiGe", ALLEGRO, ALLEGRO["type_names"], ALLEGRO["r_max"])
+    return made_once("deploy_allegro", lambda folder: train(folder, config)) / "out"
 
 
 @pytest.fixture(scope="session")
-def deployed(request, tmp_path_factory):
+def deployed(request, made_once):
     """Writes a file of a run's best checkpoint, once; gives its path."""
-    folder = tmp_path_factory.mktemp("deployed")
 
     def make(run, ending):
-        out = folder / f"{run}{ending}"
-        if not out.exists():
-            verdict = write_and_verify(Recipe(request.getfixturevalue(f"{run}_run") / "best.ckpt"), out)
+        checkpoint, name = request.getfixturevalue(f"{run}_run") / "best.ckpt", f"{run}{ending}"
+
+        def write(folder):
+            verdict = write_and_verify(Recipe(checkpoint), folder / name)
             assert verdict.passed, verdict.report
-        return out
+
+        return made_once(f"deployed_{name}", write) / name
 
     return make
 

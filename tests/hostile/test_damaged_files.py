@@ -1,6 +1,7 @@
 """A bit that flips in a file is noticed wherever it changes what is read."""
 
 import random
+import struct
 import zipfile
 
 import entry_points
@@ -184,3 +185,28 @@ def test_part_too_long_to_describe_a_model(tmp_path, monkeypatch):
     assert read(tmp_path / "a.zip", lambda name: "short" in name)[1] == {"a/short": b"x" * 10}
     with pytest.raises(Damaged, match="'a/long' has 0 MB"):
         read(tmp_path / "a.zip", lambda name: True)
+
+
+def table_of_contents(content):
+    """Where an archive's table of contents begins."""
+    return struct.unpack("<I", content[(end := content.rindex(b"PK\x05\x06")) + 16 : end + 20])[0]
+
+
+@pytest.mark.parametrize("place", [0, 30, 31, -22], ids=lambda place: f"byte {place}")
+def test_a_table_of_contents_that_is_damaged(checkpoint, silicon, tmp_path, in_this_process, place):
+    """Offsets that count from its beginning, or from the end of the file."""
+    whole = bytearray(checkpoint.read_bytes())
+    whole[place if place < 0 else table_of_contents(whole) + place] ^= 0x40
+    commands = [*ALL, entry_points.import_old]
+    for enter in commands:
+        (tmp_path / "flipped.ckpt").write_bytes(whole)
+        code, said = enter(tmp_path / "flipped.ckpt", tmp_path, silicon)
+        assert code != 0 and said.count("\n") == 1 and "Errno" not in said, f"{enter.__name__}: {code} {said}"
+
+
+@pytest.mark.parametrize("cut", [1, 100, 5000])
+def test_a_file_without_its_beginning(checkpoint, silicon, tmp_path, in_this_process, cut):
+    for enter in [*ALL, entry_points.import_old]:
+        (tmp_path / "cut.ckpt").write_bytes(checkpoint.read_bytes()[cut:])
+        code, said = enter(tmp_path / "cut.ckpt", tmp_path, silicon)
+        assert code != 0 and said.count("\n") == 1 and "Errno" not in said, f"{enter.__name__}: {code} {said}"

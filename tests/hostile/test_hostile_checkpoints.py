@@ -96,21 +96,11 @@ def run(folder, *command):
     )
 
 
-@pytest.mark.parametrize(
-    ("module", "arguments"),
-    [
-        ("nequip_elemtransfer.cli", ["inspect", "FILE"]),
-        ("nequip_elemtransfer.deploy.cli", ["build", "--model", "FILE", "out.nequip.pth"]),
-    ],
-    ids=["inspect", "build"],
-)
-def test_command_as_a_user_runs_it(hostile, tmp_path, module, arguments):
-    """With the process that a build starts."""
+def test_build_with_the_process_that_it_starts(hostile, silicon, tmp_path):
     file, canary, _ = hostile[0]
-    main = f"import sys; from {module} import main; sys.exit(main())"
-    done = run(tmp_path, sys.executable, "-c", main, *[str(file) if a == "FILE" else a for a in arguments])
-    assert not canary.exists() and done.returncode == 2
-    assert done.stderr.count("\n") == 1 and "'os.system'" in done.stderr
+    code, said = entry_points.build_torchscript(file, tmp_path, silicon)
+    assert not canary.exists() and code == 2
+    assert said.count("\n") == 1 and "'os.system'" in said
     assert list(tmp_path.iterdir()) == []
 
 

@@ -3,7 +3,6 @@
 import sys
 from pathlib import Path
 
-import ase.io
 import numpy as np
 import pytest
 import torch
@@ -19,20 +18,16 @@ from nequip_elemtransfer.source import load_source
 
 sys.path.append(str(Path(__file__).parents[1] / "training"))  # real_runs: real nequip-train on tiny data
 
-from real_runs import LATTICE, package, structures, train, training_config, transfer_config  # noqa: E402
+from real_runs import package, train, training_config, transfer_config, write_structures  # noqa: E402
 
 OLD = FIXTURES / "v061_si"
 R_MAX = 3.6  # Å
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory):
+def data(made_once):
     """A folder with {Si,Ge}_train.xyz and {Si,Ge}_val.xyz."""
-    folder = tmp_path_factory.mktemp("data")
-    for element in LATTICE:
-        ase.io.write(folder / f"{element}_train.xyz", structures(element, 6))
-        ase.io.write(folder / f"{element}_val.xyz", structures(element, 3, seed=1))
-    return folder
+    return made_once("data", lambda folder: write_structures(folder, Si=["Si"], Ge=["Ge"]))
 
 
 @pytest.fixture(scope="module")

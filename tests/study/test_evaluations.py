@@ -2,9 +2,11 @@
 
 import hashlib
 import json
+import math
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
@@ -303,25 +305,22 @@ def test_properties_beside_the_reference(compared):
     assert reference_values(study, out) == {"lattice_constant": 5.70, "C11": 120.0, "C44": 60.0}
     scratch, transfer = properties(study, out)
     assert (scratch.start, transfer.start, transfer.size) == ("scratch", "corresponding_states", 10)
-    words = {name: quantity.against_scratch for name, quantity in transfer.quantities.items()}
-    assert words == {
-        "lattice_constant": "better",
-        "C11": "worse",
-        "C44": "within the spread",
-        "vacancy_formation_energy": None,
-        "phonons": "better",
-        "equation_of_state": "better",
-    }
-    assert all(quantity.against_scratch is None for quantity in scratch.quantities.values())
+    nearer = {name: quantity.difference for name, quantity in transfer.quantities.items()}
+    assert nearer.pop("vacancy_formation_energy") is None  # no reference
+    # |a - 5.70| = 0.01, 0.01 against 0.09, 0.10
+    assert nearer["lattice_constant"].mean == pytest.approx(-0.085) and nearer["lattice_constant"].high < 0
+    assert nearer["C11"].mean > 0
+    assert nearer["C44"].low < 0 < nearer["C44"].high
+    assert (nearer["phonons"].low, nearer["phonons"].high) == (pytest.approx(-0.5), pytest.approx(-0.5))
+    assert nearer["equation_of_state"].relative == pytest.approx(-1.0)
+    assert all(quantity.difference is None for quantity in scratch.quantities.values())
     assert transfer.quantities["lattice_constant"].errors.mean == pytest.approx(0.01)
     assert transfer.quantities["phonons"].values.mean == pytest.approx(0.5)  # THz, all bands lower by that
     assert transfer.quantities["equation_of_state"].values.mean == 0.0
     # root mean square of (x - 1)², in meV
     expected = 1000 * ((EOS_RATIOS - 1) ** 4).mean() ** 0.5
     assert scratch.quantities["equation_of_state"].values.mean == pytest.approx(expected)
-    assert transfer.quantities["vacancy_formation_energy"].failed == {
-        "corresponding_states-n10-seed1": "RuntimeError: it moved"
-    }
+    assert transfer.quantities["vacancy_formation_energy"].failed == {1: "RuntimeError: it moved"}
 
 
 def test_report_of_properties(compared):
@@ -329,7 +328,8 @@ def test_report_of_properties(compared):
     write_report(out)
     html = (out / "report.html").read_text()
     assert "Out-of-target properties" in html and "it moved" in html and "Stability" not in html
-    assert '<td class="good">5.700 ± 0.014</td>' in html and '<td class="bad">100 ± 0</td>' in html
+    assert "5.700 ± 0.014 <span" in html and "[−0.085 (−0.15 to −0.021)]" in html
+    assert "vacancy_formation_energy of corresponding_states, seed 1: RuntimeError: it moved" in html
     report = json.loads((out / "report.json").read_text())
     assert report["reference"]["C44"] == 60.0 and len(report["properties"]) == 2
     for name in ("equation_of_state", "phonons"):
@@ -359,19 +359,44 @@ def test_survival(tmp_path):
     assert scratch.survived == (1.0, 4.0, 2.0, 3.0) and scratch.survivors == 1
     assert scratch.failures == {"hottest": 2, "shortest_bond": 1}
     assert (scratch.failed_share.low, scratch.failed_share.high) == (0.5, 1.0)
-    assert transfer.survivors == 4 and transfer.failures == {} and transfer.against_scratch == "better"
+    assert transfer.survivors == 4 and transfer.failures == {} and transfer.failed == (False,) * 4
+    assert transfer.difference.mean == -0.75  # -0.5 and -1
+    # Wilson, J. Am. Stat. Assoc. 22, 209 (1927), for 4 of 4: 1 / (1 + z²/4)
+    assert transfer.survived_interval == (pytest.approx(1 / (1 + 1.959964**2 / 4)), 1.0)
     assert transfer.structure["rdf"].mean == pytest.approx(0.25) and transfer.structure["msd"].mean == 0.0
-    assert scratch.structure["rdf"].count == 1 and transfer.structure_against_scratch == {}  # of one survivor alone
+    assert scratch.structure["rdf"].count == 1  # of one survivor alone
+    rdf = transfer.structure_differences["rdf"]  # seed by seed
+    assert (rdf.mean, rdf.count, rdf.low) == (pytest.approx(0.25), 1, None)
+    assert transfer.structure_noise == {}
     write_report(tmp_path)
-    assert ">1 of 4</td><td>hottest (2) shortest_bond (1) </td>" in (tmp_path / "report.html").read_text()
+    html = (tmp_path / "report.html").read_text()
+    assert ">1 of 4</td><td>0.05 to 0.70</td><td></td><td>hottest (2) shortest_bond (1) </td>" in html
     for name in ("survival", "rdf", "adf", "msd"):
         assert (tmp_path / f"{name}-10-structures.png").exists()
 
 
 def test_survival_curve():
-    times, shares = survival_curve([4.0, 1.0, 4.0, 2.0], 4.0, 2)
-    assert times == [0.0, 1.0, 1.0, 2.0, 2.0, 4.0] and shares == [1, 1, 0.75, 0.75, 0.5, 0.5]
-    assert survival_curve([4.0], 4.0, 0) == ([0.0, 4.0], [1.0, 1.0])
+    """Kaplan and Meier: 3 of 4 go on after 1 ps, 2 of 3 of these after 2 ps; none fails at the end."""
+    curve = survival_curve([4.0, 1.0, 4.0, 2.0], [False, True, False, True])
+    np.testing.assert_allclose(curve["times"], [0.0, 1.0, 2.0, 4.0])
+    np.testing.assert_allclose(curve["shares"], [1.0, 0.75, 0.5, 0.5])
+    # log(-log S) ± z s, s² = Σ d / (n (n - d)) / log² S
+    spread = 1.959964 * math.sqrt(1 / 12 + 1 / 6) / math.log(0.5)
+    np.testing.assert_allclose(curve["low"][2], 0.5 ** math.exp(-spread), rtol=1e-6)
+    np.testing.assert_allclose(curve["high"][2], 0.5 ** math.exp(spread), rtol=1e-6)
+    np.testing.assert_allclose(survival_curve([4.0], [False])["shares"], [1.0, 1.0])
+
+
+def test_noise_of_structure_functions(tmp_path):
+    """Of three simulations at g = 0, 1 and 2 each deviates from the mean of the others by 1.5, 0 and 1.5."""
+    settings = {"sizes": [10], "starts": ["crystal"], "temperatures": [600], "runs": 3, "time": 4.0}
+    study = grid(crystal=CRYSTAL, reference={"calculator": EMT}, stability=settings)
+    for index in range(3):
+        seen = {"survived": 4.0, "failure": None, "rdf": [float(index)] * 100}
+        for model in ("reference", "scratch-n10-seed0"):
+            put(tmp_path, "stability", model, f"crystal-600K-{index}.json", **seen)
+    (scratch,) = survival(study, tmp_path)
+    assert scratch.structure_noise == {"rdf": pytest.approx(1.0)} and scratch.structure["rdf"].mean == 0.0
 
 
 @pytest.mark.parametrize(

@@ -70,21 +70,24 @@ def study(folder, **entries):
 
 
 def test_example_on_dft_data(workplace):
-    grid = prepare_study(EXAMPLES / "study_mlearn.yaml", Path("out"))
-    assert len(grid.runs) == 6 * 3 * 2
+    grid = prepare_study(EXAMPLES / "study_mlearn_full.yaml", Path("out"))
+    assert len(grid.runs) == 6 * 3 * 3
     assert list(grid.test_sets) == ["all", "diamond", "AIMD-NVT"]
     assert grid == Grid.read(Path("out"))
-    # 100 steps in epochs of as many as there are structures
+    # 100 steps in epochs of half as many as there are structures
     assert {
         n: config_of(Path("out"), f"scratch-n{n}-seed1")["trainer"]["check_val_every_n_epoch"] for n in (5, 25, 110)
-    } == {5: 20, 25: 4, 110: 1}
+    } == {5: 33, 25: 8, 110: 2}
     transfer = config_of(Path("out"), "corresponding_states-n5-seed2")
     assert transfer["element_transfer"]["source"] == "runs/mlearn_si_long/best.ckpt"
-    assert transfer["run"] == ["val", "train", "test"] and transfer["max_steps"] == 1000
+    assert transfer["run"] == ["val", "train", "test"] and transfer["max_steps"] == 20000
+    # the overrides put one schedule in the place of another
+    scheduler = transfer["training_module"]["lr_scheduler"]
+    assert scheduler["scheduler"]["_target_"].endswith("ReduceLROnPlateau") and "T_max" not in scheduler["scheduler"]
     scratch = config_of(Path("out"), "scratch-n5-seed2")
     assert (scratch["seed"], scratch["data"]["seed"], scratch["training_module"]["model"]["seed"]) == (2, 2, 2)
     parts = [task.name.split(" of ") for task in evaluation_tasks(grid, Path("out"))]
-    assert [part for part, _ in parts] == 6 * ["properties"] + 6 * ["stability"] + 2 * ["plan"]
+    assert [part for part, _ in parts] == 9 * ["properties"] + 9 * ["stability"] + 4 * ["plan"]
     assert all("n10" in model for part, model in parts if part != "plan")
 
 
@@ -102,14 +105,9 @@ def test_element_map_alone(workplace):
 
 def test_example_on_classical_data(workplace):
     grid = prepare_study(EXAMPLES / "study_sw.yaml", Path("out"))
-    assert len(grid.runs) == 1 + 6 * 3 * 2
-    transfer = grid.runs[-1]
-    assert (grid.runs[0].name, transfer.needs) == ("source", "source")
-    config = config_of(Path("out"), transfer.name)
-    assert config["element_transfer"]["source"] == str(workplace / "out" / "runs" / "source" / "best.ckpt")
-    assert config_of(Path("out"), "source")["run"] == ["train", "test"]
+    assert len(grid.runs) == 3 * 3
     models = [task.model for task in evaluation_tasks(grid, Path("out"))]
-    assert models.count("reference") == 2  # properties and simulations
+    assert models == ["reference", *(run.name for run in grid.runs)]
 
 
 def test_example_of_models_and_labels(workplace):
@@ -119,7 +117,10 @@ def test_example_of_models_and_labels(workplace):
     runs = {run.name: run for run in grid.runs}
     start = runs["corresponding_states-invariant-atomic_energies-n10-seed0"]
     assert start.needs == "source-invariant"
+    assert config_of(Path("out"), start.needs)["run"] == ["train", "test"]
     config = config_of(Path("out"), start.name)
+    source = workplace / "out" / "runs" / start.needs / "best.ckpt"
+    assert config["element_transfer"]["source"] == str(source)
     assert config["training_module"]["loss"]["extra_metrics"][0]["field"] == "atomic_energy"
     from_scratch = runs["scratch-invariant-totals-n10-seed0"]
     assert from_scratch.needs is None
@@ -286,6 +287,7 @@ def test_jobs_share_the_cores(monkeypatch):
         ({"models": {}}, "the grid has no runs: `models` is empty"),
         ({"models": {"l=1": []}}, "use letters, digits and underscores"),
         ({"axes": {"seed": {"a": []}}}, "which every study has already"),
+        ({"baseline": "adam"}, "`baseline` is 'adam', which is none of the `starts`. Choices: scratch, c"),
         ({"axes": {"labels": {"a": ["max_steps"]}}}, "`axes.labels.a` must list Hydra overrides"),
         ({"structures": {"train": "Ge_{size}.xyz"}}, "{seed} is the only placeholder"),
         ({"structures": {"train": "a.xyz", "test_by": "group"}}, "`structures.test`, which is missing"),

@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -11,13 +12,13 @@ from nequip_elemtransfer.study.report.page import write_report
 
 SIZES, SEEDS = (5, 10, 25, 100), (0, 1, 2)
 STEPS = range(0, 301, 25)
-# test error a n^-b: force in eV/Å, energy in eV/atom
+# test error a n^-b: force in eV/Å, energy in eV/atom, stress in eV/Å³
 LAWS = {
-    "scratch": ((0.4, 0.5), (0.04, 0.5)),
-    "element_map": ((0.3, 0.5), (0.08, 0.5)),
-    "corresponding_states": ((0.1, 0.5), (0.02, 0.5)),
+    "scratch": ((0.4, 0.5), (0.04, 0.5), (0.01, 0.5)),
+    "element_map": ((0.3, 0.5), (0.08, 0.5), (0.01, 0.5)),
+    "corresponding_states": ((0.1, 0.5), (0.02, 0.5), (0.004, 0.5)),
 }
-COLUMNS = {"forces_mae": 0, "per_atom_energy_mae": 1}
+COLUMNS = {"forces_mae": 0, "per_atom_energy_mae": 1, "stress_mae": 2}
 
 
 def run_of(start, size, seed):
@@ -34,6 +35,7 @@ def write_run(out, run):
     final = [a * settings["size"] ** -b * (1 + 0.02 * (settings["seed"] - 1)) for a, b in laws]
     for steps in STEPS:
         errors = {f"val0_epoch/{name}": final[i] * (1 + math.exp(-steps / 100)) for name, i in COLUMNS.items()}
+        errors["val0_epoch/weighted_sum"] = (steps - 150) ** 2 + settings["seed"]  # best after 150 steps
         rows.append(errors | {"training_steps": float(steps), "training_seconds": 0.5 * steps})
         rows.append({"train_loss_step/forces_mse": 1.0})
     for index, factor in enumerate((1.0, 0.5, 1.5)):
@@ -72,8 +74,29 @@ def test_errors_and_words(out):
                 assert force["mean"] == pytest.approx(mean) and force["count"] == 3
                 assert force["low"] == pytest.approx(0.98 * mean) and force["high"] == pytest.approx(1.02 * mean)
                 assert force["deviation"] == pytest.approx(0.02 * mean)
-    words = [point["against_scratch"] for point in curves["element_map"]["test_sets"]["all"]]
-    assert words == [{"forces_mae": "better", "per_atom_energy_mae": "worse"}] * 4
+    for point in curves["element_map"]["test_sets"]["all"]:
+        relative = {name: difference["relative"] for name, difference in point["differences"].items()}
+        expected = {"forces_mae": -0.25, "per_atom_energy_mae": 1.0, "stress_mae": 0.0}
+        assert relative == {name: pytest.approx(value, abs=1e-12) for name, value in expected.items()}
+        # seeds at 0.98, 1 and 1.02 of the law: the differences deviate by 2 % of the mean
+        force = point["differences"]["forces_mae"]
+        assert force["high"] - force["mean"] == pytest.approx(0.02 * -force["mean"] * 4.3026527 / math.sqrt(3))
+        assert point["steps"] == {"mean": 150, "low": 150, "high": 150, "deviation": 0, "count": 3}
+
+
+def test_another_baseline(out):
+    """Against the element map, its third of the force error is -2/3, and scratch is a third higher."""
+    grid = replace(Grid.read(out), baseline="element_map")
+    grid.write(out)
+    _, curves = report_of(out)
+    relative = {
+        start: [point["differences"]["forces_mae"]["relative"] for point in curve["test_sets"]["all"]]
+        for start, curve in curves.items()
+        if start != "element_map"
+    }
+    assert relative == {"scratch": [pytest.approx(1 / 3)] * 4, "corresponding_states": [pytest.approx(-2 / 3)] * 4}
+    assert all(point["differences"] == {} for point in curves["element_map"]["test_sets"]["all"])
+    assert curves["element_map"]["efficiency"]  # structures are counted against scratch all the same
 
 
 def test_data_efficiency(out):
@@ -116,7 +139,7 @@ def test_gaps(out):
     assert first["missing"] == ["scratch-n5-seed0"] and first["errors"]["forces_mae"]["count"] == 2
     second = curves["corresponding_states"]["test_sets"]["all"][1]
     assert second["errors"] == {} and len(second["missing"]) == 3
-    assert [e["size"] for e in curves["corresponding_states"]["efficiency"]] == [5, 25, 100] * 2
+    assert [e["size"] for e in curves["corresponding_states"]["efficiency"]] == [5, 25, 100] * 3
     html = (out / "report.html").read_text()
     assert "<code>scratch-n5-seed0</code>: failed (<code>ValueError: &lt;no&gt; reason</code>)" in html
     assert sum(entry["state"] == "finished" for entry in report["runs"]) == 32

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import ase.io
 import yaml
 from ase.build import bulk
 from ase.calculators.singlepoint import SinglePointCalculator
@@ -43,6 +44,14 @@ def structures(element, n, seed=0):
         atoms.calc = SinglePointCalculator(atoms, **labels)
         frames.append(atoms)
     return frames
+
+
+def write_structures(folder, **elements):
+    """Fill a folder with NAME_train.xyz and NAME_val.xyz, 6 and 3 structures of each of the name's elements."""
+    for name, symbols in elements.items():
+        ase.io.write(folder / f"{name}_train.xyz", [a for e in symbols for a in structures(e, 6)])
+        ase.io.write(folder / f"{name}_val.xyz", [a for e in symbols for a in structures(e, 3, seed=1)])
+    return folder
 
 
 def training_config(data, element, model, types=None, r_max=4.0):

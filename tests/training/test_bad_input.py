@@ -44,7 +44,7 @@ def test_missing_checkpoint_to_continue_from(data, source, tmp_path):
 @pytest.mark.parametrize(
     ("elements", "message"),
     [
-        ({"Ge": {"Si": 0.5, "Sn": 0.5}}, "starts 'Ge' from 'Sn', which is not a type of the source.*Choices: Si, auto"),
+        ({"Ge": {"Si": 0.5, "Sn": 0.5}}, "starts 'Ge' from 'Sn', which is not a type of the source.*Choices: Si.$"),
         ({"Ge": {"Si": 0.7, "C": 0.2}}, r"blend for 'Ge' .* sum to 0.9: weights must sum to 1, as in {Si: 0.5"),
         ({"Ge": {"Si": 1.5, "C": -0.5}}, "blend for 'Ge' .* gives 'Si' the weight 1.5: weights are numbers from 0"),
         ({"bulk": "auto"}, "`elements: {bulk: auto}` needs chemical elements: the target is 'bulk' and .*types are Si"),
@@ -197,6 +197,18 @@ def test_source_that_does_not_resemble_the_target(data, source, tmp_path):
     assert provenance["energy_scale"]["per_type"]["Ge"] > 0
     with pytest.raises(ValueError, match="found α = -.*another source type"):
         resolve(config)
+
+
+def test_type_that_the_data_take_for_an_element(data, source):
+    config = transfer_config(data, source, elements={"GeBulk": "Si"}, length_scale="none")
+    with pytest.raises(ValueError, match=r"transforms\[0\]` takes the type 'GeBulk' for a chemical symbol, which"):
+        resolve(config)
+
+
+@pytest.mark.parametrize("section", [None, "Ge.xyz", ["Ge.xyz"]])
+def test_data_that_are_no_section(data, source, section):
+    with pytest.raises(ValueError, match="whose `data` is no section with a datamodule, but "):
+        resolve(transfer_config(data, source) | {"data": section})
 
 
 def test_unknown_look_up(data, source):

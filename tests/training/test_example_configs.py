@@ -1,11 +1,14 @@
 """Each example config runs as it stands, on tiny data, for two epochs; the baselines are fair."""
 
+import re
 from pathlib import Path
 
 import ase.io
 import pytest
 import torch
 import yaml
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.symbols import string2symbols
 from real_runs import run, script, structures
 
 from nequip_elemtransfer.data import emt
@@ -13,7 +16,11 @@ from nequip_elemtransfer.data import emt
 CONFIGS = Path(__file__).resolve().parents[2] / "example_configs"
 SHORT = ["++trainer.max_epochs=2", "++trainer.check_val_every_n_epoch=1", "trainer.log_every_n_steps=1"]
 
-ELEMENTS = {"sw": ("Si", "Ge"), "mlearn": ("Si", "Ge"), "emt": ("Cu", "Ag")}  # source, target
+# source, target
+ELEMENTS = {"sw": ("Si", "Ge"), "mlearn": ("Si", "Ge"), "emt": ("Cu", "Ag"), "nbmotaw": ("Mo", "W")}
+ALLOY = "MoW"
+# metals that stand for others here: the generated ones need no download
+STAND_INS = {"Cu": "Mo", "Ag": "W"}
 
 
 @pytest.fixture(scope="module")
@@ -23,16 +30,29 @@ def workplace(tmp_path_factory):
     for kind, elements in ELEMENTS.items():
         data = folder / "data" / kind
         data.mkdir(parents=True)
-        for element in elements:
+        for element in (*elements, ALLOY) if kind == "nbmotaw" else elements:
             for seed, part in enumerate(("train", "val", "test", "train_10")):
                 n = 10 if part == "train_10" else 4
-                frames = metal(element, n, seed) if kind == "emt" else structures(element, n, seed)
-                ase.io.write(data / f"{element}_{part}.xyz", frames)
+                ase.io.write(data / f"{element}_{part}.xyz", FRAMES[kind](element, n, seed))
     return folder
 
 
-def metal(element, n, seed):
-    return list(emt.generate(element, n, supercell=1, temperatures=[0.01], liquid_temperatures=[0.05], seed=seed))
+def metal(system, n, seed):
+    return list(emt.generate(system, n, supercell=1, temperatures=[0.01], liquid_temperatures=[0.05], seed=seed))
+
+
+def renamed_metal(system, n, seed):
+    """EMT's structures and labels under the names of the metals that the configs are for."""
+    names = {name: stand_in for stand_in, name in STAND_INS.items()}
+    frames = metal("".join(names[symbol] for symbol in string2symbols(system)), n, seed)
+    for atoms in frames:
+        results = atoms.calc.results
+        atoms.symbols = [STAND_INS[symbol] for symbol in atoms.symbols]
+        atoms.calc = SinglePointCalculator(atoms, **results)
+    return frames
+
+
+FRAMES = {"sw": structures, "mlearn": structures, "emt": metal, "nbmotaw": renamed_metal}
 
 
 def nequip_train(folder, name):
@@ -55,6 +75,14 @@ def test_configs_run_in_order(workplace, kind):
     assert shapes[0] == shapes[1] == shapes[2]
 
 
+def test_an_alloy_from_one_of_its_metals(workplace):
+    """After ``nbmotaw_mo``, as its first lines say."""
+    if not (workplace / "runs" / "nbmotaw_mo" / "best.ckpt").exists():
+        nequip_train(workplace, "nbmotaw_mo")
+    alloy = nequip_train(workplace, "nbmotaw_mow_transfer")
+    assert alloy["hyper_parameters"]["model"]["provenance"]["elements"] == {"Mo": "Mo", "W": "Mo"}
+
+
 def test_fine_tuning_and_replay(workplace):
     """After ``sw_si``, as their first lines say."""
     if not (workplace / "runs" / "sw_si" / "best.ckpt").exists():
@@ -70,6 +98,27 @@ def test_fine_tuning_and_replay(workplace):
     replayed = nequip_train(workplace, "sw_ge_replay")
     assert replayed["hyper_parameters"]["model"]["provenance"]["elements"] == {"Ge": "Si", "Si": "Si"}
     assert replayed["global_step"] == 2 * 20 / 5  # 10 structures of each in an epoch
+
+
+@pytest.mark.parametrize("page", ["finetune", "key", "plan"])
+def test_code_on_the_pages_runs(workplace, page, monkeypatch, capsys):
+    """Where the pages' commands have been run: on the files that they name."""
+    runs = workplace / "runs"
+    for name in {"finetune": ["sw_si"], "key": ["mlearn_si", "mlearn_ge_transfer"], "plan": ["mlearn_si"]}[page]:
+        if not (runs / name / "best.ckpt").exists():
+            nequip_train(workplace, name)
+    if page == "key":
+        (runs / "mlearn_ge").symlink_to(runs / "mlearn_ge_transfer")
+    monkeypatch.chdir(workplace)
+    text = (CONFIGS.parent / "docs" / f"{page}.md").read_text(encoding="utf-8")
+    for code in re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+        exec(compile(code, f"{page}.md", "exec"), {})
+    if page == "finetune":
+        assert len(ase.io.read("data/Si_labelled.xyz", ":")) == 40
+    elif page == "key":
+        assert "Ge" in capsys.readouterr().out  # its α
+    else:
+        assert {path.name for path in (workplace / "plans" / "ge").iterdir()} >= {"report.html", "train.yaml"}
 
 
 @pytest.mark.parametrize("kind", ELEMENTS)

@@ -7,6 +7,9 @@ from typing import Any
 
 from nequip_elemtransfer.config import suggest
 
+# no quantity of a study comes near it; YAML takes whole numbers of any length
+_LARGEST = 1e300
+
 
 def entries_of(key: str, value: Any, choices: Sequence[str], required: Sequence[str] = ()) -> dict[str, Any]:
     """A mapping with some of the keys ``choices`` and all of ``required``; entries that are null are left out."""
@@ -78,10 +81,17 @@ def positive_integer(key: str, value: Any) -> int:
 
 
 def any_number(key: str, value: Any) -> float:
-    """An integer or a float, not a truth value."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"`{key}` must be a number, found {value!r}.")
+    """A finite integer or float, not a truth value."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not -_LARGEST < value < _LARGEST:
+        raise ValueError(f"`{key}` must be a finite number, found {value!r:.100}.")
     return float(value)
+
+
+def text(key: str, value: Any) -> str:
+    """A word or more."""
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"`{key}` must be a text, found {value!r}.")
+    return value
 
 
 def positive_number(key: str, value: Any) -> float:

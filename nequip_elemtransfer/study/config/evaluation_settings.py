@@ -16,6 +16,7 @@ from nequip_elemtransfer.study.config.entries import (
     filled_list,
     positive_integer,
     positive_number,
+    text,
 )
 from nequip_elemtransfer.study.property_names import SURFACES, VALUES
 
@@ -177,7 +178,8 @@ def without_sizes(settings: Any) -> dict[str, Any]:
 
 def _crystal(value: Any) -> Crystal:
     entry = entries_of("crystal", value, ("structure", "formula", "a"), required=("structure", "formula", "a"))
-    return Crystal(entry["structure"], entry["formula"], positive_number("crystal.a", entry["a"]))
+    words = [text(f"crystal.{name}", entry[name]) for name in ("structure", "formula")]
+    return Crystal(*words, positive_number("crystal.a", entry["a"]))
 
 
 def _reference(value: Any) -> Reference:
@@ -216,7 +218,7 @@ def _stability(value: Any) -> StabilitySettings:
         entry["criteria"] = Criteria(**{k: positive_number(f"stability.criteria.{k}", v) for k, v in criteria.items()})
     starts = entry["starts"]
     if isinstance(starts, list):
-        starts = dict.fromkeys(starts)
+        starts = dict.fromkeys(text("stability.starts", start) for start in starts)
     if not isinstance(starts, Mapping) or not starts:
         raise ValueError(f"`stability.starts` must name where simulations begin, found {starts!r}.")
     entry["starts"] = {str(name): _beginning(str(name), item, temperatures) for name, item in starts.items()}
@@ -230,6 +232,8 @@ def _beginning(name: str, value: Any, temperatures: Any) -> Beginning:
         raise ValueError(f"`{key}` needs `file`, structures to begin with; only {CRYSTAL} and {VACANCY} are built.")
     if not name.isidentifier():
         raise ValueError(f"`stability.starts` has the name {name!r}: use letters, digits and underscores.")
+    if "file" in entry:
+        text(f"{key}.file", entry["file"])
     found = entry.pop("temperatures", temperatures)
     if found is None:
         raise ValueError(f"`{key}` needs `temperatures` in K, there or for all starts in `stability.temperatures`.")
@@ -240,6 +244,8 @@ def _beginning(name: str, value: Any, temperatures: Any) -> Beginning:
 
 def _plan(value: Any) -> PlanSettings:
     entry = entries_of(PLAN, {} if value is True else value, field_names(PlanSettings))
+    if "source_data" in entry:
+        text("plan.source_data", entry["source_data"])
     return PlanSettings(**entry | _sizes(PLAN, entry))
 
 

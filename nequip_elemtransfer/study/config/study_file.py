@@ -9,14 +9,22 @@ from typing import Any
 import yaml
 
 from nequip_elemtransfer.config import suggest
-from nequip_elemtransfer.study.config.entries import entries_of, hydra_overrides, integers, named, unique, unparsed
+from nequip_elemtransfer.study.config.entries import (
+    entries_of,
+    hydra_overrides,
+    integers,
+    named,
+    text,
+    unique,
+    unparsed,
+)
 from nequip_elemtransfer.study.config.evaluation_settings import ALL, KEYS, EvaluationSettings
 
 SCRATCH, ELEMENT_MAP, CORRESPONDING_STATES = "scratch", "element_map", "corresponding_states"
 _NO_SCALES = ("++element_transfer.length_scale=none", "++element_transfer.energy_scale=none")
 _KEYS = (
     *("scratch", "transfer", "source", "structures", "sizes", "seeds", "starts", "models", "train_on", "axes"),
-    *("overrides", "source_overrides", "validate_every"),
+    *("overrides", "source_overrides", "validate_every", "baseline"),
     *KEYS,
 )
 DEFAULT = "default"
@@ -85,6 +93,7 @@ class StudyConfig:
         source_overrides: Hydra overrides of the source's training
         validate_every: steps between validations, rounded to whole epochs; None leaves it to the configs
         evaluations: the entries for :class:`.evaluation_settings.EvaluationSettings`
+        baseline: name of the start that the others are compared with
     """
 
     arms: tuple[Arm, ...]
@@ -99,6 +108,7 @@ class StudyConfig:
     source_overrides: tuple[str, ...] = ()
     validate_every: int | None = None
     evaluations: Mapping[str, Any] = field(default_factory=dict)
+    baseline: str = SCRATCH
 
     @classmethod
     def from_file(cls, path: Path) -> "StudyConfig":
@@ -147,6 +157,7 @@ class StudyConfig:
             source_overrides=hydra_overrides("source_overrides", entries.get("source_overrides", [])),
             validate_every=_validate_every(entries.get("validate_every")),
             evaluations={key: entries[key] for key in KEYS if key in entries},
+            baseline=_baseline(entries.get("baseline"), arms),
         )
         EvaluationSettings.from_mapping(study.evaluations).check_files()
         _refuse_axes_named_like(study.axes)
@@ -174,7 +185,7 @@ def _config_file(key: str, value: Any, folder: Path) -> Path:
 def _arms(value: Any, configs: Mapping[str, Path], folder: Path) -> tuple[Arm, ...]:
     known = (SCRATCH, ELEMENT_MAP, CORRESPONDING_STATES)
     if isinstance(value, list):
-        value = dict.fromkeys(unique("starts", value))
+        value = dict.fromkeys(unique("starts", [text("starts", start) for start in value]))
     if not value:
         raise ValueError(f"the grid has no runs: give `starts` some of {', '.join(known)}, and a config for each.")
     return tuple(_arm(name, entry, configs, folder) for name, entry in named("starts", value, unparsed).items())
@@ -277,6 +288,13 @@ def _train_on(value: Any, structures: Structures | None) -> Mapping[str, Mapping
 
 def _validate_every(value: Any) -> int | None:
     return None if value is None else integers("validate_every", [value], least=1)[0]
+
+
+def _baseline(value: Any, arms: tuple[Arm, ...]) -> str:
+    names = [arm.name for arm in arms]
+    if value is not None and value not in names:
+        raise ValueError(f"`baseline` is {value!r}, which is none of the `starts`{suggest(value, names)}.")
+    return value or SCRATCH
 
 
 def _refuse_axes_named_like(axes: Mapping[str, Any]) -> None:

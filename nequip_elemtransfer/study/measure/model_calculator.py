@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import torch
@@ -15,19 +16,20 @@ from nequip_elemtransfer.output.atomic import written_together
 from nequip_elemtransfer.study.config.evaluation_settings import AOTINDUCTOR
 
 
-def trained_calculator(checkpoint: Path, engine: str, folder: Path) -> Calculator:
+def trained_calculator(checkpoint: Path, engine: str, folder: Path, vouched: Collection[Mapping] = ()) -> Calculator:
     """Calculator of a checkpoint, on a GPU if there is one.
 
     Args:
         checkpoint: of ``nequip-train``
         engine: ``eager`` or ``aotinductor``
         folder: for the compiled model, which is used again for this checkpoint; those of others are removed
+        vouched: the :func:`~nequip_elemtransfer.callables.calls` in the config of the training, which are the user's
 
     Raises:
         RefusedFile: it is damaged or hostile, or names what NequIP's loader should not call
         RuntimeError: the model cannot be compiled
     """
-    require_loadable(checkpoint)
+    require_loadable(checkpoint, vouched)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     if engine != AOTINDUCTOR:
         from_saved_model = imported("nequip.integrations.ase.NequIPCalculator._from_saved_model")
@@ -36,7 +38,7 @@ def trained_calculator(checkpoint: Path, engine: str, folder: Path) -> Calculato
     if not compiled.exists():
         for other in folder.glob(f"model-{device}*.nequip.pt2"):
             other.unlink()
-        require_loadable_data(checkpoint)  # nequip-compile takes a structure from there
+        require_loadable_data(checkpoint, vouched)  # nequip-compile takes a structure from there
         _compile(checkpoint, compiled, device)
     return NequIPCalculator.from_compiled_model(compiled, device, chemical_species_to_atom_type_map=True)
 

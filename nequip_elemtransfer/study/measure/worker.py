@@ -9,6 +9,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
+from nequip_elemtransfer.callables import calls
 from nequip_elemtransfer.materials.calculator_file import make_calculator
 from nequip_elemtransfer.study.config.evaluation_settings import (
     EAGER,
@@ -26,6 +27,7 @@ from nequip_elemtransfer.study.measure.model_calculator import trained_calculato
 from nequip_elemtransfer.study.measure.plan import plan_of
 from nequip_elemtransfer.study.measure.properties import properties_of
 from nequip_elemtransfer.study.measure.stability import run_simulations
+from nequip_elemtransfer.study.run.training_configs import written_config
 
 
 def main() -> None:
@@ -41,7 +43,7 @@ def main() -> None:
     if model == REFERENCE:
         calculator = make_calculator(REFERENCE_CALCULATOR, evaluations.reference.calculator)
     else:
-        calculator = trained_calculator(checkpoint_of(out, model), engine, folder)
+        calculator = trained_calculator(checkpoint_of(out, model), engine, folder, [*calls(written_config(out, model))])
     if kind == PROPERTIES:
         found = properties_of(evaluations.crystal, calculator, evaluations.properties)
         settings = asdict(evaluations.crystal) | without_sizes(evaluations.properties)

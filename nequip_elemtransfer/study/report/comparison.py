@@ -1,14 +1,17 @@
-"""Which runs are compared with each other, over what spread, and in what words."""
+"""Which runs are compared with each other, over what spread, and with what certainty."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import sqrt
 from statistics import mean, stdev
 from typing import Any
 
-from nequip_elemtransfer.study.config.study_file import DEFAULT, SCRATCH
+from scipy.stats import t as student_t
+
+from nequip_elemtransfer.study.config.study_file import DEFAULT
 from nequip_elemtransfer.study.grid import SOURCE, Run
 
-BETTER, WORSE, SIMILAR = "better", "worse", "within the spread"
+CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
@@ -33,19 +36,52 @@ def spread(values: Sequence[float]) -> Spread:
     return Spread(mean(values), min(values), max(values), stdev(values) if len(values) > 1 else None, len(values))
 
 
-def better_or_worse(own: Spread | None, other: Spread | None) -> str | None:
-    """``better`` or ``worse`` if every value is below or above every other one, else ``within the spread``.
+@dataclass(frozen=True)
+class PairedDifference:
+    """Of a quantity between two starts, seed by seed: subsets, weights and batches of a seed are the same.
+
+    Args:
+        mean: of the differences, in the unit of the quantity
+        low, high: ends of the interval of :data:`CONFIDENCE`, by Student's t over the pairs; None with one pair
+        relative: the mean over the mean of the other start's values; None where that is zero
+        effect: the mean over the standard deviation of the differences (Cohen's d); None with one pair or without
+            spread
+        count: number of pairs
+    """
+
+    mean: float
+    low: float | None
+    high: float | None
+    relative: float | None
+    effect: float | None
+    count: int
+
+
+def paired_difference(own: Mapping[int, float], other: Mapping[int, float]) -> PairedDifference | None:
+    """How much lower or higher a quantity is than that of another start.
+
+    Args:
+        own, other: seed -> value; seeds that one of them lacks are left out
 
     Returns:
-        None where either has fewer than two values
+        None without a common seed
     """
-    if own is None or other is None or min(own.count, other.count) < 2:
+    seeds = [seed for seed in own if seed in other]
+    if not seeds:
         return None
-    return BETTER if own.high < other.low else WORSE if own.low > other.high else SIMILAR
+    differences = [own[seed] - other[seed] for seed in seeds]
+    base, middle, n = mean(other[seed] for seed in seeds), mean(differences), len(seeds)
+    relative = middle / base if base else None
+    if n == 1:
+        return PairedDifference(middle, None, None, relative, None, n)
+    deviation = stdev(differences)
+    reach = float(student_t.ppf((1 + CONFIDENCE) / 2, n - 1)) * deviation / sqrt(n)
+    effect = middle / deviation if deviation else None
+    return PairedDifference(middle, middle - reach, middle + reach, relative, effect, n)
 
 
-def peers(runs: Sequence[Run]) -> list[dict[str, list[Run]]]:
-    """Runs that differ only in start and seed, as start -> runs, for each cell and size of the grid; scratch first."""
+def peers(runs: Sequence[Run], baseline: str) -> list[dict[str, list[Run]]]:
+    """Runs that differ only in start and seed, as start -> runs, for each cell and size; the baseline first."""
     found: dict[tuple, dict[str, list[Run]]] = {}
     for run in runs:
         settings = dict(run.settings)
@@ -53,7 +89,7 @@ def peers(runs: Sequence[Run]) -> list[dict[str, list[Run]]]:
         if start != SOURCE:
             settings.pop("seed")
             found.setdefault(tuple(settings.items()), {}).setdefault(start, []).append(run)
-    return [dict(sorted(starts.items(), key=lambda item: item[0] != SCRATCH)) for starts in found.values()]
+    return [dict(sorted(starts.items(), key=lambda item: item[0] != baseline)) for starts in found.values()]
 
 
 def cell_name(settings: Mapping[str, Any]) -> str:

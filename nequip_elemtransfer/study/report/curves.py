@@ -1,18 +1,18 @@
 """Learning curves, data efficiency and speed of the starts of a study, from its finished runs."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from nequip_elemtransfer.study.config.study_file import SCRATCH
 from nequip_elemtransfer.study.folder import State
 from nequip_elemtransfer.study.grid import SOURCE
-from nequip_elemtransfer.study.report.comparison import Spread, better_or_worse, cell_name, spread
+from nequip_elemtransfer.study.report.comparison import PairedDifference, Spread, cell_name, paired_difference, spread
 from nequip_elemtransfer.study.report.efficiency import Equivalent, Reached, equivalent_size, lowest, time_to_reach
 from nequip_elemtransfer.study.report.results import RunResult
-from nequip_elemtransfer.study.run.metrics import ENERGY_MAE, FORCE_MAE
+from nequip_elemtransfer.study.run.metrics import ENERGY_MAE, FORCE_MAE, STRESS_MAE, Validation
 
-TEST_ERRORS = (FORCE_MAE, ENERGY_MAE)
+TEST_ERRORS = (FORCE_MAE, ENERGY_MAE, STRESS_MAE)
 
 
 @dataclass(frozen=True)
@@ -21,15 +21,17 @@ class Point:
 
     Args:
         size: number of training structures; None if the configs bring their own
-        errors: quantity -> error over seeds, eV/Å or eV/atom; a quantity that no run has is left out
-        against_scratch: quantity -> ``better`` or ``worse`` if every seed is below or above every seed from scratch,
-            else ``within the spread``; left out where either has fewer than two seeds
+        errors: quantity -> error over seeds, eV/Å, eV/atom or eV/Å³; a quantity that no run has is left out
+        differences: quantity -> how much lower (negative) or higher than the baseline's; left out where no seed has
+            both
+        steps: of the training until its weighted validation error was lowest, over seeds; None if not logged
         missing: names of runs without a result
     """
 
     size: int | None
     errors: dict[str, Spread]
-    against_scratch: dict[str, str]
+    differences: dict[str, PairedDifference]
+    steps: Spread | None
     missing: tuple[str, ...]
 
 
@@ -58,7 +60,7 @@ class Speed:
         size: number of training structures
         seed: of both trainings
         quantity: compared error
-        error: lowest from scratch, eV/Å or eV/atom
+        error: lowest from scratch, eV/Å, eV/atom or eV/Å³
         scratch, start: when the two reach it
     """
 
@@ -93,12 +95,13 @@ class Curve:
         return cell_name(self.cell)
 
 
-def learning_curves(results: Sequence[RunResult], test_sets: Sequence[str]) -> list[Curve]:
+def learning_curves(results: Sequence[RunResult], test_sets: Sequence[str], baseline: str = SCRATCH) -> list[Curve]:
     """Evaluate a study.
 
     Args:
         results: of all runs
         test_sets: names, the whole first; empty if the configs bring their own
+        baseline: start that the errors of the others are compared with
     """
     groups: dict[tuple[tuple[tuple[str, Any], ...], str], list[RunResult]] = {}
     for result in results:
@@ -109,15 +112,25 @@ def learning_curves(results: Sequence[RunResult], test_sets: Sequence[str]) -> l
             groups.setdefault((tuple(settings.items()), start), []).append(result)
     names = list(test_sets) or sorted({name for result in results for name in result.tests}) or ["test0"]
     return [
-        _curve(dict(cell), start, members, groups.get((cell, SCRATCH), []) if start != SCRATCH else [], names)
+        _curve(dict(cell), start, members, *(_others(groups, cell, start, name) for name in (baseline, SCRATCH)), names)
         for (cell, start), members in groups.items()
     ]
 
 
+def _others(groups: Mapping[Any, list[RunResult]], cell: Any, start: str, name: str) -> list[RunResult]:
+    """The runs that a start is compared with, none for itself."""
+    return groups.get((cell, name), []) if start != name else []
+
+
 def _curve(
-    cell: dict[str, Any], start: str, members: list[RunResult], scratch: list[RunResult], names: list[str]
+    cell: dict[str, Any],
+    start: str,
+    members: list[RunResult],
+    baseline: list[RunResult],
+    scratch: list[RunResult],
+    names: list[str],
 ) -> Curve:
-    points = {name: tuple(_point(name, size, members, scratch) for size in _sizes(members)) for name in names}
+    points = {name: tuple(_point(name, size, members, baseline) for size in _sizes(members)) for name in names}
     return Curve(cell, start, points, _efficiency(members, scratch, names[0]), _speed(members, scratch))
 
 
@@ -125,18 +138,26 @@ def _sizes(members: list[RunResult]) -> list[int | None]:
     return sorted({result.run.settings["size"] for result in members}, key=lambda size: size or 0)
 
 
-def _point(name: str, size: int | None, members: list[RunResult], scratch: list[RunResult]) -> Point:
-    errors, against = {}, {}
+def _point(name: str, size: int | None, members: list[RunResult], baseline: list[RunResult]) -> Point:
+    errors, differences = {}, {}
     for quantity in TEST_ERRORS:
-        own, other = _errors(members, name, quantity, size), _errors(scratch, name, quantity, size)
+        own, other = _errors(members, name, quantity, size), _errors(baseline, name, quantity, size)
         if own:
             errors[quantity] = spread(list(own.values()))
-            word = better_or_worse(errors[quantity], spread(list(other.values())) if other else None)
-            if word is not None:
-                against[quantity] = word
+            difference = paired_difference(own, other)
+            if difference is not None:
+                differences[quantity] = difference
     of_size = [result for result in members if result.run.settings["size"] == size]
     missing = tuple(result.run.name for result in of_size if result.state is not State.FINISHED)
-    return Point(size, errors, against, missing)
+    steps = [best for result in of_size if (best := _steps_to_best(result)) is not None]
+    return Point(size, errors, differences, spread(steps) if steps else None, missing)
+
+
+def _steps_to_best(result: RunResult) -> int | None:
+    logged = [v for v in result.validations if v.weighted_sum is not None]
+    if result.state is not State.FINISHED or not logged:
+        return None
+    return min(logged, key=lambda v: v.weighted_sum).steps
 
 
 def _errors(members: Sequence[RunResult], name: str, quantity: str, size: int | None) -> dict[int, float]:
@@ -189,5 +210,9 @@ def _size_and_seed(result: RunResult) -> tuple[int | None, int]:
 
 def history(result: RunResult, quantity: str) -> list[tuple[int, float, float]]:
     """Steps, seconds and error of each validation of a run."""
-    value: Callable = {FORCE_MAE: lambda v: v.force_mae, ENERGY_MAE: lambda v: v.energy_mae}[quantity]
+    value: Callable[[Validation], float | None] = {
+        FORCE_MAE: lambda v: v.force_mae,
+        ENERGY_MAE: lambda v: v.energy_mae,
+        STRESS_MAE: lambda v: v.stress_mae,
+    }[quantity]
     return [(v.steps, v.seconds, value(v)) for v in result.validations if value(v) is not None]

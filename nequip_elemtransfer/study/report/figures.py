@@ -16,7 +16,7 @@ from nequip_elemtransfer.study.report.results import RunResult
 from nequip_elemtransfer.study.report.survival import Survival, survival_curve
 from nequip_elemtransfer.study.run.metrics import FORCE_MAE
 
-LABELS = {TEST_ERRORS[0]: "force MAE (meV/Å)", TEST_ERRORS[1]: "energy MAE (meV/atom)"}
+LABELS = dict(zip(TEST_ERRORS, ("force MAE (meV/Å)", "energy MAE (meV/atom)", "stress MAE (meV/Å³)")))
 _COLORS = {SCRATCH: "#8b93a1", ELEMENT_MAP: "#d97a2b", CORRESPONDING_STATES: "#3b82c4"}
 _MORE_COLORS = ("#3f9e6b", "#9b5fc0", "#c2456b", "#b39a28")
 _FUNCTIONS = {
@@ -27,9 +27,10 @@ _FUNCTIONS = {
 
 
 def learning_curve_figure(curves: Sequence[Curve]) -> Picture:
-    """Force and energy errors against the number of structures, for the starts of a cell; bars from low to high."""
-    with drawing(8.4, 3.4, 2) as (axes, picture):
-        for ax, quantity in zip(axes, TEST_ERRORS):
+    """Errors against the number of structures, for the starts of a cell; bars from low to high."""
+    quantities = measured(curves)
+    with drawing(4.2 * len(quantities), 3.4, len(quantities)) as (axes, picture):
+        for ax, quantity in zip(axes, quantities):
             for curve, color in zip(curves, _start_colors([curve.start for curve in curves])):
                 _errors(ax, next(iter(curve.test_sets.values())), quantity, curve.start, color)
             if ax.lines:
@@ -39,6 +40,12 @@ def learning_curve_figure(curves: Sequence[Curve]) -> Picture:
             ax.set_ylabel(LABELS[quantity])
         _legend(axes[0])
     return picture
+
+
+def measured(curves: Sequence[Curve]) -> list[str]:
+    """Those of :data:`.curves.TEST_ERRORS` that some run has; force and energy errors in any case."""
+    points = [point for curve in curves for points in curve.test_sets.values() for point in points]
+    return [q for i, q in enumerate(TEST_ERRORS) if i < 2 or any(q in point.errors for point in points)]
 
 
 def validation_figure(results: Sequence[RunResult]) -> Picture | None:
@@ -113,7 +120,7 @@ def phonon_figure(bands: Mapping[str, Mapping[str, Any]], reference: Mapping[str
 
 
 def survival_figure(conditions: Sequence[Sequence[Survival]]) -> Picture:
-    """Share of simulations that go on, against time.
+    """Share of simulations that go on, against time, after Kaplan and Meier; bands hold 95 %.
 
     Args:
         conditions: for each panel, the simulations of one beginning and temperature, with the models of each start
@@ -121,9 +128,12 @@ def survival_figure(conditions: Sequence[Sequence[Survival]]) -> Picture:
     with drawing(max(4.2, 2.8 * len(conditions)), 3.0, len(conditions)) as (axes, picture):
         for ax, models in zip(axes, conditions):
             for model, color in zip(models, _start_colors([model.start for model in models])):
-                failed = sum(model.failures.values())
-                times, shares = survival_curve(model.survived, model.time, failed)
-                ax.plot(times, shares, color=color, lw=1.8, alpha=0.8, label=model.start)
+                curve = survival_curve(model.survived, model.failed)
+                lines = {name: np.append(values, values[-1]) for name, values in curve.items()}
+                lines["times"][-1] = model.time
+                times, shares = lines["times"], lines["shares"]
+                ax.step(times, shares, where="post", color=color, lw=1.8, alpha=0.8, label=model.start)
+                ax.fill_between(times, lines["low"], lines["high"], step="post", color=color, alpha=0.15, lw=0)
             ax.set_ylim(-0.04, 1.04)
             ax.set_title(f"{models[0].begin}, {models[0].temperature:g} K", fontsize=10)
             ax.set_xlabel("time (ps)")

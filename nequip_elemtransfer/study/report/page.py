@@ -13,7 +13,7 @@ from nequip_elemtransfer.study.folder import State, failure_reason, state_of
 from nequip_elemtransfer.study.grid import SOURCE, Grid
 from nequip_elemtransfer.study.measure.evaluation import Evaluation, evaluation_tasks
 from nequip_elemtransfer.study.report import figures
-from nequip_elemtransfer.study.report.comparison import BETTER, WORSE, Spread
+from nequip_elemtransfer.study.report.comparison import PairedDifference, Spread
 from nequip_elemtransfer.study.report.curves import TEST_ERRORS, Curve, Efficiency, Speed, learning_curves
 from nequip_elemtransfer.study.report.efficiency import EQUAL, Equivalent, Reached
 from nequip_elemtransfer.study.report.results import RunResult, read_results
@@ -25,6 +25,8 @@ from nequip_elemtransfer.study.report.sections import (
     quantity_labels,
     structure_labels,
 )
+
+_SHORT = dict(zip(TEST_ERRORS, ("forces", "energies", "stresses")))
 
 
 @dataclass(frozen=True)
@@ -59,13 +61,13 @@ def write_report(out: Path) -> list[Path]:
     """
     grid = Grid.read(out)
     results = read_results(grid, out)
-    curves = learning_curves(results, list(grid.test_sets))
+    curves = learning_curves(results, list(grid.test_sets), grid.baseline)
     cells = _cells(curves, results)
     evaluated = evaluated_sections(grid, out, results)
     data = _as_json(results, curves) | evaluated.to_dict()
     content: dict[str, bytes] = {
         "report.json": (json.dumps(data, indent=1, ensure_ascii=False) + "\n").encode(),
-        "report.html": _html(results, cells, evaluated, _gaps(grid, out, results), list(grid.test_sets)).encode(),
+        "report.html": _html(grid, results, cells, evaluated, _gaps(grid, out, results)).encode(),
         **{name: picture.png for name, picture in evaluated.pictures.items()},
     }
     for cell in cells:
@@ -112,7 +114,7 @@ def _is_target(result: RunResult) -> bool:
 def _as_json(results: Sequence[RunResult], curves: Sequence[Curve]) -> dict[str, Any]:
     return {
         "version": __version__,
-        "units": {"forces": "eV/Å", "energies": "eV/atom", "time": "s"},
+        "units": {"forces": "eV/Å", "energies": "eV/atom", "stresses": "eV/Å³", "time": "s"},
         "machines": _machines(results),
         "curves": [asdict(curve) for curve in curves],
         "runs": [
@@ -139,18 +141,19 @@ def _machines(results: Sequence[RunResult]) -> list[dict[str, str]]:
 
 
 def _html(
+    grid: Grid,
     results: Sequence[RunResult],
     cells: Sequence[Cell],
     evaluated: EvaluatedSections,
     gaps: Sequence[Gap],
-    test_sets: Sequence[str],
 ) -> str:
     return page(
         __package__,
         "page.html.jinja",
         {"milli": _milli, "structures": _structures, "seeds": _seeds, "by_size": _by_size, "steps": _steps}
         | {"seconds": _seconds, "number": number, "quantity_labels": quantity_labels}
-        | {"structure_labels": structure_labels, "failures": failures, "milli_number": _milli_number},
+        | {"structure_labels": structure_labels, "failures": failures, "milli_number": _milli_number}
+        | {"percent": _percent, "shift": _shift, "steps_to_best": _steps_to_best},
         version=__version__,
         results=results,
         finished=sum(result.state is State.FINISHED for result in results),
@@ -158,10 +161,10 @@ def _html(
         machines=_machines(results),
         cells=cells,
         evaluated=evaluated,
-        quantities=dict(zip(TEST_ERRORS, ("forces", "energies"))),
+        quantities={name: _SHORT[name] for name in figures.measured([c for cell in cells for c in cell.curves])},
         labels=figures.LABELS,
-        test_sets=list(test_sets)[1:],
-        marks={BETTER: "good", WORSE: "bad"},
+        test_sets=list(grid.test_sets)[1:],
+        baseline=grid.baseline,
     )
 
 
@@ -176,6 +179,32 @@ def _milli(value: Spread | None) -> str:
 def _milli_number(value: float | None) -> str:
     """``60.1`` of a value in eV/Å; a dash for none."""
     return "–" if value is None else f"{1000 * value:.1f}"
+
+
+def _percent(value: PairedDifference | None) -> str:
+    """``−31 % (−45 to −17)``: of the baseline's mean."""
+    if value is None or value.relative is None:
+        return ""
+    text = f"{100 * value.relative:+.0f} %"
+    if value.low is not None and value.high is not None:
+        share = 100 * value.relative / value.mean if value.mean else 0.0
+        text += f" ({value.low * share:+.0f} to {value.high * share:+.0f})"
+    return text.replace("-", "−")
+
+
+def _shift(value: PairedDifference | None) -> str:
+    """``−0.045 (−0.051 to −0.039)``, in the unit of the quantity."""
+    if value is None:
+        return ""
+    text = f"{value.mean:+.2g}"
+    if value.low is not None and value.high is not None:
+        text += f" ({value.low:+.2g} to {value.high:+.2g})"
+    return text.replace("-", "−")
+
+
+def _steps_to_best(value: Spread | None) -> str:
+    """``1200 (400 to 1600)``."""
+    return "" if value is None else f"{value.mean:.0f} ({value.low:.0f} to {value.high:.0f})"
 
 
 def _structures(value: Equivalent) -> str:

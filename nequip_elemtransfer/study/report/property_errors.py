@@ -8,12 +8,18 @@ from typing import Any
 import numpy as np
 
 from nequip_elemtransfer.study.config.evaluation_settings import PROPERTIES, EvaluationSettings
-from nequip_elemtransfer.study.config.study_file import SCRATCH
 from nequip_elemtransfer.study.folder import REFERENCE
 from nequip_elemtransfer.study.grid import Grid, Run, runs_of_sizes
 from nequip_elemtransfer.study.measure.kept import read_result
 from nequip_elemtransfer.study.property_names import DEVIATIONS, EQUATION_OF_STATE, PHONONS, VALUES
-from nequip_elemtransfer.study.report.comparison import Spread, better_or_worse, cell_name, peers, spread
+from nequip_elemtransfer.study.report.comparison import (
+    PairedDifference,
+    Spread,
+    cell_name,
+    paired_difference,
+    peers,
+    spread,
+)
 
 
 @dataclass(frozen=True)
@@ -24,15 +30,15 @@ class PropertySpread:
         values: over seeds, in the unit of the property; of a function, its deviation from the reference's; None if no
             model has it
         errors: distance from the reference; None without a reference
-        against_scratch: ``better`` or ``worse`` if every seed is nearer to, or further from, the reference than every
-            seed from scratch, else ``within the spread``; None where this cannot be said
-        failed: run -> why it has no value
+        difference: how much nearer (negative) or further than the baseline's; None without a reference or a common
+            seed
+        failed: seed -> why it has no value
     """
 
     values: Spread | None
     errors: Spread | None
-    against_scratch: str | None
-    failed: dict[str, str]
+    difference: PairedDifference | None
+    failed: dict[int, str]
 
 
 @dataclass(frozen=True)
@@ -65,10 +71,10 @@ def properties(grid: Grid, out: Path) -> list[Properties]:
         return []
     references, curves = reference_values(grid, out), read_result(out, PROPERTIES, REFERENCE) or {}
     found = []
-    for starts in peers(runs_of_sizes(grid.runs, settings.sizes)):
-        results = {start: _by_run(out, runs) for start, runs in starts.items()}
+    for starts in peers(runs_of_sizes(grid.runs, settings.sizes), grid.baseline):
+        results = {start: _by_seed(out, runs) for start, runs in starts.items()}
         for start, runs in starts.items():
-            others = results.get(SCRATCH, {}) if start != SCRATCH else {}
+            others = results.get(grid.baseline, {}) if start != grid.baseline else {}
             quantities = {
                 name: _quantity(name, results[start], others, references, curves) for name in (*VALUES, *DEVIATIONS)
             }
@@ -78,41 +84,44 @@ def properties(grid: Grid, out: Path) -> list[Properties]:
     return found
 
 
-def _by_run(out: Path, runs: Sequence[Run]) -> dict[str, dict[str, Any]]:
-    found = {run.name: read_result(out, PROPERTIES, run.name) for run in runs}
-    return {name: result for name, result in found.items() if result is not None}
+def _by_seed(out: Path, runs: Sequence[Run]) -> dict[int, dict[str, Any]]:
+    found = {run.settings["seed"]: read_result(out, PROPERTIES, run.name) for run in runs}
+    return {seed: result for seed, result in found.items() if result is not None}
 
 
 def _quantity(
     name: str,
-    own: Mapping[str, Mapping[str, Any]],
-    scratch: Mapping[str, Mapping[str, Any]],
+    own: Mapping[int, Mapping[str, Any]],
+    baseline: Mapping[int, Mapping[str, Any]],
     references: Mapping[str, float],
     curves: Mapping[str, Any],
 ) -> PropertySpread:
     if name in DEVIATIONS:
-        values = _deviations(name, own, curves)
-        errors, others = values, _deviations(name, scratch, curves)
+        errors, others = (_deviations(name, results, curves) for results in (own, baseline))
+        values = errors
     else:
-        values = [result["values"][name] for result in own.values() if name in result["values"]]
-        errors, others = (_errors(name, results, references) for results in (own, scratch))
-    failed = {run: result["failed"][name] for run, result in own.items() if name in result["failed"]}
-    error = _spread(errors)
-    return PropertySpread(_spread(values), error, better_or_worse(error, _spread(others)), failed)
+        values = {seed: result["values"][name] for seed, result in own.items() if name in result["values"]}
+        errors, others = (_errors(name, results, references) for results in (own, baseline))
+    failed = {seed: result["failed"][name] for seed, result in own.items() if name in result["failed"]}
+    return PropertySpread(_spread(values), _spread(errors), paired_difference(errors, others), failed)
 
 
-def _errors(name: str, results: Mapping[str, Mapping[str, Any]], references: Mapping[str, float]) -> list[float]:
+def _errors(
+    name: str, results: Mapping[int, Mapping[str, Any]], references: Mapping[str, float]
+) -> dict[int, float]:
     if name not in references:
-        return []
-    found = (result["values"].get(name) for result in results.values())
-    return [abs(value - references[name]) for value in found if value is not None]
+        return {}
+    found = {seed: result["values"].get(name) for seed, result in results.items()}
+    return {seed: abs(value - references[name]) for seed, value in found.items() if value is not None}
 
 
-def _deviations(name: str, results: Mapping[str, Mapping[str, Any]], reference: Mapping[str, Any]) -> list[float]:
+def _deviations(
+    name: str, results: Mapping[int, Mapping[str, Any]], reference: Mapping[str, Any]
+) -> dict[int, float]:
     deviation = {EQUATION_OF_STATE: _of_equations_of_state, PHONONS: _of_phonons}.get(name)
     if deviation is None or not reference.get(name):
-        return []
-    return [deviation(result[name], reference[name]) for result in results.values() if result.get(name)]
+        return {}
+    return {seed: deviation(result[name], reference[name]) for seed, result in results.items() if result.get(name)}
 
 
 def _of_equations_of_state(own: Mapping[str, Any], reference: Mapping[str, Any]) -> float:
@@ -127,5 +136,5 @@ def _of_phonons(own: Mapping[str, Any], reference: Mapping[str, Any]) -> float:
     return float(np.sqrt(np.mean(difference**2)))
 
 
-def _spread(values: Sequence[float]) -> Spread | None:
-    return spread(values) if len(values) else None
+def _spread(values: Mapping[int, float]) -> Spread | None:
+    return spread(list(values.values())) if values else None

@@ -93,12 +93,12 @@ def structure_labels(models: Sequence[Survival]) -> dict[str, str]:
 
 
 def failures(models: Sequence[Properties]) -> list[tuple[str, str, str]]:
-    """Property, run and reason of what has no value."""
+    """Property, model and reason of what has no value."""
     return [
-        (name, run, reason)
+        (name, f"{model.start}, seed {seed}", reason)
         for model in models
         for name, quantity in model.quantities.items()
-        for run, reason in quantity.failed.items()
+        for seed, reason in quantity.failed.items()
     ]
 
 
@@ -181,7 +181,7 @@ def _title(cell: str, size: int | None) -> str:
 
 def _peers_of(grid: Grid, sizes: Any, model: Properties | Survival) -> dict[str, list[Run]]:
     """Start -> runs of the cell and size that a model belongs to."""
-    for starts in peers(runs_of_sizes(grid.runs, sizes)):
+    for starts in peers(runs_of_sizes(grid.runs, sizes), grid.baseline):
         settings = next(iter(starts.values()))[0].settings
         if (cell_name(settings), settings["size"]) == (model.cell, model.size):
             return starts

@@ -1,5 +1,6 @@
 """How long simulations with trained models survive, and what they show of structure and motion."""
 
+import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,14 +8,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.stats import CensoredData, binomtest, ecdf
 
 from nequip_elemtransfer.study.config.evaluation_settings import EvaluationSettings, StabilitySettings
-from nequip_elemtransfer.study.config.study_file import SCRATCH
 from nequip_elemtransfer.study.folder import REFERENCE, simulation_name
 from nequip_elemtransfer.study.grid import Grid, Run, runs_of_sizes
 from nequip_elemtransfer.study.measure.kept import read_simulations
 from nequip_elemtransfer.study.property_names import ADF, MSD, RDF
-from nequip_elemtransfer.study.report.comparison import Spread, better_or_worse, cell_name, peers, spread
+from nequip_elemtransfer.study.report.comparison import (
+    CONFIDENCE,
+    PairedDifference,
+    Spread,
+    cell_name,
+    paired_difference,
+    peers,
+    spread,
+)
 
 
 @dataclass(frozen=True)
@@ -27,12 +36,15 @@ class Survival:
         begin: name of the structure that simulations begin with
         temperature: K
         time: ps that were asked for
-        survived: ps of each run, in order
+        survived, failed: ps of each run, and whether it failed, in order
         failures: criterion -> number of runs that it ended
         failed_share: share of failed runs, over seeds
-        against_scratch: by the share of failed runs; see :func:`.comparison.better_or_worse`
+        survived_interval: ends of Wilson's interval of :data:`.comparison.CONFIDENCE` for the share that survives
+        difference: of the share of failed runs, from the baseline's; None without a common seed
         structure: ``rdf``, ``adf`` or ``msd`` -> mean deviation from the reference, over seeds
-        structure_against_scratch: the same names -> words, where they can be said
+        structure_differences: the same names -> difference of the deviations, over seeds that both have
+        structure_noise: the same names -> mean deviation of one of the reference's own simulations from the others;
+            empty with one simulation
     """
 
     cell: str
@@ -42,11 +54,14 @@ class Survival:
     temperature: float
     time: float
     survived: tuple[float, ...]
+    failed: tuple[bool, ...]
     failures: dict[str, int]
     failed_share: Spread
-    against_scratch: str | None
+    survived_interval: tuple[float, float]
+    difference: PairedDifference | None
     structure: dict[str, Spread]
-    structure_against_scratch: dict[str, str]
+    structure_differences: dict[str, PairedDifference]
+    structure_noise: dict[str, float]
 
     @property
     def survivors(self) -> int:
@@ -60,16 +75,16 @@ def survival(grid: Grid, out: Path) -> list[Survival]:
     if settings is None:
         return []
     found = []
-    for starts in peers(runs_of_sizes(grid.runs, settings.sizes)):
+    for starts in peers(runs_of_sizes(grid.runs, settings.sizes), grid.baseline):
         for begin, temperature in conditions(settings):
-            reference = averages(_simulations(out, REFERENCE, settings, begin, temperature))
+            reference = _simulations(out, REFERENCE, settings, begin, temperature)
             models = {
-                start: {run.name: _simulations(out, run.name, settings, begin, temperature) for run in runs}
+                start: {run.settings["seed"]: _simulations(out, run.name, settings, begin, temperature) for run in runs}
                 for start, runs in starts.items()
             }
-            scratch = models.get(SCRATCH, {})
+            baseline = models.get(grid.baseline, {})
             for start, runs in starts.items():
-                others = scratch if start != SCRATCH else {}
+                others = baseline if start != grid.baseline else {}
                 if any(models[start].values()):
                     kind = runs[0], begin, temperature, settings.time
                     found.append(_survival(*kind, models[start], others, reference))
@@ -83,20 +98,25 @@ def conditions(settings: StabilitySettings) -> Iterator[tuple[str, float]]:
             yield begin, temperature
 
 
-def survival_curve(survived: Sequence[float], time: float, failed: int) -> tuple[list[float], list[float]]:
-    """Share of runs that have survived, as a line with steps: times (ps) and shares.
+def survival_curve(survived: Sequence[float], failed: Sequence[bool]) -> dict[str, np.ndarray]:
+    """Kaplan and Meier's estimate of the share of runs that go on, J. Am. Stat. Assoc. 53, 457 (1958).
 
     Args:
         survived: ps of each run
-        time: ps that were asked for
-        failed: number of runs that failed; their times are the shortest
+        failed: whether it ended there; the others were still going on
+
+    Returns:
+        ``times`` (ps), from zero, and the ``shares`` from each on, with ``low`` and ``high``, the ends of the interval
+        of :data:`.comparison.CONFIDENCE` (log-log transformed); NaN where it is not defined
     """
-    ends = sorted(survived)[:failed]
-    times, shares = [0.0], [1.0]
-    for count, end in enumerate(ends, start=1):
-        times += [end, end]
-        shares += [shares[-1], 1 - count / len(survived)]
-    return [*times, time], [*shares, shares[-1]]
+    ended = np.array(failed, dtype=bool)
+    function = ecdf(CensoredData.right_censored(np.array(survived, dtype=float), ~ended)).sf
+    with warnings.catch_warnings():  # an interval is not defined before the first failure, nor after the last run
+        warnings.simplefilter("ignore", RuntimeWarning)
+        interval = function.confidence_interval(CONFIDENCE, method="log-log")
+    columns = {"shares": function, "low": interval.low, "high": interval.high}
+    shares = {name: np.concatenate([[1.0], column.probabilities]) for name, column in columns.items()}
+    return {"times": np.concatenate([[0.0], function.quantiles]), **shares}
 
 
 def averages(simulations: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
@@ -129,15 +149,17 @@ def _survival(
     begin: str,
     temperature: float,
     time: float,
-    models: Mapping[str, Sequence[Mapping[str, Any]]],
-    scratch: Mapping[str, Sequence[Mapping[str, Any]]],
-    reference: Mapping[str, np.ndarray],
+    models: Mapping[int, Sequence[Mapping[str, Any]]],
+    baseline: Mapping[int, Sequence[Mapping[str, Any]]],
+    reference: Sequence[Mapping[str, Any]],
 ) -> Survival:
     everything = [simulation for simulations in models.values() for simulation in simulations]
     failures = Counter(simulation["failure"] for simulation in everything if simulation["failure"])
-    structure, others = _deviations(models, reference), _deviations(scratch, reference)
-    words = {name: better_or_worse(structure[name], others.get(name)) for name in structure}
-    share = _failed_share(models)
+    structure, others = (_deviations(each, averages(reference)) for each in (models, baseline))
+    differences = {name: paired_difference(own, others.get(name, {})) for name, own in structure.items()}
+    shares = _failed_shares(models)
+    survivors = binomtest(len(everything) - sum(failures.values()), len(everything))
+    interval = survivors.proportion_ci(CONFIDENCE, method="wilson")
     return Survival(
         cell=cell_name(run.settings),
         start=run.settings["start"],
@@ -146,26 +168,48 @@ def _survival(
         temperature=temperature,
         time=time,
         survived=tuple(simulation["survived"] for simulation in everything),
+        failed=tuple(simulation["failure"] is not None for simulation in everything),
         failures=dict(failures),
-        failed_share=share,
-        against_scratch=better_or_worse(share, _failed_share(scratch)),
-        structure=structure,
-        structure_against_scratch={name: word for name, word in words.items() if word is not None},
+        failed_share=spread(list(shares.values())),
+        survived_interval=(float(interval.low), float(interval.high)),
+        difference=paired_difference(shares, _failed_shares(baseline)),
+        structure={name: spread(list(own.values())) for name, own in structure.items()},
+        structure_differences={name: found for name, found in differences.items() if found is not None},
+        structure_noise=_noise(reference),
     )
 
 
-def _failed_share(models: Mapping[str, Sequence[Mapping[str, Any]]]) -> Spread | None:
-    failed = [[s["failure"] is not None for s in simulations] for simulations in models.values() if simulations]
-    return spread([float(np.mean(model)) for model in failed]) if failed else None
+def _failed_shares(models: Mapping[int, Sequence[Mapping[str, Any]]]) -> dict[int, float]:
+    """Seed -> share of the runs of its model that failed."""
+    return {
+        seed: float(np.mean([simulation["failure"] is not None for simulation in simulations]))
+        for seed, simulations in models.items()
+        if simulations
+    }
 
 
 def _deviations(
-    models: Mapping[str, Sequence[Mapping[str, Any]]], reference: Mapping[str, np.ndarray]
-) -> dict[str, Spread]:
-    """Mean absolute deviation of each model's average from the reference's, over models."""
-    found: dict[str, list[float]] = {}
-    for simulations in models.values():
+    models: Mapping[int, Sequence[Mapping[str, Any]]], reference: Mapping[str, np.ndarray]
+) -> dict[str, dict[int, float]]:
+    """Name -> seed -> mean absolute deviation of the model's average from the reference's."""
+    found: dict[str, dict[int, float]] = {}
+    for seed, simulations in models.items():
         for name, function in averages(simulations).items():
             if name in reference:
-                found.setdefault(name, []).append(float(np.mean(np.abs(function - reference[name]))))
-    return {name: spread(values) for name, values in found.items()}
+                found.setdefault(name, {})[seed] = _deviation(function, reference[name])
+    return found
+
+
+def _noise(reference: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Each simulation against the average of the others."""
+    found: dict[str, list[float]] = {}
+    for i, one in enumerate(reference):
+        others = averages([*reference[:i], *reference[i + 1 :]])
+        for name, function in averages([one]).items():
+            if name in others:
+                found.setdefault(name, []).append(_deviation(function, others[name]))
+    return {name: float(np.mean(deviations)) for name, deviations in found.items()}
+
+
+def _deviation(one: np.ndarray, other: np.ndarray) -> float:
+    return float(np.mean(np.abs(one - other)))

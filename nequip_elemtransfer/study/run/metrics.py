@@ -9,7 +9,8 @@ from pathlib import Path
 
 from nequip_elemtransfer.study.run.callbacks import SECONDS, STEPS
 
-FORCE_MAE, ENERGY_MAE = "forces_mae", "per_atom_energy_mae"
+FORCE_MAE, ENERGY_MAE, STRESS_MAE = "forces_mae", "per_atom_energy_mae", "stress_mae"
+WEIGHTED_SUM = "weighted_sum"  # of NequIP's validation metrics, what checkpoints and schedules go by
 
 
 @dataclass(frozen=True)
@@ -19,14 +20,18 @@ class Validation:
     Args:
         steps: optimizer steps done
         seconds: spent in them
-        force_mae: eV/Å; None if not logged
-        energy_mae: eV/atom; None if not logged
+        force_mae: eV/Å; None if not logged, as the others
+        energy_mae: eV/atom
+        stress_mae: eV/Å³
+        weighted_sum: of the validation metrics, by their ``coeffs``
     """
 
     steps: int
     seconds: float
     force_mae: float | None
     energy_mae: float | None
+    stress_mae: float | None = None
+    weighted_sum: float | None = None
 
 
 def tested(folder: Path) -> bool:
@@ -40,8 +45,9 @@ def validations(folder: Path) -> tuple[Validation, ...]:
     for row in _rows(folder):
         if row.get(STEPS):
             steps = int(float(row[STEPS]))
-            force, energy = (_number(row.get(f"val0_epoch/{name}")) for name in (FORCE_MAE, ENERGY_MAE))
-            found[steps] = Validation(steps, float(row[SECONDS]), force, energy)
+            logged = (FORCE_MAE, ENERGY_MAE, STRESS_MAE, WEIGHTED_SUM)
+            values = (_number(row.get(f"val0_epoch/{name}")) for name in logged)
+            found[steps] = Validation(steps, float(row[SECONDS]), *values)
     return tuple(found[steps] for steps in sorted(found))
 
 

@@ -55,6 +55,15 @@ def write_configs(configs: Mapping[str, str], out: Path) -> None:
     _replace(out / PRIMARY / f"{PRIMARY}.yaml", yaml.safe_dump({"hydra": {"sweep": sweep}}))
 
 
+def written_config(out: Path, run: str) -> dict[str, Any]:
+    """The config of a run as :func:`write_configs` left it, interpolations as they are written.
+
+    Each start of a study makes it anew from the user's configs, or refuses the folder; so what it calls is what the
+    user asked for, wherever the folder came from.
+    """
+    return yaml.safe_load((out / PRIMARY / GROUP / f"{run}.yaml").read_text(encoding="utf-8"))
+
+
 def training_config(run: Run, grid: Grid, composed: DictConfig) -> dict[str, Any]:
     """The config of a run: the user's, with the run's overrides, data and seed, and what a study needs besides.
 
