@@ -1,6 +1,6 @@
 """Libraries that only some commands need, and how to get them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 
@@ -32,6 +32,20 @@ def require_plan() -> None:
     Raises:
         ModuleNotFoundError: with the command that installs it
     """
-    with extra("plan", "`nequip-elemtransfer plan`"):
-        for module in ("sklearn", "dscribe", "matplotlib", "jinja2"):
+    _require("plan", ("sklearn", "dscribe", "matplotlib", "jinja2"))
+
+
+def require_select() -> None:
+    """Meet a missing library of ``select`` before anything is calculated.
+
+    Raises:
+        ModuleNotFoundError: with the command that installs it
+    """
+    _require("select", ("skmatter", "sklearn", "dscribe", "matplotlib", "jinja2"))
+
+
+def _require(name: str, modules: Sequence[str]) -> None:
+    """Libraries of an extra that is named after its command."""
+    with extra(name, f"`nequip-elemtransfer {name}`"):
+        for module in modules:
             import_module(module)

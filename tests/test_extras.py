@@ -22,3 +22,12 @@ def test_a_plan_says_so_before_it_reads_anything(monkeypatch, capsys, library):
     monkeypatch.setitem(sys.modules, library, None)
     assert main(["plan", "nowhere.ckpt", "nowhere.xyz"]) == 2
     assert capsys.readouterr().err.count(f"needs {library!r}, which is not installed") == 1
+
+
+def test_a_selection_says_so_before_it_reads_anything(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "skmatter", None)
+    command = ["select", "nowhere.xyz", "--model", "nowhere.ckpt", "--elements", "Ge=Si", "--out", "out.xyz"]
+    assert main(command) == 2
+    assert "needs 'skmatter', which is not installed: pip install \"nequip-elemtransfer[select]\"." in (
+        capsys.readouterr().err
+    )

@@ -65,16 +65,21 @@ ROOMS = {
     "data": {"output"},
     "deploy": {"core", "output"},
     "train": {"core", "output"},
-    "plan": {"core", "extras", "materials", "output"},
+    "calculators": {"materials", "output"},
+    "plan": {"calculators", "core", "extras", "materials", "output"},
+    "candidates": {"core", "materials", "output", "plan"},
+    "labelling": {"calculators", "materials", "output", "plan"},
+    "selection": {"core", "extras", "output", "plan"},
     "study": {"core", "extras", "materials", "output", "plan"},
     "inspect_cli": {"core", "plan"},
     "import_cli": {"core", "output"},
     "training_checks": {"core"},
-    "cli": {"core", "data", "import_cli", "inspect_cli", "output", "plan", "study"},
+    "cli": {"core", "data", "import_cli", "inspect_cli", "output"}
+    | {"candidates", "labelling", "plan", "selection", "study"},
 }
 # Inside a room, each may import those before it.
 INSIDE = {
-    "output": ["arguments", "locks", "atomic", "table", "page"],
+    "output": ["arguments", "locks", "processes", "atomic", "table", "page"],
     "study": [
         "property_names",
         "config",
@@ -91,7 +96,7 @@ INSIDE = {
 # What the data suffice for is asked without a plan: of its room, only these may be imported.
 BELOW_PLAN = ("plan.data.", "plan.environments")
 # Programs, which nothing imports.
-SCRIPTS = {"deploy.worker", "study.measure.worker"}
+SCRIPTS = {"calculators.worker", "deploy.worker", "study.measure.worker"}
 
 MOST_LINES, MOST_LINES_OF_A_FUNCTION = 350, 60
 # The same thing of every command, of every module that logs, of every data set.

@@ -44,7 +44,7 @@ class Protocol:
         temperature: K
         time: ps
         timestep: fs
-        ensemble: ``nvt`` (Nosé-Hoover chain) or ``npt`` (isotropic, of Martyna, Tobias and Klein, at zero pressure)
+        ensemble: ``nvt`` (Nosé-Hoover chain) or ``npt`` (isotropic, of Martyna, Tobias and Klein)
         seed: of the initial velocities
     """
 
@@ -99,7 +99,8 @@ def simulate(
     protocol: Protocol,
     nearest_neighbor: float,
     criteria: Criteria = Criteria(),
-    on_step: Callable[[int], Any] = lambda steps: None,
+    on_step: Callable[[int, Atoms], Any] = lambda steps, atoms: None,
+    pressure: float = 0.0,
 ) -> Simulation:
     """Run molecular dynamics until the end or the first failure.
 
@@ -107,7 +108,8 @@ def simulate(
         atoms: start; left as it is
         calculator: of energy and forces, and of stress for NPT
         nearest_neighbor: distance in the crystal, Å, that the criteria are multiples of
-        on_step: called with the number of steps done
+        on_step: called with the number of steps done, and the atoms as they are then, where no criterion is failed
+        pressure: of NPT, GPa
     """
     atoms = atoms.copy()
     atoms.calc = calculator
@@ -120,11 +122,11 @@ def simulate(
     survived, drift, failure, reason = 0, None, None, ""
     with np.errstate(all="ignore"):  # what overflows is met as a failure
         try:
-            for survived, drift in _run(atoms, protocol, criteria, nearest_neighbor, stops):  # noqa: B007
+            for survived, drift in _run(atoms, protocol, criteria, nearest_neighbor, stops, pressure):  # noqa: B007
                 if survived in protocol.sampled:
                     frames.append(_bare(atoms))
                     temperatures.append(atoms.get_temperature())
-                on_step(survived)
+                on_step(survived, _bare(atoms))
         except _Failure as error:
             failure, reason = error.args
         except Exception as error:  # of the model, or of the neighbour list far from any crystal
@@ -144,10 +146,15 @@ class _Failure(Exception):
 
 
 def _run(
-    atoms: Atoms, protocol: Protocol, criteria: Criteria, nearest_neighbor: float, stops: Sequence[int]
+    atoms: Atoms,
+    protocol: Protocol,
+    criteria: Criteria,
+    nearest_neighbor: float,
+    stops: Sequence[int],
+    pressure: float,
 ) -> Iterator[tuple[int, float]]:
     """Run to each of the stops in turn and check the criteria there; yields the steps done and the drift (eV/atom)."""
-    dynamics = _dynamics(atoms, protocol)
+    dynamics = _dynamics(atoms, protocol, pressure)
     _check(atoms, protocol, criteria, nearest_neighbor)
     start = dynamics.get_conserved_energy()
     done = 0
@@ -161,12 +168,12 @@ def _run(
         yield done, drift
 
 
-def _dynamics(atoms: Atoms, protocol: Protocol) -> MolecularDynamics:
+def _dynamics(atoms: Atoms, protocol: Protocol, pressure: float) -> MolecularDynamics:
     common = {"timestep": protocol.timestep * ase.units.fs, "temperature_K": protocol.temperature}
     damping = 100 * protocol.timestep * ase.units.fs
     if protocol.ensemble == NVT:
         return NoseHooverChainNVT(atoms, tdamp=damping, **common)
-    return IsotropicMTKNPT(atoms, tdamp=damping, pdamp=10 * damping, pressure_au=0.0, **common)
+    return IsotropicMTKNPT(atoms, tdamp=damping, pdamp=10 * damping, pressure_au=pressure * ase.units.GPa, **common)
 
 
 def _check(atoms: Atoms, protocol: Protocol, criteria: Criteria, nearest_neighbor: float) -> None:

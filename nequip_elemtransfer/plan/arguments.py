@@ -21,6 +21,61 @@ def add_crystal_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_element_options(parser: argparse.ArgumentParser) -> None:
+    """Declare where target types start, and λ, for commands that need no labels."""
+    parser.add_argument(
+        "--elements",
+        nargs="+",
+        required=True,
+        metavar="TARGET=START",
+        help="where target types start, as in Ge=Si, Ge=Si:0.5,Sn:0.5 or Ge=auto",
+    )
+    parser.add_argument(
+        "--length-scale",
+        nargs="+",
+        default=["covalent_radii"],
+        metavar="X",
+        help="λ, target lengths over source lengths: a number, Ge=1.05 for each type, none, covalent_radii (default)",
+    )
+    parser.add_argument(
+        "--chemical-species", nargs="+", default=[], metavar="TYPE=ELEMENT", help="types not named after their element"
+    )
+
+
+def parse_lengths(items: Sequence[str]) -> str | float | dict[str, float]:
+    """The value of ``--length-scale`` as the key has it.
+
+    Raises:
+        ValueError: it is neither a word nor numbers
+    """
+    if any("=" in item for item in items):
+        return pairs("--length-scale", items, parse_number)
+    if len(items) > 1:
+        raise ValueError(f"--length-scale takes one number, or pairs such as Ge=1.05 Sn=1.2, found {' '.join(items)}.")
+    try:
+        return float(items[0])
+    except ValueError:
+        return items[0]
+
+
+def parse_start(text: str) -> str | dict[str, float]:
+    """``Si``, or ``Si:0.5,Sn:0.5`` as weights.
+
+    Raises:
+        ValueError: a weight is no number
+    """
+    if ":" not in text:
+        return text
+    weights = {}
+    for part in text.split(","):
+        name, _, weight = part.partition(":")
+        try:
+            weights[name] = float(weight)
+        except ValueError:
+            raise ValueError(f"a blend is written as Si:0.5,Sn:0.5, found {text!r}.") from None
+    return weights
+
+
 def pairs(option: str, items: Sequence[str], parse: Callable[[str], Any]) -> dict[str, Any]:
     """``["Ge=Si", ...]`` as a dict.
 

@@ -8,7 +8,7 @@ from nequip_elemtransfer.extras import require_plan
 from nequip_elemtransfer.output.arguments import require_seed
 from nequip_elemtransfer.output.atomic import require_folder
 from nequip_elemtransfer.output.locks import only_one
-from nequip_elemtransfer.plan.arguments import add_crystal_options, pairs, parse_number
+from nequip_elemtransfer.plan.arguments import add_crystal_options, pairs, parse_number, parse_start
 
 
 def add_plan(commands) -> None:
@@ -38,6 +38,13 @@ def add_plan(commands) -> None:
         type=float,
         metavar="X",
         help="target's lattice constant over the source's, to compare λ with",
+    )
+    plan.add_argument(
+        "--compare",
+        nargs="+",
+        default=[],
+        metavar="NAME=FILE.yaml",
+        help="ASE calculators to set beside the start, as {_target_: ase.calculators.emt.EMT} with arguments",
     )
     plan.add_argument("--out", type=Path, metavar="DIR", help="folder for train.yaml, report.html and report.json")
     plan.add_argument("--fit", action="store_true", help="train.yaml fits λ, α and μ again")
@@ -75,12 +82,13 @@ def _plan(args: argparse.Namespace) -> None:
     plan = planning.plan(
         args.source,
         args.data,
-        elements=pairs("--elements", args.elements, _start),
+        elements=pairs("--elements", args.elements, parse_start),
         chemical_species=pairs("--chemical-species", args.chemical_species, str),
         source_data=args.source_data,
         crystal=args.crystal,
         references=pairs("--reference", args.reference, parse_number),
         lattice_ratio=args.lattice_ratio,
+        compare=pairs("--compare", args.compare, str),
         max_structures=args.max_structures,
         seed=args.seed,
         progress=True,
@@ -91,17 +99,3 @@ def _plan(args: argparse.Namespace) -> None:
     if args.out is not None:
         print(f"\nWrote train.yaml, report.json and report.html to {args.out}. Train with")
         print(f"  nequip-train -cp {args.out.resolve()} -cn train")
-
-
-def _start(text: str) -> str | dict[str, float]:
-    """``Si``, or ``Si:0.5,Sn:0.5`` as weights."""
-    if ":" not in text:
-        return text
-    weights = {}
-    for part in text.split(","):
-        name, _, weight = part.partition(":")
-        try:
-            weights[name] = float(weight)
-        except ValueError:
-            raise ValueError(f"a blend is written as Si:0.5,Sn:0.5, found {text!r}.") from None
-    return weights

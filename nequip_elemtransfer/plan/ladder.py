@@ -50,16 +50,18 @@ def ladder(start: CrossValidation, scales: np.ndarray | None) -> list[Step]:
     nothing, one = _baseline(start), np.ones(len(start.frozen))
     final = start.held_out(scales)
     return [
-        _step("no forces, mean energy", start, nothing, nothing),
-        _step("element map", start, start.held_out(one, scale=False, shift=False), start.held_out(one, scale=False)),
-        _step(
+        step_errors("no forces, mean energy", start, nothing, nothing),
+        step_errors(
+            "element map", start, start.held_out(one, scale=False, shift=False), start.held_out(one, scale=False)
+        ),
+        step_errors(
             "+ length scale",
             start,
             start.held_out(scales, scale=False, shift=False),
             start.held_out(scales, scale=False),
         ),
-        _step("+ energy scale", start, start.held_out(scales, shift=False), final),
-        _step("+ energy shifts", start, final, final),
+        step_errors("+ energy scale", start, start.held_out(scales, shift=False), final),
+        step_errors("+ energy shifts", start, final, final),
     ]
 
 
@@ -73,7 +75,12 @@ def _baseline(start: CrossValidation) -> Labels:
     return Labels(energies, np.zeros((start.counts.sum(), 3)), np.zeros((n, 3, 3)))
 
 
-def _step(name: str, start: CrossValidation, predicted: Labels, refitted: Labels) -> Step:
+def step_errors(name: str, start: CrossValidation, predicted: Labels, refitted: Labels) -> Step:
+    """Errors of held-out predictions.
+
+    Args:
+        refitted: predictions for the energies with the energy shifts refitted
+    """
     labels, counts = start.labels, start.counts
     return Step(
         name,

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from nequip_elemtransfer.config import LabelKind, Start
+from nequip_elemtransfer.plan.compared import Comparison
 from nequip_elemtransfer.plan.data.sufficiency import Sufficiency
 from nequip_elemtransfer.plan.ladder import Step
 from nequip_elemtransfer.plan.length_scan import LengthScan
@@ -41,6 +42,7 @@ class Plan:
         reading: how NequIP has to read the structures
         warnings: what may go wrong
         notes: what was left out, and why
+        comparison: other calculators beside the start, if there were any to compare
     """
 
     source: str
@@ -68,6 +70,12 @@ class Plan:
     reading: Reading
     warnings: list[str]
     notes: list[str]
+    comparison: Comparison | None = None
+
+    @property
+    def compared_steps(self) -> list[Step]:
+        """The rows of the calculators that the start is compared with, which follow the ladder."""
+        return [step for row in (self.comparison.rows if self.comparison else ()) for step in row.steps]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, for JSON."""

@@ -13,12 +13,20 @@ from nequip_elemtransfer.element_map import AUTO, ElementMap
 from nequip_elemtransfer.frames import MAX_FRAMES, evenly_spaced
 from nequip_elemtransfer.label_checks import check_units
 from nequip_elemtransfer.materials.crystal import Crystal
+from nequip_elemtransfer.plan.compared import (
+    Comparison,
+    NamedCalculator,
+    calculate_labels,
+    compare_calculators,
+    comparison_notes,
+    named_calculators,
+)
 from nequip_elemtransfer.plan.cross_validation import CrossValidation, FittedEnergies
 from nequip_elemtransfer.plan.data.copies import duplicate_families
 from nequip_elemtransfer.plan.data.sufficiency import Sufficiency, assess
 from nequip_elemtransfer.plan.label_notes import label_notes
 from nequip_elemtransfer.plan.labelled import Labelled, embedded_names, labelled, predicts_forces
-from nequip_elemtransfer.plan.ladder import ladder
+from nequip_elemtransfer.plan.ladder import Step, ladder
 from nequip_elemtransfer.plan.length_scan import LengthScan, length_scan
 from nequip_elemtransfer.plan.loss import loss_of
 from nequip_elemtransfer.plan.outcome import Plan
@@ -35,6 +43,7 @@ from nequip_elemtransfer.plan.source_comparison import (
 from nequip_elemtransfer.plan.source_data import source_structures
 from nequip_elemtransfer.plan.structures import elements_in, folds, read_structures
 from nequip_elemtransfer.plan.training_files import reading_of
+from nequip_elemtransfer.plan.unlabelled import UnlabelledStart
 from nequip_elemtransfer.plan.verdict import PlanVerdict, judge
 from nequip_elemtransfer.source import SourceModel, load_source
 from nequip_elemtransfer.target import TargetBuilder
@@ -56,6 +65,7 @@ def plan(
     crystal: str | None = None,
     references: Mapping[str, float] | None = None,
     lattice_ratio: float | None = None,
+    compare: Mapping[str, str | Path] | None = None,
     max_structures: int = MAX_STRUCTURES,
     seed: int = 0,
     progress: bool = False,
@@ -71,16 +81,15 @@ def plan(
         crystal: of the source's elements, as ``diamond:Si:5.43``, whose properties are compared with references
         references: name -> value of properties of the crystal beside its lattice constant
         lattice_ratio: of the target's to the source's lattice constant, to mark it among the λ
+        compare: name -> YAML file of an ASE calculator, whose errors and cost are set beside the start's
         max_structures: evenly spaced, that are run through the model
         seed: of the folds
         progress: show progress bars
 
     Raises:
         FileNotFoundError: if a file is missing
-        ValueError: if source, data and elements do not go together
-        UnusableStructure: naming a structure that is damaged
-        NoLabels: if there are none to fit to
-        WrongUnit: if labels cannot be in NequIP's units and signs
+        ValueError: if source, data, elements and calculators do not go together
+        UnusableStructure, NoLabels, WrongUnit: naming a structure that is damaged, or what is wrong with the labels
         ModuleNotFoundError: naming the extra, if scikit-learn or the descriptor library is not installed
     """
     if max_structures < 1:
@@ -88,9 +97,7 @@ def plan(
     if lattice_ratio is not None and not 0 < lattice_ratio < np.inf:
         raise ValueError(f"lattice_ratio must be positive, found {lattice_ratio}.")
     named = None if crystal is None else parse_crystal(crystal)
-    if references and named is None:
-        raise ValueError("reference values need a crystal that they are of, such as diamond:Si:5.43.")
-    check_references(references or {})
+    check_references(references or {}, named)
     planner = _Planner(
         model=load_source(source),
         structures=read_structures(data),
@@ -100,6 +107,7 @@ def plan(
         crystal=named,
         references=dict(references or {}),
         lattice_ratio=lattice_ratio,
+        calculators=named_calculators(compare or {}),
         max_structures=max_structures,
         seed=seed,
         progress=progress,
@@ -119,11 +127,13 @@ class _Planner:
     crystal: Crystal | None
     references: dict[str, float]
     lattice_ratio: float | None
+    calculators: list[NamedCalculator]
     max_structures: int
     seed: int
     progress: bool
 
     def plan(self, data: str) -> Plan:
+        self.calculated = calculate_labels(self.calculators, self.chosen, self.progress)
         start, types = self.start, self.config.type_names
         self._check_units()
         energies = self.energies
@@ -142,7 +152,7 @@ class _Planner:
             energy_scale=_by_type(types, energies.scales),
             energy_shifts=_by_type(types, energies.shifts),
             r_max=start.target.longest_cutoff(self.scales),
-            ladder=ladder(start, self.tried_scales),
+            ladder=self.ladder,
             scan=self.scan,
             ranking=self.ranking,
             adversarial=self.adversarial[0],
@@ -153,6 +163,7 @@ class _Planner:
             reading=reading_of(self.structures, start.labels.kinds, embedded_names(self.model)),
             warnings=self.warnings,
             notes=[*self._label_notes(), *self.inherited[1], *self.adversarial[1]],
+            comparison=self.comparison,
         )
 
     @cached_property
@@ -223,6 +234,17 @@ class _Planner:
         start = CrossValidation(self._target(self.config), found.frames, found.labels, groups)
         start.scan(task="length scale" if self.progress else "")
         return start
+
+    @cached_property
+    def ladder(self) -> list[Step]:
+        """Held-out errors of each step of the start."""
+        return ladder(self.start, self.tried_scales)
+
+    @cached_property
+    def comparison(self) -> Comparison | None:
+        """Other calculators beside the start; it changes the energies of the model that it times."""
+        start = UnlabelledStart(self.config, self.start.target, self.scales)
+        return compare_calculators(self.calculated, self.chosen, self.start, self.ladder, start)
 
     @cached_property
     def scan(self) -> LengthScan | None:
@@ -319,10 +341,8 @@ class _Planner:
         found, places = self.labelled, self.indices.tolist()
         notes = label_notes(found.labels, self.start.counts, found.isolated, places, predicts_forces(self.model))
         if len(self.start.folds) == 1:
-            notes.append(
-                "One structure (or copies of one) leaves nothing to hold out: the errors are those without fits."
-            )
-        return notes
+            notes.append("One structure, or copies of one, leaves nothing to hold out: the errors are without fits.")
+        return notes + comparison_notes(self.comparison, places)
 
 
 def _by_type(types: Sequence[str], values: np.ndarray) -> dict[str, float]:

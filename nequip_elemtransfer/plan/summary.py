@@ -3,6 +3,7 @@
 from nequip_elemtransfer.config import LabelKind
 from nequip_elemtransfer.element_map import start_text
 from nequip_elemtransfer.output.table import table
+from nequip_elemtransfer.plan.compared import Comparison
 from nequip_elemtransfer.plan.errors import milli_text
 from nequip_elemtransfer.plan.outcome import Plan
 from nequip_elemtransfer.plan.source_check.text import source_text
@@ -13,6 +14,8 @@ _KINDS: dict[LabelKind, str] = {"energy": "energies", "forces": "forces", "stres
 def summary(plan: Plan) -> str:
     """Verdict, start, what decided λ, ladder, ranking, AUC, warnings and findings, in this order."""
     parts = [_verdict(plan), _start(plan), _lengths(plan), _ladder(plan)]
+    if plan.comparison is not None:
+        parts.append(_costs(plan.comparison))
     if plan.ranking:
         parts.append(_ranking(plan))
     if plan.adversarial:
@@ -59,11 +62,17 @@ def _lengths(plan: Plan) -> str:
 def _ladder(plan: Plan) -> str:
     rows = [
         [s.name, *map(milli_text, (s.force_mae, s.force_rmse, s.energy_mae, s.energy_mae_refitted, s.stress_mae))]
-        for s in plan.ladder
+        for s in [*plan.ladder, *plan.compared_steps]
     ]
     units = ["", "meV/Å", "meV/Å", "meV/atom", "meV/atom", "meV/Å³"]
     header = ["held-out errors", "force MAE", "force RMSE", "energy MAE", "energy MAE, shifts refitted", "stress MAE"]
     return table(header, [units, *rows], [False, *[True] * 5])
+
+
+def _costs(comparison: Comparison) -> str:
+    rows = [[name, "–" if value is None else f"{value:.3g}"] for name, value in comparison.costs.items()]
+    cost = table(["a step", "ms per atom"], rows, [False, True])
+    return f"{comparison.better}\n\n{cost}\n({comparison.atoms} atoms)"
 
 
 def _ranking(plan: Plan) -> str:

@@ -45,7 +45,11 @@ def test_silicon_survives():
     protocol = Protocol(300.0, 0.4, timestep=2.0, seed=3)
     seen = []
     result = simulate(
-        atoms, stillinger_weber_calculator("Si"), protocol, SILICON.nearest_neighbor, on_step=lambda n: seen.append(n)
+        atoms,
+        stillinger_weber_calculator("Si"),
+        protocol,
+        SILICON.nearest_neighbor,
+        on_step=lambda n, _: seen.append(n),
     )
     assert (result.failure, result.reason) == (None, "")
     assert result.survived == pytest.approx(0.4) and seen[-1] == protocol.steps == 200

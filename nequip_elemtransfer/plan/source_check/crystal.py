@@ -86,12 +86,14 @@ def parse_crystal(text: str) -> Crystal:
     return Crystal(parts[0], parts[1], constant)
 
 
-def check_references(references: Mapping[str, float]) -> None:
-    """Refuse reference values of what is not computed, or that are no numbers.
+def check_references(references: Mapping[str, float], crystal: Crystal | None) -> None:
+    """Refuse reference values of what is not computed, or that are no numbers, or without a crystal.
 
     Raises:
         ValueError: naming one
     """
+    if references and crystal is None:
+        raise ValueError("--reference needs --crystal, the crystal that its values are of, such as diamond:Si:5.43.")
     for name, value in references.items():
         if name not in PROPERTY_UNITS:
             raise ValueError(f"no property is called {name!r}{suggest(name, PROPERTY_UNITS)}.")
@@ -129,7 +131,7 @@ def check_crystal(
         ValueError: if the source lacks an element of the crystal, or cannot be asked for one
     """
     _require(model, species, crystal)
-    check_references(references)
+    check_references(references, crystal)
     given = {LATTICE_CONSTANT: crystal.a, **references}
     calculator, failed = source_calculator(model, species), {}
     relaxed = _attempt(failed, LATTICE_CONSTANT, lambda: materials.equilibrium(crystal, calculator))

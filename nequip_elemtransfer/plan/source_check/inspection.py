@@ -26,9 +26,7 @@ def inspection(
         ValueError: if they do not go together
     """
     named = None if crystal is None else parse_crystal(crystal)
-    if references and named is None:
-        raise ValueError("--reference needs --crystal, the crystal that its values are of.")
-    check_references(references)
+    check_references(references, named)
     structures = [] if data is None else read_structures(data)
     model = load_source(source)
     check = check_source(model, model.type_names, structures, named, references)

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from nequip_elemtransfer.materials.calculator_file import check_description
 from nequip_elemtransfer.materials.crystal import Crystal
 from nequip_elemtransfer.materials.dynamics import NPT, NVT, Criteria, Protocol
 from nequip_elemtransfer.study.config.entries import (
@@ -24,6 +25,7 @@ CRYSTAL, VACANCY = "crystal", "vacancy"
 PROPERTIES, STABILITY, PLAN = "properties", "stability", "plan"
 KEYS = ("crystal", "reference", PROPERTIES, STABILITY, PLAN)
 EAGER, AOTINDUCTOR = "eager", "aotinductor"
+REFERENCE_CALCULATOR = "`reference.calculator`"  # in messages
 
 
 @dataclass(frozen=True)
@@ -183,11 +185,8 @@ def _crystal(value: Any) -> Crystal:
 def _reference(value: Any) -> Reference:
     entry = entries_of("reference", value, field_names(Reference))
     calculator = entry.get("calculator")
-    if calculator is not None and not (isinstance(calculator, Mapping) and "_target_" in calculator):
-        raise ValueError(
-            "`reference.calculator` must describe an ASE calculator, as in {_target_: ase.calculators.emt.EMT}, found "
-            f"{calculator!r}."
-        )
+    if calculator is not None:
+        calculator = check_description(REFERENCE_CALCULATOR, calculator)
     values = entries_of("reference.values", entry.get("values", {}), tuple(VALUES))
     return Reference(calculator, {name: any_number(f"reference.values.{name}", item) for name, item in values.items()})
 

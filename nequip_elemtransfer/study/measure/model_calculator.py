@@ -1,14 +1,12 @@
-"""A trained model, or the reference, as an ASE calculator."""
+"""A trained model as an ASE calculator."""
 
 import subprocess
 import sys
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from ase.calculators.calculator import Calculator
-from hydra.utils import instantiate
 from nequip.integrations.ase import NequIPCalculator
 
 from nequip_elemtransfer.checkpoint import sha256_of
@@ -43,19 +41,6 @@ def trained_calculator(checkpoint: Path, engine: str, folder: Path, vouched: Col
         require_loadable_data(checkpoint, vouched)  # nequip-compile takes a structure from there
         _compile(checkpoint, compiled, device)
     return NequIPCalculator.from_compiled_model(compiled, device, chemical_species_to_atom_type_map=True)
-
-
-def reference_calculator(description: Mapping[str, Any]) -> Calculator:
-    """The calculator that a study describes.
-
-    Raises:
-        ValueError: it cannot be made
-    """
-    try:
-        return instantiate(dict(description))
-    except Exception as error:  # whatever the named class or function raises
-        reason = " ".join(str(error).split())
-        raise ValueError(f"`reference.calculator` cannot be made from {dict(description)}: {reason}") from error
 
 
 def _compile(checkpoint: Path, out: Path, device: str) -> None:

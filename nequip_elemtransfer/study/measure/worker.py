@@ -10,10 +10,12 @@ from dataclasses import asdict
 from pathlib import Path
 
 from nequip_elemtransfer.callables import calls
+from nequip_elemtransfer.materials.calculator_file import make_calculator
 from nequip_elemtransfer.study.config.evaluation_settings import (
     EAGER,
     PLAN,
     PROPERTIES,
+    REFERENCE_CALCULATOR,
     STABILITY,
     EvaluationSettings,
     without_sizes,
@@ -21,7 +23,7 @@ from nequip_elemtransfer.study.config.evaluation_settings import (
 from nequip_elemtransfer.study.folder import REFERENCE, RESULT_FILE, checkpoint_of, evaluation_folder
 from nequip_elemtransfer.study.grid import Grid
 from nequip_elemtransfer.study.measure.kept import keep, made_from
-from nequip_elemtransfer.study.measure.model_calculator import reference_calculator, trained_calculator
+from nequip_elemtransfer.study.measure.model_calculator import trained_calculator
 from nequip_elemtransfer.study.measure.plan import plan_of
 from nequip_elemtransfer.study.measure.properties import properties_of
 from nequip_elemtransfer.study.measure.stability import run_simulations
@@ -39,7 +41,7 @@ def main() -> None:
         return
     engine = evaluations.stability.engine if kind == STABILITY else EAGER
     if model == REFERENCE:
-        calculator = reference_calculator(evaluations.reference.calculator)
+        calculator = make_calculator(REFERENCE_CALCULATOR, evaluations.reference.calculator)
     else:
         calculator = trained_calculator(checkpoint_of(out, model), engine, folder, [*calls(written_config(out, model))])
     if kind == PROPERTIES:

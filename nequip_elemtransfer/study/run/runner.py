@@ -5,10 +5,9 @@ import re
 import shutil
 import signal
 import subprocess
-import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -16,6 +15,7 @@ from typing import IO
 from tqdm.auto import tqdm
 
 from nequip_elemtransfer.output.locks import only_one
+from nequip_elemtransfer.output.processes import sigterm_interrupts, threads_per_job
 from nequip_elemtransfer.study.run.tasks import Task
 
 # A run that meets a full disk fails, and with it all that come after: better stop before.
@@ -54,7 +54,7 @@ def run_tasks(tasks: Sequence[Task], out: Path, *, jobs: int = 1, progress: bool
     if jobs < 1:
         raise ValueError(f"--jobs is {jobs}: at least one training has to run at a time.")
     _refuse_full_disk(out)
-    with only_one_study(out) as lock, _sigterm_interrupts():
+    with only_one_study(out) as lock, sigterm_interrupts():
         finished = [task for task in tasks if task.is_finished()]
         with tqdm(total=len(tasks), initial=len(finished), unit="task", disable=not progress) as bar:
             return _Queue(tasks, out, jobs, lock.fileno(), bar, finished).run()
@@ -128,14 +128,6 @@ def _start(task: Task, jobs: int, lock: int) -> subprocess.Popen:
         )
 
 
-def threads_per_job(jobs: int) -> int:
-    """Cores this process may use, shared among the tasks; never more than ``OMP_NUM_THREADS`` allows."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    share = max(1, cores // jobs)
-    allowed = os.environ.get("OMP_NUM_THREADS", "")
-    return min(share, int(allowed)) if allowed.isdigit() and int(allowed) else share
-
-
 def _reason(code: int, log: Path) -> str:
     """The signal that ended a task, or the last error in its log, or else the log's last line."""
     if code < 0:
@@ -177,20 +169,3 @@ def _refuse_full_disk(out: Path) -> None:
 def only_one_study(out: Path) -> AbstractContextManager[IO]:
     """Keep a second study, or trainings that a killed one left behind, out of the folder."""
     return only_one(out, "a study, or a training that it started,")
-
-
-@contextmanager
-def _sigterm_interrupts() -> Iterator[None]:
-    """Let SIGTERM, which batch systems send, end a study as Ctrl-C does."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(number, frame):
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,252 @@
+"""All candidates of a target, in one file: corresponding states, changed ones, and those of molecular dynamics."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import ase.io
+import numpy as np
+from ase import Atoms
+
+from nequip_elemtransfer.candidates import variants
+from nequip_elemtransfer.candidates.corresponding import CorrespondingStates
+from nequip_elemtransfer.candidates.trajectories import Dynamics, trajectories
+from nequip_elemtransfer.config import Setting, Start
+from nequip_elemtransfer.frames import evenly_spaced
+from nequip_elemtransfer.materials.crystal import Crystal
+from nequip_elemtransfer.materials.dynamics import Criteria
+from nequip_elemtransfer.output.atomic import require_writable, written_together
+from nequip_elemtransfer.plan.structures import elements_in, read_structures, typical_volume
+from nequip_elemtransfer.plan.unlabelled import UnlabelledStart, unlabelled_config
+from nequip_elemtransfer.source import load_source
+
+CORRESPONDING, DYNAMICS = "corresponding", "dynamics"
+STRAINED, RATTLED, WITH_VACANCY, SURFACE = "strained", "rattled", "vacancy", "surface"
+KINDS = (CORRESPONDING, STRAINED, RATTLED, WITH_VACANCY, SURFACE)
+# simulations begin without vacuum: no more volume per atom than this multiple of the median
+_LOOSEST = 1.5
+_PLANES = ((1, 0, 0), (1, 1, 0), (1, 1, 1))
+
+
+@dataclass(frozen=True)
+class CandidateSettings:
+    """What is made.
+
+    Args:
+        number: structures of each kind but dynamics
+        kinds: of :data:`KINDS`
+        largest_strain: of a component
+        rattle: standard deviation of a component, in nearest-neighbour distances
+        crystal: of the target, whose supercell, vacancies and low-index surfaces come first
+        supercell: of the crystal, conventional cells along each edge
+        criteria: by which simulations end; structures with two atoms closer than ``shortest_bond`` are left out
+        seed: of everything that is drawn
+    """
+
+    number: int = 20
+    kinds: tuple[str, ...] = KINDS
+    largest_strain: float = 0.05
+    rattle: float = 0.04
+    crystal: Crystal | None = None
+    supercell: int = 2
+    criteria: Criteria = Criteria()
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.number < 1 or self.supercell < 1:
+            raise ValueError(f"--number and --supercell must be at least 1, found {self.number} and {self.supercell}.")
+        if not 0 < self.largest_strain < 0.5:
+            raise ValueError(f"--strain is a part of a length between 0 and 0.5, found {self.largest_strain:g}.")
+        if not 0 < self.rattle < 0.5:
+            raise ValueError(f"--rattle is a part of the bond length between 0 and 0.5, found {self.rattle:g}.")
+        if unknown := [kind for kind in self.kinds if kind not in KINDS]:
+            raise ValueError(f"no candidates are called {unknown[0]!r}: choose from {', '.join(KINDS)}.")
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """What was made.
+
+    Args:
+        structures: with ``group`` and ``made_from`` in ``info``, and what was done
+        notes: what was left out or ended early, in words
+    """
+
+    structures: list[Atoms]
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Number of structures of each group."""
+        return dict(Counter(atoms.info["group"] for atoms in self.structures))
+
+
+def make_candidates(
+    structures: str | Path,
+    elements: Mapping[str, Start],
+    *,
+    length_scale: Setting = "covalent_radii",
+    chemical_species: Mapping[str, str] | None = None,
+    settings: CandidateSettings = CandidateSettings(),
+    model: str | None = None,
+    dynamics: Dynamics | None = None,
+    energy_scale: float = 1.0,
+    progress: bool = False,
+) -> Candidates:
+    """Candidates made from the structures of a source; the same arguments make the same.
+
+    Args:
+        structures: of the source's elements, labels in them are ignored
+        elements: target type -> start, as in the key
+        length_scale: λ, as in the key but for ``fit``
+        model: for ``dynamics``: a source, transferred without any fit, or a model of just the target's types
+        energy_scale: α of a transferred source: its temperatures are those of the target only with it
+
+    Raises:
+        ValueError: the arguments do not go with the structures, or nothing can be made of them
+        FileNotFoundError, UnreadableFile, UnusableStructure: see :func:`.structures.read_structures`
+    """
+    if (model is None) != (dynamics is None):
+        raise ValueError("molecular dynamics needs both --model and --temperatures: give both, or neither.")
+    if not energy_scale > 0:
+        raise ValueError(f"--energy-scale must be positive, found {energy_scale:g}.")
+    frames = read_structures(structures)
+    config = unlabelled_config(str(structures), elements, length_scale, chemical_species)
+    maker = _Maker(CorrespondingStates(config, frames), frames, Path(structures).name, settings)
+    if dynamics is not None:
+        source = load_source(model)
+        own = set(source.type_names) == set(config.type_names)
+        start = UnlabelledStart.of(
+            source,
+            {name: name for name in config.type_names} if own else config.elements,
+            "none" if own else length_scale,
+            chemical_species,
+        )
+        maker.add_dynamics(start.calculator(energy_scale), dynamics, progress)
+    return maker.result()
+
+
+def write_candidates(candidates: Candidates, out: Path, *, force: bool = False) -> None:
+    """Write the structures as extended XYZ.
+
+    Raises:
+        OSError: see :func:`.atomic.require_writable`
+    """
+    require_writable(out, force)
+    with written_together([out], force=force) as (staged,):
+        ase.io.write(staged, candidates.structures, format="extxyz")
+
+
+class _Maker:
+    """Collects candidates."""
+
+    def __init__(
+        self, states: CorrespondingStates, frames: Sequence[Atoms], name: str, settings: CandidateSettings
+    ) -> None:
+        self._settings, self._found, self._notes = settings, [], []
+        seeds = np.random.SeedSequence(settings.seed).spawn(len(KINDS))  # a kind more changes no other
+        self._rng = {kind: np.random.default_rng(seed) for kind, seed in zip(KINDS, seeds)}
+        covered = [i for i, atoms in enumerate(frames) if states.covers(atoms)]
+        if not covered:
+            raise ValueError(
+                f"no structure of {name} consists of what the targets start from: it holds "
+                f"{', '.join(elements_in(frames))}."
+            )
+        if len(covered) < len(frames):
+            self._notes.append(
+                f"{len(frames) - len(covered)} structures hold elements from which no target type starts."
+            )
+        self._base = [self._corresponding(states, frames[i], i, name) for i in covered]
+        self.bond = settings.crystal.nearest_neighbor if settings.crystal else variants.nearest_neighbor(self._base)
+        if settings.crystal is not None:
+            self._base.insert(0, self._of_crystal(settings.crystal.supercell(settings.supercell)))
+        self._add_kinds()
+
+    def add_dynamics(self, calculator, dynamics: Dynamics, progress: bool) -> None:
+        """Snapshots of simulations with a model."""
+        typical = typical_volume(self._base)
+        bulk = [a for a in self._base if a.pbc.all() and a.get_volume() / len(a) < _LOOSEST * typical]
+        if not bulk:
+            raise ValueError("molecular dynamics needs structures that are periodic in three directions: none is.")
+        criteria, seed = self._settings.criteria, self._settings.seed
+        runs = trajectories(bulk, calculator, dynamics, self.bond, criteria, seed, progress)
+        for run in runs:
+            origin = bulk[run.beginning].info["made_from"]
+            self._found += [_named(atoms, DYNAMICS, origin) for atoms in run.snapshots]
+            if run.ended:
+                self._notes.append(f"Dynamics from {origin}: {run.ended}.")
+        if not any(run.snapshots for run in runs):
+            raise ValueError(
+                f"every simulation fails before its first snapshot ({runs[0].ended}): lower --temperatures or "
+                "--timestep, or make candidates without --model."
+            )
+
+    def result(self) -> Candidates:
+        """Those without atoms upon each other."""
+        least = self._settings.criteria.shortest_bond * self.bond
+        kept = [atoms for atoms in self._found if variants.shortest_distance(atoms) >= least]
+        if left := len(self._found) - len(kept):
+            self._notes.append(f"{left} structures were left out: two atoms are closer than {least:.2f} Å.")
+        if not kept:
+            raise ValueError(
+                f"no candidate is left: in each two atoms are closer than {least:.2f} Å. Lower --strain and --rattle, "
+                "or look at --length-scale."
+            )
+        return Candidates(kept, self._notes)
+
+    def _corresponding(self, states: CorrespondingStates, atoms: Atoms, place: int, name: str) -> Atoms:
+        found, scale = states.of(atoms, self._rng[CORRESPONDING])
+        found.info |= {"made_from": f"structure {place} of {name}", "length_scale": round(scale, 6)}
+        return found
+
+    def _of_crystal(self, atoms: Atoms) -> Atoms:
+        crystal = self._settings.crystal
+        atoms.info["made_from"] = f"{crystal.structure} {crystal.formula}"
+        return atoms
+
+    def _add_kinds(self) -> None:
+        settings, rng = self._settings, self._rng
+        bulk = [atoms for atoms in self._base if atoms.pbc.all()]
+        large = [atoms for atoms in bulk if len(atoms) >= variants.LEAST_FOR_VACANCY]
+        spread = settings.rattle * self.bond
+        self._add(CORRESPONDING, self._base, lambda atoms: atoms.copy())
+        self._add(STRAINED, bulk, lambda atoms: variants.strained(atoms, settings.largest_strain, rng[STRAINED]))
+        self._add(RATTLED, self._base, lambda atoms: variants.rattled(atoms, spread, rng[RATTLED]))
+        self._add(
+            WITH_VACANCY,
+            large,
+            lambda atoms: variants.rattled(
+                variants.with_vacancy(atoms, rng[WITH_VACANCY]), 0.5 * spread, rng[WITH_VACANCY]
+            ),
+        )
+        slabs = self._slabs() or [variants.with_surface(atoms, rng[SURFACE]) for atoms in bulk]
+        self._add(SURFACE, slabs, lambda atoms: variants.rattled(atoms, 0.5 * spread, rng[SURFACE]))
+
+    def _slabs(self) -> list[Atoms]:
+        if self._settings.crystal is None:
+            return []
+        slabs = []
+        for plane in _PLANES:
+            slab = self._of_crystal(self._settings.crystal.slab(plane, thickness=8.0, vacuum=variants.VACUUM))
+            slab.info["surface"] = "".join(map(str, plane))
+            slabs.append(slab)
+        return slabs
+
+    def _add(self, kind: str, bases: Sequence[Atoms], change: Callable[[Atoms], Atoms]) -> None:
+        """The kind's number of structures, from each base in turn where those are fewer."""
+        if kind not in self._settings.kinds:
+            return
+        if not bases:
+            self._notes.append(f"No {kind} structures: none of the source's is periodic and large enough.")
+            return
+        number = self._settings.number if kind != CORRESPONDING else min(self._settings.number, len(bases))
+        chosen = evenly_spaced(len(bases), number)
+        self._found += [_named(change(bases[chosen[n % len(chosen)]]), kind) for n in range(number)]
+
+
+def _named(atoms: Atoms, group: str, made_from: str | None = None) -> Atoms:
+    atoms.info["group"] = group
+    if made_from is not None:
+        atoms.info["made_from"] = made_from
+    return atoms

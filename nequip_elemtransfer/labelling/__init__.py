@@ -1,0 +1,1 @@
+"""Labels of structures by any ASE calculator, in processes of its own: a teacher's labels."""

@@ -1,0 +1,123 @@
+"""Structures with a calculator's labels, from one file to another."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ase.io
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import all_properties
+from ase.calculators.singlepoint import SinglePointCalculator
+from tqdm.auto import tqdm
+
+from nequip_elemtransfer.labelling.journal import Answer, Journal, digest_of
+from nequip_elemtransfer.labelling.pool import LabellingPool
+from nequip_elemtransfer.materials.calculator_file import read_description
+from nequip_elemtransfer.output.atomic import require_writable, written_together
+from nequip_elemtransfer.output.processes import sigterm_interrupts
+from nequip_elemtransfer.plan.structures import read_structures
+
+_JOURNAL, _LOG = ".journal", ".log"
+_LABELS = {*all_properties, "virial"}
+
+
+@dataclass(frozen=True)
+class Labelling:
+    """What became of structures.
+
+    Args:
+        labelled: number of them
+        failed: index of a structure in its file -> why it was left out
+        without_stress: number of those periodic in three directions that the calculator has no stress of
+        journal: file with the failures, which ``retry`` begins with; None if there are none
+    """
+
+    labelled: int
+    failed: dict[int, str]
+    without_stress: int
+    journal: Path | None
+
+
+def label_structures(
+    structures: str | Path,
+    calculator: str | Path,
+    out: Path,
+    *,
+    jobs: int = 1,
+    time_limit: float | None = None,
+    retry: bool = False,
+    force: bool = False,
+    progress: bool = False,
+) -> Labelling:
+    """Write structures with energies (eV), forces (eV/Å) and stresses (eV/Å³) of a calculator as extended XYZ.
+
+    Stresses are left out for structures that are not periodic in three directions. What is labelled is kept in a file
+    beside ``out`` until all is done, so that the same call goes on where a killed one stopped.
+
+    Args:
+        structures: any file that ASE reads; labels in it are ignored
+        calculator: YAML file that describes an ASE calculator
+        out: extended XYZ file
+        jobs: processes at a time, with a calculator each
+        time_limit: seconds that one structure may take; None for any
+        retry: try again what failed in an earlier call
+        force: replace ``out`` if it exists
+        progress: show a bar
+
+    Raises:
+        ValueError: a number is out of range, the calculator cannot be made, or has labels of no structure
+        FileNotFoundError, UnreadableFile, UnusableStructure: see :func:`.structures.read_structures`
+        OSError: ``out`` exists or cannot be written
+    """
+    if jobs < 1:
+        raise ValueError(f"--jobs is {jobs}: at least one process has to run.")
+    if time_limit is not None and not time_limit > 0:
+        raise ValueError(f"--time-limit is {time_limit:g}: give seconds above zero.")
+    description = read_description(calculator)
+    require_writable(out, force)
+    frames = read_structures(structures)
+    made_of = {"calculator": description, "structures": digest_of(frames)}
+    journal_file, log = (out.with_name(out.name + suffix) for suffix in (_JOURNAL, _LOG))
+    with sigterm_interrupts(), Journal(journal_file, made_of) as journal:
+        done = {i for i, answer in journal.answers.items() if not (retry and isinstance(answer, str))}
+        waiting = {i: atoms for i, atoms in enumerate(frames) if i not in done}
+        bar = tqdm(total=len(frames), initial=len(done), unit="structure", disable=not progress)
+        with bar, LabellingPool(f"the calculator of {calculator}", description, jobs, time_limit, log) as pool:
+            for place, answer in pool.label(waiting):
+                journal.add(place, answer)
+                bar.update()
+        result = _write(frames, journal, str(description["_target_"]), out, force)
+        if not result.failed:
+            journal_file.unlink()
+            log.unlink()
+    return result
+
+
+def with_labels(atoms: Atoms, labels: Mapping[str, Any], calculator: str) -> Atoms:
+    """The structure with these labels and no others, and in ``info`` the name of the calculator."""
+    found = atoms.copy()
+    for name in _LABELS:
+        found.info.pop(name, None)
+        found.arrays.pop(name, None)
+    found.info["calculator"] = calculator
+    there = {name: np.array(value) for name, value in labels.items() if value is not None}
+    found.calc = SinglePointCalculator(found, **there | {"energy": float(labels["energy"])})
+    return found
+
+
+def _write(frames: list[Atoms], journal: Journal, calculator: str, out: Path, force: bool) -> Labelling:
+    answers: list[tuple[int, Answer]] = sorted(journal.answers.items())
+    labelled = {i: answer for i, answer in answers if not isinstance(answer, str)}
+    if not labelled:
+        place, reason = next(iter(journal.failed.items()))
+        raise ValueError(
+            f"{calculator} labels none of the {len(frames)} structures; the first, no. {place}: {reason}. "
+            f"All reasons are in {journal.path}; --retry tries again."
+        )
+    structures = [with_labels(frames[i], labels, calculator) for i, labels in labelled.items()]
+    with written_together([out], force=force) as (staged,):
+        ase.io.write(staged, structures, format="extxyz")
+    without = sum(frames[i].pbc.all() and labels["stress"] is None for i, labels in labelled.items())
+    return Labelling(len(labelled), journal.failed, int(without), journal.path if journal.failed else None)

@@ -1,0 +1,90 @@
+"""Energy, forces and stress of a structure from any ASE calculator, or one sentence on why there are none."""
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import Calculator, PropertyNotImplementedError
+
+
+class NotLabelled(ValueError):
+    """A structure that a calculator has no energy and forces of."""
+
+
+@dataclass(frozen=True)
+class CalculatedLabels:
+    """What a calculator says of a structure.
+
+    Args:
+        energy: total, eV
+        forces: in eV/Å, shape (n_atoms, 3)
+        stress: in eV/Å³, Voigt order xx, yy, zz, yz, xz, xy, positive under tension, shape (6,); None for a structure
+            that is not periodic in three directions, and where the calculator has none
+    """
+
+    energy: float
+    forces: np.ndarray
+    stress: np.ndarray | None
+
+
+def calculated_labels(atoms: Atoms, calculator: Calculator) -> CalculatedLabels:
+    """Energy, forces, and stress if there is one.
+
+    Args:
+        atoms: left as it is
+        calculator: forgets what it calculated before
+
+    Raises:
+        NotLabelled: the calculator fails, lacks energies or forces, or gives numbers that are not finite
+    """
+    atoms = _bare(atoms)
+    if hasattr(calculator, "reset"):
+        calculator.reset()  # some keep the number of atoms
+    atoms.calc = calculator
+    try:
+        energy, forces = float(atoms.get_potential_energy()), np.array(atoms.get_forces(), dtype=float)
+        stress = _stress(atoms) if atoms.pbc.all() else None
+    except Exception as error:  # a calculator may fail in any way
+        raise NotLabelled(f"{type(error).__name__}: {' '.join(str(error).split()) or 'no reason given'}") from error
+    for name, value in (("energy", energy), ("forces", forces), ("stress", stress)):
+        if value is not None and not np.isfinite(value).all():
+            raise NotLabelled(f"the {name} {'are' if name == 'forces' else 'is'} not finite")
+    if forces.shape != (len(atoms), 3):
+        raise NotLabelled(f"the forces have the shape {forces.shape}, not ({len(atoms)}, 3)")
+    return CalculatedLabels(energy, forces, stress)
+
+
+def seconds_of_forces(atoms: Atoms, calculator: Calculator) -> float:
+    """What a force call takes.
+
+    Args:
+        atoms: moved since the last call, or a calculator answers from memory
+
+    Raises:
+        NotLabelled: the calculator fails
+    """
+    atoms = _bare(atoms)
+    atoms.calc = calculator
+    began = time.perf_counter()
+    try:
+        atoms.get_forces()
+    except Exception as error:  # a calculator may fail in any way
+        raise NotLabelled(f"{type(error).__name__}: {' '.join(str(error).split()) or 'no reason given'}") from error
+    return time.perf_counter() - began
+
+
+def _stress(atoms: Atoms) -> np.ndarray | None:
+    try:
+        return np.array(atoms.get_stress(), dtype=float)
+    except (PropertyNotImplementedError, NotImplementedError):
+        return None
+
+
+def _bare(atoms: Atoms) -> Atoms:
+    """The structure without the labels it may have, with what a calculation may depend on."""
+    bare = Atoms(atoms.symbols, atoms.positions, cell=atoms.cell, pbc=atoms.pbc, info=atoms.info.copy())
+    for name in ("initial_magmoms", "initial_charges", "tags"):
+        if atoms.has(name):
+            bare.set_array(name, atoms.get_array(name))
+    return bare

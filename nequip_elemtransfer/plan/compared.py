@@ -1,0 +1,262 @@
+"""Other calculators beside the start, such as foundation models: held-out errors, and what a step costs.
+
+A calculator is tried as it is, with the energy shift of each element fitted, and with one energy scale for energies,
+forces and stresses fitted too, each on the structures outside a fold as the start itself is.
+"""
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import Calculator
+from ase.stress import voigt_6_to_full_3x3_stress
+from tqdm.auto import tqdm
+
+from nequip_elemtransfer import fit
+from nequip_elemtransfer.calculators.process import LABEL, TIME, CalculatorProcess
+from nequip_elemtransfer.labels import Labels
+from nequip_elemtransfer.materials.calculated_labels import seconds_of_forces
+from nequip_elemtransfer.materials.calculator_file import read_description
+from nequip_elemtransfer.parts import NetworkParts
+from nequip_elemtransfer.plan.cross_validation import EQUAL_WEIGHTS, CrossValidation
+from nequip_elemtransfer.plan.errors import Estimate
+from nequip_elemtransfer.plan.labelled import embedded_names
+from nequip_elemtransfer.plan.ladder import Step, step_errors
+from nequip_elemtransfer.plan.unlabelled import UnlabelledStart
+
+_WARM_UP, _TIMED = 2, 5  # force calls
+_MOVED = 1e-3  # Å, so that no call is answered from memory
+_OURS = "this start"
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One calculator.
+
+    Args:
+        name: given by the user
+        calculator: what its description names
+        steps: held-out errors as it is, with its energy zero fitted, and with its energy scale fitted too
+        milliseconds: of a force call per atom; None where it was not measured
+        failed: index among the structures -> why the calculator has no labels of it; errors are those of the others
+    """
+
+    name: str
+    calculator: str
+    steps: list[Step]
+    milliseconds: float | None
+    failed: dict[int, str]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All calculators.
+
+    Args:
+        rows: of the calculators
+        milliseconds: of a force call of the transferred model per atom; None where it was not measured
+        atoms: of the structure that was timed
+        better: which start is the better one, and at what cost, in a sentence
+    """
+
+    rows: list[Compared]
+    milliseconds: float | None
+    atoms: int
+    better: str
+
+    @property
+    def costs(self) -> dict[str, float | None]:
+        """Milliseconds of a force call per atom, of the start and of each calculator."""
+        return {_OURS: self.milliseconds} | {row.name: row.milliseconds for row in self.rows}
+
+
+@dataclass(frozen=True)
+class NamedCalculator:
+    """The description of a calculator, and the name that the user gave it."""
+
+    name: str
+    description: Mapping[str, Any]
+
+    def process(self) -> CalculatorProcess:
+        """The calculator in a process of its own; use as a context."""
+        return CalculatorProcess(f"--compare {self.name}", self.description)
+
+
+@dataclass(frozen=True)
+class CalculatedSet:
+    """A calculator's labels of structures, NaN where it has none, and index -> why not."""
+
+    named: NamedCalculator
+    labels: Labels
+    failed: dict[int, str]
+
+
+def named_calculators(compare: Mapping[str, str | Path]) -> list[NamedCalculator]:
+    """The calculators of files by name.
+
+    Raises:
+        FileNotFoundError, ValueError: a file is missing or describes no calculator
+    """
+    return [NamedCalculator(name, read_description(path)) for name, path in compare.items()]
+
+
+def calculate_labels(
+    calculators: Sequence[NamedCalculator], structures: Sequence[Atoms], progress: bool = False
+) -> list[CalculatedSet]:
+    """The labels of each calculator.
+
+    Raises:
+        ValueError: a calculator cannot be made, or has labels of none of the structures
+    """
+    return [_calculated(named, structures, progress) for named in calculators]
+
+
+def compare_calculators(
+    found: Sequence[CalculatedSet],
+    structures: Sequence[Atoms],
+    start: CrossValidation,
+    own: Sequence[Step],
+    model: UnlabelledStart,
+) -> Comparison | None:
+    """Errors of calculators on the structures of a start, and the time of a force call of each and of the start.
+
+    Args:
+        found: labels of the structures by the calculators; without any there is nothing to compare
+        structures: of the frames of ``start``
+        own: the ladder of the start
+        model: the transferred model, whose energies are changed; not timed if it reads more than geometry
+    """
+    if not found:
+        return None
+    usable = set(range(len(structures))) - {i for row in found for i in row.failed}
+    timed = max(usable, key=lambda i: len(structures[i]), default=None)
+    times: dict[str, float] = {}
+    if timed is not None:
+        ours = None if embedded_names(model.target.source) else model.calculator()
+        times = _milliseconds([row.named for row in found], ours, structures[timed])
+    rows = [
+        Compared(
+            row.named.name,
+            str(row.named.description["_target_"]),
+            _steps(row.named.name, row.labels, start),
+            times.get(row.named.name),
+            row.failed,
+        )
+        for row in found
+    ]
+    return Comparison(
+        rows, times.get(_OURS), 0 if timed is None else len(structures[timed]), _better(own[-1], rows, times)
+    )
+
+
+def comparison_notes(comparison: Comparison | None, places: Sequence[int]) -> list[str]:
+    """Structures that a calculator failed on, in words.
+
+    Args:
+        places: of the structures in their file
+    """
+    return [
+        f"{row.name} has no labels of {len(row.failed)} structures, the first no. {places[min(row.failed)]} "
+        f"({row.failed[min(row.failed)]}): its errors are those of the others."
+        for row in (comparison.rows if comparison else ())
+        if row.failed
+    ]
+
+
+def _calculated(named: NamedCalculator, structures: Sequence[Atoms], progress: bool) -> CalculatedSet:
+    energies, stresses = np.full(len(structures), np.nan), np.full((len(structures), 3, 3), np.nan)
+    forces = [np.full((len(atoms), 3), np.nan) for atoms in structures]
+    failed: dict[int, str] = {}
+    with named.process() as process:
+        process.require_made()
+        bar = tqdm(structures, desc=named.name, unit="structure", disable=not progress, leave=False)
+        for i, atoms in enumerate(bar):
+            labels = process.ask(LABEL, atoms)
+            if isinstance(labels, str):
+                failed[i] = labels
+                continue
+            energies[i], forces[i] = labels["energy"], labels["forces"]
+            if labels["stress"] is not None:
+                stresses[i] = voigt_6_to_full_3x3_stress(labels["stress"])
+    if len(failed) == len(structures):
+        raise ValueError(f"--compare {named.name} has labels of none of the {len(structures)} structures: {failed[0]}.")
+    return CalculatedSet(named, Labels(energies, np.concatenate(forces), stresses), failed)
+
+
+def _steps(name: str, found: Labels, start: CrossValidation) -> list[Step]:
+    zero = _held_out(found, start, scale=False)
+    return [
+        step_errors(name, start, found, zero),
+        step_errors(f"{name}, energy zero fitted", start, zero, zero),
+        step_errors(f"{name}, energy scale fitted", start, *[_held_out(found, start, scale=True)] * 2),
+    ]
+
+
+def _held_out(found: Labels, start: CrossValidation, *, scale: bool) -> Labels:
+    """A calculator's labels with shifts, and one energy scale, fitted outside each fold."""
+    counts, none = start.counts, np.zeros(1, dtype=bool)
+    nothing = Labels(np.zeros(len(counts)), np.zeros((counts.sum(), 3)), np.zeros((len(counts), 3, 3)))
+    parts = NetworkParts(found.energies[None], found.forces[None], found.stresses[None], nothing, counts)
+    energies, forces, stresses = found.energies.copy(), found.forces.copy(), found.stresses.copy()
+    atom_frame = np.repeat(np.arange(len(counts)), counts.sum(axis=1))
+    for fold in start.folds:
+        train = np.setdiff1d(np.arange(len(counts)), fold)
+        labels, alpha = start.labels.of_frames(train, counts), 1.0
+        if scale and len(train):
+            try:
+                terms = parts.of_frames(train).terms(labels)
+                alpha = float(fit.fit_energy_scales(terms, EQUAL_WEIGHTS, none).scales[0])
+            except fit.NoResemblance:
+                pass  # as for the start itself, α then is one
+        free = np.zeros(counts.shape[1])
+        rest = labels.energies - alpha * found.energies[train]
+        shifts = fit.fit_energy_shifts(rest, counts[train], free, free > 0).shifts
+        energies[fold] = alpha * found.energies[fold] + counts[fold] @ shifts
+        stresses[fold] *= alpha
+        forces[np.isin(atom_frame, fold)] *= alpha
+    return Labels(energies, forces, stresses)
+
+
+def _milliseconds(calculators: Sequence[NamedCalculator], ours: Calculator | None, atoms: Atoms) -> dict[str, float]:
+    """Median time of a force call per atom, all in turn, so that what else runs meets all alike."""
+    times: dict[str, list[float]] = {} if ours is None else {_OURS: []}
+    times |= {named.name: [] for named in calculators}
+    rng = np.random.default_rng(0)
+    with ExitStack() as stack:
+        processes = {named.name: stack.enter_context(named.process()) for named in calculators}
+        for process in processes.values():
+            process.require_made()
+        for call in range(_WARM_UP + _TIMED):
+            moved = Atoms(atoms.symbols, atoms.positions, cell=atoms.cell, pbc=atoms.pbc, info=atoms.info.copy())
+            moved.positions += rng.normal(0.0, _MOVED, moved.positions.shape)
+            for name, found in times.items():
+                own = name == _OURS
+                seconds = seconds_of_forces(moved, ours) if own else processes[name].ask(TIME, moved)
+                if isinstance(seconds, str):
+                    raise ValueError(f"--compare {name} cannot be timed: {seconds}.")
+                if call >= _WARM_UP:
+                    found.append(seconds)
+    return {name: 1000 * float(np.median(found)) / len(atoms) for name, found in times.items()}
+
+
+def _better(own: Step, rows: Sequence[Compared], times: Mapping[str, float]) -> str:
+    """The start with the lowest errors, and what the calculators cost beside this one."""
+    starts = {_OURS: own} | {row.name: row.steps[-1] for row in rows}
+    sentences = []
+    for what, unit, error in (
+        ("forces", "meV/Å", lambda step: step.force_mae),
+        ("energies", "meV/atom", lambda step: step.energy_mae),
+    ):
+        found: dict[str, Estimate] = {name: error(step) for name, step in starts.items() if error(step) is not None}
+        if _OURS in found and len(found) > 1:
+            ranked = sorted(found, key=lambda name: found[name].value)
+            values = ", ".join(f"{name} {1000 * found[name].value:.1f}" for name in ranked)
+            sentences.append(f"The better start in {what} is {ranked[0]} ({values} {unit}).")
+    costs = [f"{name} {times[name] / times[_OURS]:.3g}" for name in times if name != _OURS and _OURS in times]
+    if costs:
+        sentences.append(f"A step costs, in steps of {_OURS}: {', '.join(costs)}.")
+    return " ".join(sentences)
