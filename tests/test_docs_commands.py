@@ -38,6 +38,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 OTHERS = {".", "./patch_lammps.sh", "build", "cat", "cd", "cmake", "git", "lammps/build/lmp", "lmp", "mace_run_train"}
 OTHERS |= {"pre-commit"}
 # What a part of a config without `_target_` is for.
+NOT_INSTALLED = {"sevenn"}  # calculators that a user may bring
 PARTS = {"trainer": "lightning.Trainer", "training_module": "nequip.train.EMALightningModule"}
 
 
@@ -223,6 +224,8 @@ def check_part(name, value):
     if not isinstance(value, dict):
         return
     target = value.get("_target_", PARTS.get(name))
+    if str(target).partition(".")[0] in NOT_INSTALLED:
+        return
     if target is not None:
         called = inspect.signature(get_object(target)).parameters
         own = {"_target_"} | ({"param_groups"} if name == "optimizer" else set())  # NequIP takes these itself
