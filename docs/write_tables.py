@@ -14,13 +14,18 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from nequip_elemtransfer.study.config.study_file import CORRESPONDING_STATES, SCRATCH
 from nequip_elemtransfer.study.property_names import DEVIATIONS, VALUES
 from nequip_elemtransfer.study.report.comparison import Spread
+from nequip_elemtransfer.study.report.curves import TEST_ERRORS
 from nequip_elemtransfer.study.report.sections import number
+from nequip_elemtransfer.study.run.metrics import STRESS_MAE
 
 DOCS = Path(__file__).parent
-PAGES = (DOCS / "results.md", DOCS / "earlier_results.md")
+PAGES = (DOCS / "results.md", DOCS / "earlier_results.md", DOCS.parent / "README.md")
 PROPERTY_LABELS = VALUES | DEVIATIONS
+_DATA = {"mlearn_converged": "DFT", "sw_converged": "Stillinger-Weber"}
+_HEADLINE = ("lattice_constant", "C11", "C12", "C44", "vacancy_formation_energy")
 _MARKED = re.compile(r"(<!-- table: (?P<view>\w+) (?P<studies>[\w ]+) -->\n).*?(<!-- end of table -->)", re.S)
 
 
@@ -101,6 +106,29 @@ def starts(reports: Mapping[str, Any]) -> tuple[Sequence[str], list[list[str]]]:
     return header, [[str(size), *row] for size, row in rows]
 
 
+def headline(reports: Mapping[str, Any]) -> tuple[Sequence[str], list[list[str]]]:
+    """Scratch and transfer of each study, at its first size: test errors, the crystal, steps."""
+    columns: dict[str, list[str]] = {}
+    for name, report in reports.items():
+        for curve in report["curves"]:
+            if curve["start"] in (SCRATCH, CORRESPONDING_STATES):
+                title = f"{_DATA[name]}, {'from scratch' if curve['start'] == SCRATCH else 'from silicon'}"
+                columns[title] = _headline_column(report, curve)
+    labels = ("forces (meV/Å)", "energies (meV/atom)", "stresses (meV/Å³)")
+    rows = [*labels, *(PROPERTY_LABELS[name] for name in _HEADLINE), "steps to the best model"]
+    return ["", *columns], [[label, *(column[i] for column in columns.values())] for i, label in enumerate(rows)]
+
+
+def _headline_column(report: Mapping[str, Any], curve: Mapping[str, Any]) -> list[str]:
+    point = curve["test_sets"]["all"][0]
+    errors = [_spread(point["errors"][name], 2 if name == STRESS_MAE else 1) for name in TEST_ERRORS]
+    (model,) = (m for m in report["properties"] if (m["start"], m["size"]) == (curve["start"], point["size"]))
+    found = [number(Spread(**model["quantities"][name]["values"])) for name in _HEADLINE]
+    known = [report["reference"].get(name) for name in _HEADLINE]
+    crystal = [f"{text} ({value:.4g})" if value is not None else text for text, value in zip(found, known)]
+    return [*errors, *crystal, f"{point['steps']['mean']:.0f}"]
+
+
 def crystal(reports: Mapping[str, Any]) -> tuple[Sequence[str], list[list[str]]]:
     """Properties beside the reference's: a row for each, a column for each start, at the study's first size."""
     (report,) = reports.values()
@@ -130,7 +158,7 @@ def _with_difference(row: Mapping[str, Any], name: str) -> str:
     """Mean and deviation over seeds, and the difference from scratch in per cent with its interval."""
     if name not in row["errors"]:
         return "–"
-    difference, text = row["differences"].get(name), _spread(row["errors"][name])
+    difference, text = row["differences"].get(name), _spread(row["errors"][name], 2 if name == "stress_mae" else 1)
     if difference is None or difference["low"] is None:
         return text
     share = 100 * difference["relative"] / difference["mean"]
@@ -144,9 +172,9 @@ def _errors(errors: Mapping[str, Any] | None) -> str:
     return f"{_spread(errors['forces_mae'])} / {_spread(errors['per_atom_energy_mae'])}"
 
 
-def _spread(value: Mapping[str, float]) -> str:
+def _spread(value: Mapping[str, float], digits: int = 1) -> str:
     """Mean and standard deviation over seeds, in thousandths."""
-    return f"{1000 * value['mean']:.1f} ± {1000 * value['deviation']:.1f}"
+    return f"{1000 * value['mean']:.{digits}f} ± {1000 * value['deviation']:.{digits}f}"
 
 
 VIEWS: dict[str, Callable[[Mapping[str, Any]], tuple[Sequence[str], list[list[str]]]]] = {
@@ -155,6 +183,7 @@ VIEWS: dict[str, Callable[[Mapping[str, Any]], tuple[Sequence[str], list[list[st
     "tests": tests,
     "starts": starts,
     "crystal": crystal,
+    "headline": headline,
 }
 
 if __name__ == "__main__":

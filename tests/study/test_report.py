@@ -8,7 +8,9 @@ from dataclasses import replace
 import pytest
 
 from nequip_elemtransfer.study.grid import Grid, Run
+from nequip_elemtransfer.study.report.comparison import spread
 from nequip_elemtransfer.study.report.page import write_report
+from nequip_elemtransfer.study.report.sections import number
 
 SIZES, SEEDS = (5, 10, 25, 100), (0, 1, 2)
 STEPS = range(0, 301, 25)
@@ -162,3 +164,11 @@ def test_repeated_validations_count_once(out):
     report, _ = report_of(out)
     (entry,) = (entry for entry in report["runs"] if entry["name"] == "scratch-n5-seed0")
     assert [v["steps"] for v in entry["validations"]] == list(STEPS)
+
+
+def test_numbers_to_two_digits_of_their_deviation():
+    assert number(spread([5.651, 5.673])) == "5.662 ± 0.016"
+    assert number(spread([100.0, 100.0])) == "100 ± 0"
+    assert number(spread([2e-8, -1.2e-7])) == "0 ± 0"  # an acoustic branch at Γ
+    assert number(spread([9.1e-05, 4.5e-05])) == "0.000068 ± 0.000033"
+    assert number(None) == "–" and number(0.03075) == "0.03075"

@@ -23,6 +23,8 @@ from nequip_elemtransfer.study.report.property_errors import Properties, propert
 from nequip_elemtransfer.study.report.results import RunResult
 from nequip_elemtransfer.study.report.survival import Survival, conditions, structure_of, survival
 
+_ROUNDING = 1e-5  # in the units of the report, of what is zero by symmetry
+
 
 @dataclass(frozen=True)
 class Section:
@@ -110,6 +112,8 @@ def number(value: Spread | float | None) -> str:
         return f"{value:.4g}"
     if value.deviation is None:
         return f"{value.mean:.4g}"
+    if max(abs(value.mean), value.deviation) < _ROUNDING:
+        return "0 ± 0"
     if value.deviation <= 1e-6 * abs(value.mean):
         return f"{value.mean:.4g} ± 0"
     decimals = max(0, 1 - math.floor(math.log10(value.deviation)))
