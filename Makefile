@@ -1,5 +1,5 @@
 # make demo | test | lint | types | docs | wheel | coverage | mutants: each makes its environment first.
-# PYTHON, DATA, MLEARN and OUT may be given.
+# PYTHON, DATA, MLEARN, OUT and PYTEST_OPTIONS may be given.
 PYTHON ?= python3
 DATA ?= sw
 OUT ?= runs/demo
@@ -22,7 +22,7 @@ demo: $(READY)
 	$(BIN)/python demo/demo.py --data $(DATA) --out $(OUT) $(if $(MLEARN),--mlearn $(MLEARN))
 
 test: $(READY)
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder --cov nequip_elemtransfer --cov-report=
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder $(PYTEST_OPTIONS)
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -47,7 +47,8 @@ wheel: $(READY)
 
 CORE := nequip_elemtransfer/*.py,nequip_elemtransfer/legacy/*.py
 
-# of the core, in the last `make test`; what only processes of their own run does not count
+# of the core, in the last `make test PYTEST_OPTIONS="--cov nequip_elemtransfer --cov-report="`; what only processes of
+# their own run does not count
 coverage: $(READY)
 	$(BIN)/coverage report --include '$(CORE)' --omit '*cli.py' --fail-under 95
 
