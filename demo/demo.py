@@ -27,6 +27,12 @@ from tqdm import tqdm
 
 CONFIGS = Path(__file__).resolve().parent.parent / "example_configs"
 N_TRAIN = 10
+# name in the summary -> name in NequIP's log
+ERRORS = {
+    "force_mae_eV_per_A": "forces_mae",
+    "energy_mae_eV_per_atom": "per_atom_energy_mae",
+    "stress_mae_eV_per_A3": "stress_mae",
+}
 LATTICE_CONSTANTS = {"Si": 5.43, "Ge": 5.66}  # Å, where the search for a model's own begins
 MD_STEPS, MD_TEMPERATURE, TIME_STEP = 500, 300.0, 2.0  # temperature in K, time step in fs
 
@@ -288,11 +294,7 @@ def validation_curve(folder: Path) -> list[tuple[int, float]]:
 
 def test_errors(folder: Path) -> dict[str, float]:
     row = next(row for row in reversed(metrics(folder)) if row.get("test0_epoch/forces_mae"))
-    return {
-        "force_mae_eV_per_A": float(row["test0_epoch/forces_mae"]),
-        "energy_mae_eV_per_atom": float(row["test0_epoch/per_atom_energy_mae"]),
-        "stress_mae_eV_per_A3": float(row["test0_epoch/stress_mae"]),
-    }
+    return {name: float(row[f"test0_epoch/{logged}"]) for name, logged in ERRORS.items()}
 
 
 def plot(demo: Demo, seeds: list[int], path: Path) -> None:
@@ -339,7 +341,7 @@ def report(summary: dict) -> str:
     ]
 
     def line(name: str, errors: dict) -> str:
-        force, energy, stress = (1000 * value for value in errors.values())
+        force, energy, stress = (1000 * errors[name] for name in ERRORS)
         return f"{name:<38}{force:>12.1f}{energy:>14.1f}{stress:>14.2f}"
 
     lines.append(line("Si, the source", summary["source"]))

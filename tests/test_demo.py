@@ -1,0 +1,40 @@
+"""What ``make demo`` prints; the demo itself takes minutes, and is made of commands that other tests run."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def demo():
+    spec = importlib.util.spec_from_file_location("demo", Path(__file__).parents[1] / "demo" / "demo.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def errors(force):
+    return {"force_mae_eV_per_A": force, "energy_mae_eV_per_atom": 0.0077, "stress_mae_eV_per_A3": 0.00222}
+
+
+def test_report(demo):
+    """The source's entry says more than its errors."""
+    starts = {"element_map_only": 0.3175, "zero_shot": 0.2778, "scratch": 0.1345, "transfer": 0.0949}
+    target = {"element": "Ge", "n_train": 10} | {name: errors(force) for name, force in starts.items()}
+    crystal = {"a_angstrom": 5.6438, "C11_GPa": 132.4, "C12_GPa": 50.3, "C44_GPa": 52.9, "vacancy_eV": 2.309}
+    summary = {
+        "source": {"element": "Si", "steps": 4000} | errors(0.10538),
+        "seeds": {"0": {"target": target, "steps": 1000, "steps_to_scratch_accuracy": 99}},
+        "crystals": {"Ge by transfer, crystal": crystal},
+        "deployed": {"max_force_difference_eV_per_A": 8.8e-07, "md_steps": 500, "md_temperature_K": 303.0},
+        "wall_seconds": 600.0,
+    }
+    lines = demo.report(summary).splitlines()
+    assert lines[-1].startswith("TorchScript differs from eager by 8.8e-07 eV/Å; 500 MD steps at 303 K")
+    rows = {line[:38].strip(): line[38:].split() for line in lines}
+    assert rows["Si, the source"] == ["105.4", "7.7", "2.22"]
+    names = ("untrained", "from scratch", "by transfer")
+    assert [rows[f"Ge {name}"][0] for name in names] == ["277.8", "134.5", "94.9"]
+    assert rows["Ge untrained, element map alone"][0] == "317.5"
+    assert rows["Ge by transfer, crystal"] == ["5.644", "132", "50", "53", "2.31"]
