@@ -46,7 +46,7 @@ def calculated_labels(atoms: Atoms, calculator: Calculator) -> CalculatedLabels:
         energy, forces = float(atoms.get_potential_energy()), np.array(atoms.get_forces(), dtype=float)
         stress = _stress(atoms) if atoms.pbc.all() else None
     except Exception as error:  # a calculator may fail in any way
-        raise NotLabelled(f"{type(error).__name__}: {' '.join(str(error).split()) or 'no reason given'}") from error
+        raise _not_labelled(error) from error
     for name, value in (("energy", energy), ("forces", forces), ("stress", stress)):
         if value is not None and not np.isfinite(value).all():
             raise NotLabelled(f"the {name} {'are' if name == 'forces' else 'is'} not finite")
@@ -70,8 +70,12 @@ def seconds_of_forces(atoms: Atoms, calculator: Calculator) -> float:
     try:
         atoms.get_forces()
     except Exception as error:  # a calculator may fail in any way
-        raise NotLabelled(f"{type(error).__name__}: {' '.join(str(error).split()) or 'no reason given'}") from error
+        raise _not_labelled(error) from error
     return time.perf_counter() - began
+
+
+def _not_labelled(error: Exception) -> NotLabelled:
+    return NotLabelled(f"{type(error).__name__}: {' '.join(str(error).split()) or 'no reason given'}")
 
 
 def _stress(atoms: Atoms) -> np.ndarray | None:

@@ -231,7 +231,7 @@ def _milliseconds(calculators: Sequence[NamedCalculator], ours: Calculator | Non
         for process in processes.values():
             process.require_made()
         for call in range(_WARM_UP + _TIMED):
-            moved = Atoms(atoms.symbols, atoms.positions, cell=atoms.cell, pbc=atoms.pbc, info=atoms.info.copy())
+            moved = atoms.copy()
             moved.positions += rng.normal(0.0, _MOVED, moved.positions.shape)
             for name, found in times.items():
                 own = name == _OURS
