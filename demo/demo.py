@@ -9,7 +9,6 @@ silicon model for all. Where there is a C++ compiler, silicon is trained compile
 """
 
 import argparse
-import csv
 import json
 import os
 import shutil
@@ -23,16 +22,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ase.calculators.calculator import Calculator
+from logs import last_step, test_errors, validation_curve
+from results import plot, report
 from tqdm import tqdm
 
 CONFIGS = Path(__file__).resolve().parent.parent / "example_configs"
 N_TRAIN = 10
-# name in the summary -> name in NequIP's log
-ERRORS = {
-    "force_mae_eV_per_A": "forces_mae",
-    "energy_mae_eV_per_atom": "per_atom_energy_mae",
-    "stress_mae_eV_per_A3": "stress_mae",
-}
 LATTICE_CONSTANTS = {"Si": 5.43, "Ge": 5.66}  # Å, where the search for a model's own begins
 MD_STEPS, MD_TEMPERATURE, TIME_STEP = 500, 300.0, 2.0  # temperature in K, time step in fs
 
@@ -71,7 +66,9 @@ def main() -> None:
     summary["source"] |= test_errors(demo.silicon)
     seeds = {str(seed): germanium(demo, seed) for seed in args.seeds}
     summary |= {**seeds[str(args.seeds[0])], "seeds": seeds, "crystals": crystals(demo, args.seeds)}
-    plot(demo, args.seeds, demo.out / "learning_curve.png")
+    label = {"sw": "Stillinger-Weber", "mlearn": "DFT (mlearn)"}[demo.data]
+    folders = [demo.folder(seed) for seed in args.seeds]
+    plot(folders, f"Ge from {N_TRAIN} structures, {label}", demo.out / "learning_curve.png")
     summary["deployed"] = deploy_and_run(demo, args.seeds[0])
     summary["wall_seconds"] = round(time.monotonic() - started, 1)
     (demo.out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
@@ -271,104 +268,6 @@ def follow(runs: dict[str, subprocess.Popen], folders: dict[str, Path]) -> None:
         bar.close()
     for run in runs.values():
         wait(run)
-
-
-def metrics(folder: Path) -> list[dict[str, str]]:
-    """Rows of the CSV log of a run."""
-    path = folder / "metrics" / "metrics.csv"
-    if not path.exists():
-        return []
-    with open(path, newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def last_step(folder: Path) -> int:
-    return max((int(row["step"]) for row in metrics(folder) if row.get("step")), default=0)
-
-
-def validation_curve(folder: Path) -> list[tuple[int, float]]:
-    """Step and force MAE in eV/Å of each validation."""
-    rows = metrics(folder)
-    return [(int(row["step"]), float(row["val0_epoch/forces_mae"])) for row in rows if row.get("val0_epoch/forces_mae")]
-
-
-def test_errors(folder: Path) -> dict[str, float]:
-    row = next(row for row in reversed(metrics(folder)) if row.get("test0_epoch/forces_mae"))
-    return {name: float(row[f"test0_epoch/{logged}"]) for name, logged in ERRORS.items()}
-
-
-def plot(demo: Demo, seeds: list[int], path: Path) -> None:
-    """Validation force error against step for both starts."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(6.4, 4.0), layout="constrained")
-    styles = {"scratch": ("from scratch", "#b35900"), "transfer": ("from the Si model", "#00699e")}
-    for i, seed in enumerate(seeds):
-        folder = demo.folder(seed)
-        before = {name: validation_curve(folder / name)[0][1] for name in ("zero_shot", "element_map_only")}
-        for name, (label, color) in styles.items():
-            curve = validation_curve(folder / name)
-            if name == "transfer":
-                curve = [(0, before["zero_shot"]), *curve]
-            steps, errors = zip(*curve)
-            axes.plot(steps, [1000 * e for e in errors], color=color, lw=1.6, label=label if i == 0 else None)
-        axes.plot(0, 1000 * before["zero_shot"], "o", color="#00699e", label="before training" if i == 0 else None)
-        axes.plot(
-            0,
-            1000 * before["element_map_only"],
-            "x",
-            color="#555555",
-            label="before training, element map alone" if i == 0 else None,
-        )
-    axes.set(yscale="log", xlabel="training step", ylabel="force MAE on validation Ge (meV/Å)")
-    axes.yaxis.set_major_formatter(matplotlib.ticker.ScalarFormatter())
-    axes.yaxis.set_minor_formatter(matplotlib.ticker.ScalarFormatter())
-    name = {"sw": "Stillinger-Weber", "mlearn": "DFT (mlearn)"}[demo.data]
-    axes.set_title(f"Ge from {N_TRAIN} structures, {name}", fontsize=11)
-    axes.grid(alpha=0.25, which="both")
-    axes.legend(frameon=False)
-    figure.savefig(path, dpi=160)
-
-
-def report(summary: dict) -> str:
-    """The summary as a table for the terminal."""
-    lines = [
-        f"{'held-out errors':<38}{'force MAE':>12}{'energy MAE':>14}{'stress MAE':>14}",
-        f"{'':<38}{'meV/Å':>12}{'meV/atom':>14}{'meV/Å³':>14}",
-    ]
-
-    def line(name: str, errors: dict) -> str:
-        force, energy, stress = (1000 * errors[name] for name in ERRORS)
-        return f"{name:<38}{force:>12.1f}{energy:>14.1f}{stress:>14.2f}"
-
-    lines.append(line("Si, the source", summary["source"]))
-    for seed, result in summary["seeds"].items():
-        label = f" (seed {seed})" if len(summary["seeds"]) > 1 else ""
-        target = result["target"]
-        lines += [
-            line(f"Ge untrained, element map alone{label}", target["element_map_only"]),
-            line(f"Ge untrained{label}", target["zero_shot"]),
-            line(f"Ge from scratch{label}", target["scratch"]),
-            line(f"Ge by transfer{label}", target["transfer"]),
-            f"  transfer reaches scratch's best validation error at step {result['steps_to_scratch_accuracy']}"
-            f" of {result['steps']}",
-        ]
-    lines += ["", f"{'crystal':<38}{'a':>9}{'C11':>8}{'C12':>8}{'C44':>8}{'vacancy':>10}"]
-    lines.append(f"{'':<38}{'Å':>9}{'GPa':>8}{'GPa':>8}{'GPa':>8}{'eV':>10}")
-    for name, found in summary["crystals"].items():
-        a, *elastic, vacancy = found.values()
-        lines.append(f"{name:<38}{a:>9.3f}" + "".join(f"{c:>8.0f}" for c in elastic) + f"{vacancy:>10.2f}")
-    deployed = summary["deployed"]
-    lines.append("")
-    lines.append(
-        f"TorchScript differs from eager by {deployed['max_force_difference_eV_per_A']:.1e} eV/Å; "
-        f"{deployed['md_steps']} MD steps at {deployed['md_temperature_K']:.0f} K; "
-        f"{summary['wall_seconds']:.0f} s in all"
-    )
-    return "\n".join(lines)
 
 
 if __name__ == "__main__":

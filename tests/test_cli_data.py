@@ -8,6 +8,7 @@ import pytest
 
 from nequip_elemtransfer.cli import main
 from nequip_elemtransfer.data import mlearn, nbmotaw, stillinger_weber
+from nequip_elemtransfer.data.published import PublishedSet
 
 SMALL_SW = "--supercell 1 --frames 12 --temperatures 0.03 --liquid-temperatures 0.14 --sizes 2"
 
@@ -58,8 +59,10 @@ def test_bad_input(tmp_path, capsys):
 
 def test_no_network(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("no_proxy", "*")
-    for name, module in [("mlearn", mlearn), ("nbmotaw", nbmotaw)]:
-        monkeypatch.setattr(module, "PUBLISHED", replace(module.PUBLISHED, base_url="http://127.0.0.1:9"))
+    for name, module, published in [("mlearn", mlearn, "MLEARN"), ("nbmotaw", nbmotaw, "NBMOTAW")]:
+        data = getattr(module, published)
+        nowhere = replace(data.files, base_url="http://127.0.0.1:9")
+        monkeypatch.setattr(module, published, replace(data, files=nowhere))
         fails_with(f"data {name} --out {tmp_path / 'out'}", "could not be downloaded", capsys)
 
 
@@ -72,14 +75,16 @@ def test_usage_errors_exit_with_2(command, capsys):
 
 
 def test_defaults_of_the_command_are_those_of_the_function(monkeypatch, tmp_path):
-    for name, module in [("sw", stillinger_weber), ("mlearn", mlearn), ("nbmotaw", nbmotaw)]:
-        defaults = {
-            key: parameter.default
-            for key, parameter in inspect.signature(module.prepare).parameters.items()
-            if key != "out"
-        }
+    sets = [
+        ("sw", stillinger_weber, stillinger_weber.prepare, {}),
+        ("mlearn", PublishedSet, mlearn.MLEARN.prepare, {"systems": mlearn.MLEARN.default}),
+        ("nbmotaw", PublishedSet, nbmotaw.NBMOTAW.prepare, {"systems": nbmotaw.NBMOTAW.default}),
+    ]
+    for name, owner, prepare, more in sets:
+        parameters = inspect.signature(prepare).parameters.items()
+        defaults = {key: parameter.default for key, parameter in parameters if key != "out"} | more
         called = {}
-        monkeypatch.setattr(module, "prepare", lambda out, c=called, **kw: c.update(kw) or {})
+        monkeypatch.setattr(owner, "prepare", lambda *args, c=called, **kw: c.update(kw) or {})
         assert run(f"data {name} --out {tmp_path}") == 0
         as_tuples = {k: tuple(v) if isinstance(v, list) else v for k, v in called.items()}
         assert as_tuples == defaults

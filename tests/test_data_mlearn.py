@@ -28,13 +28,13 @@ def folder(local_copy) -> Path:
 
 @pytest.fixture(scope="session")
 def frames(folder):
-    return {element: mlearn.load(element, folder=folder) for element in ELEMENTS}
+    return {element: mlearn.MLEARN.load(element, folder=folder) for element in ELEMENTS}
 
 
 @pytest.fixture(scope="session")
 def written(folder, tmp_path_factory):
     out = tmp_path_factory.mktemp("mlearn")
-    mlearn.prepare(out, folder=folder)
+    mlearn.MLEARN.prepare(out, folder=folder)
     return {path.name: ase.io.read(path, ":") for path in out.iterdir()}
 
 
@@ -218,7 +218,7 @@ def test_nequip_reads_energy_forces_and_stress(tmp_path, frames):
 
 def test_seeds(folder, tmp_path):
     def run(name, **seeds):
-        mlearn.prepare(tmp_path / name, folder=folder, elements=["Ge"], **seeds)
+        mlearn.MLEARN.prepare(tmp_path / name, folder=folder, systems=["Ge"], **seeds)
         return {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()}
 
     first, again = run("first"), run("again")
@@ -235,9 +235,9 @@ def test_seeds(folder, tmp_path):
 def test_existing_files_are_kept(folder, tmp_path):
     (tmp_path / "Ge_val.xyz").write_text("mine")
     with pytest.raises(FileExistsError, match="Ge_val.xyz exists already.*--force"):
-        mlearn.prepare(tmp_path, folder=folder)
+        mlearn.MLEARN.prepare(tmp_path, folder=folder)
     assert [path.name for path in tmp_path.iterdir()] == ["Ge_val.xyz"]
-    mlearn.prepare(tmp_path, folder=folder, elements=["Ge"], force=True)
+    mlearn.MLEARN.prepare(tmp_path, folder=folder, systems=["Ge"], force=True)
     assert len(ase.io.read(tmp_path / "Ge_val.xyz", ":")) == 28
 
 
@@ -276,38 +276,38 @@ def test_a_changed_file_is_refused(folder, tmp_path):
     changed.unlink()
     changed.write_bytes((folder / "Ge" / "training.json").read_bytes() + b"\n")
     with pytest.raises(ValueError, match="expected SHA-256 43dee020.*, found [0-9a-f]{64}"):
-        mlearn.prepare(tmp_path / "out", folder=copy)
+        mlearn.MLEARN.prepare(tmp_path / "out", folder=copy)
     assert not (tmp_path / "out").exists()
 
 
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="Si/training.json does not exist"):
-        mlearn.prepare(tmp_path / "out", folder=tmp_path)
+        mlearn.MLEARN.prepare(tmp_path / "out", folder=tmp_path)
     assert not (tmp_path / "out").exists()
 
 
 def test_without_network_the_way_out_is_told(tmp_path, monkeypatch):
     monkeypatch.setenv("no_proxy", "*")
-    monkeypatch.setattr(mlearn, "PUBLISHED", replace(mlearn.PUBLISHED, base_url="http://127.0.0.1:9"))
+    monkeypatch.setattr(mlearn, "MLEARN", replace(mlearn.MLEARN, files=replace(mlearn.FILES, base_url="http://127.0.0.1:9")))
     with pytest.raises(ConnectionError, match=r"127.0.0.1:9/Si/training.json .*refused.*--from DIR"):
-        mlearn.prepare(tmp_path / "out")
+        mlearn.MLEARN.prepare(tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
-def test_a_download_is_checked_and_the_published_test_half_kept_apart(tmp_path, frames, monkeypatch):
+def test_a_download_is_checked_and_the_published_test_half_kept_apart(tmp_path):
     """Small files behind the URL, refused until their own hash is the pinned one."""
     content = json.dumps([_entry(-0.06), _entry(0.06), *[_entry(k) for k in range(1, 9)]]).encode()
     served = tmp_path / "served"
     for half in ("training", "test"):
         (served / "Ge").mkdir(parents=True, exist_ok=True)
         (served / "Ge" / f"{half}.json").write_bytes(content)
-    monkeypatch.setattr(mlearn, "PUBLISHED", replace(mlearn.PUBLISHED, base_url=served.as_uri()))
+    here = replace(mlearn.FILES, base_url=served.as_uri())
     with pytest.raises(ValueError, match="Ge/training.json is not the published file"):
-        mlearn.load("Ge")
+        replace(mlearn.MLEARN, files=here).load("Ge")
     digest = hashlib.sha256(content).hexdigest()
     pinned = {"Ge/training.json": digest, "Ge/test.json": digest}
-    monkeypatch.setattr(mlearn, "PUBLISHED", replace(mlearn.PUBLISHED, sha256=pinned))
-    written = mlearn.prepare(tmp_path / "out", elements=["Ge"], sizes=[2])
+    own = replace(mlearn.MLEARN, files=replace(here, sha256=pinned))
+    written = own.prepare(tmp_path / "out", systems=["Ge"], sizes=[2])
     assert len(written["Ge_published_test.xyz"]) == 10
     assert (tmp_path / "out" / "Ge_published_test.xyz").exists()
 
@@ -327,12 +327,12 @@ def _entry(strain: float) -> dict:
 
 def test_the_commit_is_whole_and_every_file_pinned():
     assert len(mlearn.COMMIT) == 40
-    assert mlearn.COMMIT in mlearn.PUBLISHED.base_url
-    assert set(mlearn.PUBLISHED.sha256) == {f"{el}/{h}.json" for el in ELEMENTS for h in ("training", "test")}
+    assert mlearn.COMMIT in mlearn.FILES.base_url
+    assert set(mlearn.FILES.sha256) == {f"{el}/{h}.json" for el in ELEMENTS for h in ("training", "test")}
 
 
 def test_unknown_names_list_the_choices(tmp_path):
     with pytest.raises(ValueError, match="'Cu'.*Si, Ge"):
-        mlearn.prepare(tmp_path / "out", elements=["Cu"])
-    with pytest.raises(ValueError, match="Si/validation.json.*Si/training.json"):
-        mlearn.load("Si", "validation")
+        mlearn.MLEARN.prepare(tmp_path / "out", systems=["Cu"])
+    with pytest.raises(ValueError, match="no half .validation.; choose from training, test"):
+        mlearn.MLEARN.load("Si", "validation")

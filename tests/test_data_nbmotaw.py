@@ -3,6 +3,7 @@
 import gzip
 import itertools
 from collections import Counter
+from dataclasses import replace
 
 import ase.io
 import numpy as np
@@ -24,13 +25,13 @@ def folder(local_copy):
 
 @pytest.fixture(scope="session")
 def frames(folder):
-    return {system: nbmotaw.load(system, folder=folder) for system in STRUCTURES}
+    return {system: nbmotaw.NBMOTAW.load(system, folder=folder) for system in STRUCTURES}
 
 
 @pytest.fixture(scope="session")
 def written(folder, tmp_path_factory):
     out = tmp_path_factory.mktemp("nbmotaw")
-    nbmotaw.prepare(out, folder=folder, systems=list(STRUCTURES))
+    nbmotaw.NBMOTAW.prepare(out, folder=folder, systems=list(STRUCTURES))
     return {path.name: ase.io.read(path, ":") for path in out.iterdir()}
 
 
@@ -254,26 +255,26 @@ def test_the_command(folder, tmp_path, capsys):
 def test_a_changed_file_is_refused_and_nothing_written(tmp_path):
     (tmp_path / "MoW_SS.json.gz").write_bytes(gzip.compress(b"[]"))
     with pytest.raises(ValueError, match="MoW_SS.json is not the published file: expected SHA-256 2a4a8d45"):
-        nbmotaw.prepare(tmp_path / "out", folder=tmp_path, systems=["MoW"])
+        nbmotaw.NBMOTAW.prepare(tmp_path / "out", folder=tmp_path, systems=["MoW"])
     assert not (tmp_path / "out").exists()
 
 
 def test_the_commit_is_whole_and_every_file_pinned():
-    assert len(nbmotaw.COMMIT) == 40 and nbmotaw.COMMIT in nbmotaw.PUBLISHED.base_url
+    assert len(nbmotaw.COMMIT) == 40 and nbmotaw.COMMIT in nbmotaw.FILES.base_url
     needed = {f"{metal}_{group}.json" for metal in METALS for group in ("AIMD", "Elastic", "Surface", "Test")}
     needed |= {f"{alloy}_{group}.json" for alloy in ALLOYS for group in ("SS", "Test")}
-    assert set(nbmotaw.PUBLISHED.sha256) == needed
-    assert all(len(digest) == 64 for digest in nbmotaw.PUBLISHED.sha256.values())
+    assert set(nbmotaw.FILES.sha256) == needed
+    assert all(len(digest) == 64 for digest in nbmotaw.FILES.sha256.values())
 
 
 def test_unknown_names_list_the_choices(tmp_path):
     with pytest.raises(ValueError, match="'NbW' here; choose from Mo, W, Nb, Ta, MoW, NbTa"):
-        nbmotaw.prepare(tmp_path / "out", systems=["NbW"])
+        nbmotaw.NBMOTAW.prepare(tmp_path / "out", systems=["NbW"])
     with pytest.raises(ValueError, match="'validation'; choose from training, test"):
-        nbmotaw.load("Mo", "validation")
+        nbmotaw.NBMOTAW.load("Mo", "validation")
 
 
-def test_published_entries_with_and_without_notes(tmp_path, monkeypatch):
+def test_published_entries_with_and_without_notes():
     """A metal's surfaces have a bare tag and no notes, its test structures are a group of their own."""
 
     def entry(**more):
@@ -293,10 +294,10 @@ def test_published_entries_with_and_without_notes(tmp_path, monkeypatch):
         def entries(self, name, folder):
             return served[name]
 
-    monkeypatch.setattr(nbmotaw, "PUBLISHED", Served())
-    hot, strained, slab = nbmotaw.load("Mo")
+    molybdenum = replace(nbmotaw.NBMOTAW, files=Served())
+    hot, strained, slab = molybdenum.load("Mo")
     assert nbmotaw.stratum(hot) == ("AIMD", "Md_90 300 K") and hot.info["temperature"] == 300
     assert nbmotaw.family(strained) == ("shear", 0.04) and nbmotaw.stratum(strained) == ("Elastic", "shear")
     assert slab.info == {"group": "Surface", "tag": "Surface", "description": "Surface", "nbmotaw_index": 0}
-    (test,) = nbmotaw.load("Mo", "test")
+    (test,) = molybdenum.load("Mo", "test")
     assert test.info == {"group": "Test", "tag": "test", "description": "test 5", "nbmotaw_index": 0}

@@ -1,24 +1,25 @@
 """What ``make demo`` prints; the demo itself takes minutes, and is made of commands that other tests run."""
 
-import importlib.util
+import sys
 from pathlib import Path
 
 import pytest
 
 
-@pytest.fixture(scope="module")
-def demo():
-    spec = importlib.util.spec_from_file_location("demo", Path(__file__).parents[1] / "demo" / "demo.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+@pytest.fixture
+def results(monkeypatch):
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "demo")
+    import results
+
+    yield results
+    del sys.modules["results"], sys.modules["logs"]
 
 
 def errors(force):
     return {"force_mae_eV_per_A": force, "energy_mae_eV_per_atom": 0.0077, "stress_mae_eV_per_A3": 0.00222}
 
 
-def test_report(demo):
+def test_report(results):
     """The source's entry says more than its errors."""
     starts = {"element_map_only": 0.3175, "zero_shot": 0.2778, "scratch": 0.1345, "transfer": 0.0949}
     target = {"element": "Ge", "n_train": 10} | {name: errors(force) for name, force in starts.items()}
@@ -30,7 +31,7 @@ def test_report(demo):
         "deployed": {"max_force_difference_eV_per_A": 8.8e-07, "md_steps": 500, "md_temperature_K": 303.0},
         "wall_seconds": 600.0,
     }
-    lines = demo.report(summary).splitlines()
+    lines = results.report(summary).splitlines()
     assert lines[-1].startswith("TorchScript differs from eager by 8.8e-07 eV/Å; 500 MD steps at 303 K")
     rows = {line[:38].strip(): line[38:].split() for line in lines}
     assert rows["Si, the source"] == ["105.4", "7.7", "2.22"]

@@ -71,9 +71,9 @@ def _add_mlearn(sources) -> None:
 
 
 def _run_mlearn(args: argparse.Namespace) -> None:
-    from nequip_elemtransfer.data import mlearn
+    from nequip_elemtransfer.data.mlearn import MLEARN
 
-    _write(args, mlearn.prepare, folder=args.folder, elements=args.elements)
+    _write(args, MLEARN.prepare, folder=args.folder, systems=args.elements)
 
 
 def _add_nbmotaw(sources) -> None:
@@ -89,9 +89,9 @@ def _add_nbmotaw(sources) -> None:
 
 
 def _run_nbmotaw(args: argparse.Namespace) -> None:
-    from nequip_elemtransfer.data import nbmotaw
+    from nequip_elemtransfer.data.nbmotaw import NBMOTAW
 
-    _write(args, nbmotaw.prepare, folder=args.folder, systems=args.elements)
+    _write(args, NBMOTAW.prepare, folder=args.folder, systems=args.elements)
 
 
 def _add_local_copy(parser: argparse.ArgumentParser, files: str) -> None:

@@ -13,21 +13,22 @@ What the files do not say:
   copies: its shears by -0.06 are the training half's shears by +0.06.
 - The temperature in a Vacancy description is not the temperature of the structure. Its energy
   says whether it is crystalline or molten, and that is what the split is stratified by.
+
+``info`` of a structure has its ``group``, ``description`` and row ``mlearn_index`` as published, and ``temperature``
+(K) for AIMD or ``phase`` for Vacancy.
 """
 
 import re
-from collections.abc import Sequence
-from functools import partial
-from pathlib import Path
+from collections.abc import Callable
+from typing import Any
 
 from ase import Atoms
 
-from . import DEFAULT_SIZES
-from .published import PublishedFiles, check_names, labelled_structure, prepare_published
+from .published import PublishedFiles, PublishedSet, labelled_structure
 from .split import Stratum
 
 COMMIT = "10c427a5480c6281c15c64efaf869b03be04818f"
-PUBLISHED = PublishedFiles(
+FILES = PublishedFiles(
     base_url=f"https://raw.githubusercontent.com/materialsvirtuallab/mlearn/{COMMIT}/data",
     sha256={
         "Si/training.json": "ae6d4b0a65b00e0fcf7ba0a6fad366716710d2f0d21d70199203089c6866b500",
@@ -43,73 +44,6 @@ ELEMENTS = ("Si", "Ge")
 GROUND_STATE_ENERGY = {"Si": -347.22070254 / 64, "Ge": -287.52156178 / 64}
 # above the ground state; crystals with a vacancy lie near 0.1, melts above 0.5 eV/atom
 MELT_EXCESS_ENERGY = 0.3
-
-
-def prepare(
-    out: Path,
-    *,
-    folder: Path | None = None,
-    elements: Sequence[str] = ELEMENTS,
-    sizes: Sequence[int] = DEFAULT_SIZES,
-    seed: int = 0,
-    subset_seed: int | None = None,
-    force: bool = False,
-) -> dict[str, list[Atoms]]:
-    """Get the data and write the extxyz files of :mod:`.files` into ``out``.
-
-    The published test half, where there is one, becomes ``{El}_published_test.xyz``.
-
-    Args:
-        out: folder for the extxyz files, made if need be.
-        folder: local copy with ``Si/training.json`` and so on; None downloads.
-        elements: of ``Si`` and ``Ge``.
-        sizes, seed, subset_seed: see :func:`.files.divide`.
-        force: replace files that exist.
-
-    Returns:
-        frames by file name, as written.
-
-    Raises:
-        ValueError: unknown element, impossible size, or a file with another SHA-256.
-        FileNotFoundError: ``folder`` lacks a training file.
-        NotADirectoryError, FileExistsError: see :func:`.atomic.require_folder`.
-        ConnectionError: a download failed.
-    """
-    check_names(elements, ELEMENTS, "mlearn")
-    return prepare_published(
-        out,
-        elements,
-        partial(load, folder=folder),
-        lambda element: PUBLISHED.has(f"{element}/test.json", folder),
-        stratum,
-        family,
-        sizes=sizes,
-        seed=seed,
-        subset_seed=subset_seed,
-        force=force,
-    )
-
-
-def load(element: str, half: str = "training", folder: Path | None = None) -> list[Atoms]:
-    """Labelled structures of one published file, in its order.
-
-    Args:
-        element: ``Si`` or ``Ge``.
-        half: ``training`` or ``test``, the published halves.
-        folder: local copy; None downloads.
-
-    Returns:
-        structures with energy (eV), forces (n, 3) in eV/Å and stress (6,) in eV/Å³ in a
-        SinglePointCalculator, and in ``info`` the ``group``, the ``description``, the row
-        ``mlearn_index``, and ``temperature`` (K) for AIMD or ``phase`` for Vacancy.
-
-    Raises:
-        ValueError, FileNotFoundError, ConnectionError: as in :func:`prepare`.
-    """
-    name = f"{element}/{half}.json"
-    if name not in PUBLISHED.sha256:
-        raise ValueError(f"mlearn has no {name} here; choose from {', '.join(PUBLISHED.sha256)}")
-    return [_atoms(entry, index) for index, entry in enumerate(PUBLISHED.entries(name, folder))]
 
 
 def stratum(atoms: Atoms) -> Stratum:
@@ -144,3 +78,18 @@ def _atoms(entry: dict, index: int) -> Atoms:
         excess = outputs["energy"] / len(atoms) - GROUND_STATE_ENERGY[entry["element"]]
         atoms.info["phase"] = "melt" if excess > MELT_EXCESS_ENERGY else "crystal"
     return atoms
+
+def _read(element: str, half: str, entries: Callable[[str], list[dict[str, Any]]]) -> list[Atoms]:
+    return [_atoms(entry, index) for index, entry in enumerate(entries(f"{element}/{half}.json"))]
+
+
+MLEARN = PublishedSet(
+    source="mlearn",
+    systems=ELEMENTS,
+    default=ELEMENTS,
+    files=FILES,
+    test_file=lambda element: f"{element}/test.json",
+    read=_read,
+    stratum=stratum,
+    family=family,
+)

@@ -10,22 +10,22 @@ What the files do not say:
   copies of each other under rotation, and so are modes 4 to 6 at plus and minus one strain. They stay in one part.
 - Each alloy configuration is there twice, before and after its relaxation, which moves atoms by 0.011 Å at most: nearly
   a copy. Both stay in one part. No two configurations are copies under the symmetry of the lattice.
+
+``info`` of a structure has its ``group`` (``AIMD``, ``Elastic``, ``Surface``, ``SS`` or ``Test``), ``tag`` and
+``description`` as published, the row ``nbmotaw_index`` in the group's file, and ``temperature`` (K) for AIMD.
 """
 
 import re
-from collections.abc import Sequence
-from functools import partial
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 from ase import Atoms
 
-from . import DEFAULT_SIZES
-from .published import PublishedFiles, check_names, labelled_structure, prepare_published
+from .published import PublishedFiles, PublishedSet, labelled_structure
 from .split import Stratum
 
 COMMIT = "5fc2251b45c72dea0c9799d7aad3e3261a077a5b"
-PUBLISHED = PublishedFiles(
+FILES = PublishedFiles(
     base_url=f"https://raw.githubusercontent.com/materialsvirtuallab/snap/{COMMIT}/NbMoTaW/training",
     sha256={
         "Mo_AIMD.json": "212798385aacf71804aaab3c73a609bc99062d0dc2523e1de1d390632df20430",
@@ -54,78 +54,6 @@ PUBLISHED = PublishedFiles(
 )
 METAL_GROUPS, ALLOY_GROUPS = ("AIMD", "Elastic", "Surface"), ("SS",)
 GROUPS_OF = dict.fromkeys(("Mo", "W", "Nb", "Ta"), METAL_GROUPS) | dict.fromkeys(("MoW", "NbTa"), ALLOY_GROUPS)
-
-
-def prepare(
-    out: Path,
-    *,
-    folder: Path | None = None,
-    systems: Sequence[str] = ("Mo", "W"),
-    sizes: Sequence[int] = DEFAULT_SIZES,
-    seed: int = 0,
-    subset_seed: int | None = None,
-    force: bool = False,
-) -> dict[str, list[Atoms]]:
-    """Get the data and write the extxyz files of :mod:`.files` into ``out``.
-
-    The published test structures, where there are any, become ``{system}_published_test.xyz``.
-
-    Args:
-        out: folder for the extxyz files, made if need be.
-        folder: local copy with ``Mo_AIMD.json`` or ``Mo_AIMD.json.gz`` and so on; None downloads.
-        systems: of ``Mo``, ``W``, ``Nb``, ``Ta``, ``MoW`` and ``NbTa``, each a data set of its own.
-        sizes, seed, subset_seed: see :func:`.files.divide`.
-        force: replace files that exist.
-
-    Returns:
-        frames by file name, as written.
-
-    Raises:
-        ValueError: unknown system, impossible size, or a file with another SHA-256.
-        FileNotFoundError: ``folder`` lacks a training file.
-        NotADirectoryError, FileExistsError: see :func:`.atomic.require_folder`.
-        ConnectionError: a download failed.
-    """
-    check_names(systems, list(GROUPS_OF), "nbmotaw")
-    return prepare_published(
-        out,
-        systems,
-        partial(load, folder=folder),
-        lambda system: PUBLISHED.has(f"{system}_Test.json", folder),
-        stratum,
-        family,
-        sizes=sizes,
-        seed=seed,
-        subset_seed=subset_seed,
-        force=force,
-    )
-
-
-def load(system: str, half: str = "training", folder: Path | None = None) -> list[Atoms]:
-    """Labelled structures of one system, in the order of its files.
-
-    Args:
-        system: of ``Mo``, ``W``, ``Nb``, ``Ta``, ``MoW`` and ``NbTa``.
-        half: ``training``, which is several files for a metal, or ``test``.
-        folder: local copy; None downloads.
-
-    Returns:
-        structures with energy (eV), forces (n, 3) in eV/Å and stress (6,) in eV/Å³ in a SinglePointCalculator, and in
-        ``info`` the ``group`` (``AIMD``, ``Elastic``, ``Surface``, ``SS`` or ``Test``), ``tag`` and ``description`` as
-        published, the row ``nbmotaw_index`` in the group's file, and ``temperature`` (K) for AIMD.
-
-    Raises:
-        ValueError, FileNotFoundError, ConnectionError: as in :func:`prepare`.
-    """
-    check_names([system], list(GROUPS_OF), "nbmotaw")
-    if half not in ("training", "test"):
-        raise ValueError(f"nbmotaw has no half {half!r}; choose from training, test")
-    groups = GROUPS_OF[system] if half == "training" else ("Test",)
-    return [
-        _atoms(entry, group, index)
-        for group in groups
-        for index, entry in enumerate(PUBLISHED.entries(f"{system}_{group}.json", folder))
-    ]
 
 
 def stratum(atoms: Atoms) -> Stratum:
@@ -169,3 +97,23 @@ def _atoms(entry: dict[str, Any], group: str, index: int) -> Atoms:
         # "Md 300-37" is snapshot 37 at 300 K; Mo has one series with a stray dash, "Md_90 -300-37"
         atoms.info["temperature"] = int(re.search(r"(\d+)-\d+$", description)[1])
     return atoms
+
+def _read(system: str, half: str, entries: Callable[[str], list[dict[str, Any]]]) -> list[Atoms]:
+    groups = GROUPS_OF[system] if half == "training" else ("Test",)
+    return [
+        _atoms(entry, group, index)
+        for group in groups
+        for index, entry in enumerate(entries(f"{system}_{group}.json"))
+    ]
+
+
+NBMOTAW = PublishedSet(
+    source="nbmotaw",
+    systems=tuple(GROUPS_OF),
+    default=("Mo", "W"),
+    files=FILES,
+    test_file=lambda system: f"{system}_Test.json",
+    read=_read,
+    stratum=stratum,
+    family=family,
+)

@@ -12,6 +12,7 @@ import urllib.request
 import zlib
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 from nequip_elemtransfer.output.atomic import require_folder
 
+from . import DEFAULT_SIZES
 from .files import divide, part_names, write_files
 from .split import Stratum
 
@@ -93,13 +95,6 @@ def _places(folder: Path, name: str) -> tuple[Path, Path]:
     return folder / name, folder / f"{name}.gz"
 
 
-def check_names(names: Sequence[str], choices: Sequence[str], source: str) -> None:
-    """Raise ValueError if one of ``names`` is not a set of ``source``."""
-    for name in names:
-        if name not in choices:
-            raise ValueError(f"no {source} data of {name!r} here; choose from {', '.join(choices)}")
-
-
 def labelled_structure(structure: Mapping[str, Any], outputs: Mapping[str, Any], stress_kbar: Sequence[float]) -> Atoms:
     """A structure of an entry with its labels.
 
@@ -134,48 +129,100 @@ def stress_from_vasp(stress_kbar: Sequence[float]) -> np.ndarray:
     return -KBAR * np.asarray(stress_kbar)[TO_ASE_VOIGT]
 
 
-def prepare_published(
-    out: Path,
-    names: Sequence[str],
-    load: Callable[[str, str], list[Atoms]],
-    has_test: Callable[[str], bool],
-    stratum: Callable[[Atoms], Stratum],
-    family: Callable[[Atoms], Hashable],
-    *,
-    sizes: Sequence[int],
-    seed: int,
-    subset_seed: int | None,
-    force: bool,
-) -> dict[str, list[Atoms]]:
-    """Read each named set, split it, and write all files, or none.
+@dataclass(frozen=True)
+class PublishedSet:
+    """Sets of one publication, read, split and written alike.
 
     Args:
-        names: of the sets; they start the file names.
-        load: structures of a set, ``training`` or ``test``.
-        has_test: whether the set has published test structures; they become ``{name}_published_test.xyz``.
+        source: name of the command's source.
+        systems: the sets there are; their names start the file names.
+        default: those prepared where none are named.
+        files: where they come from.
+        test_file: name of the published test structures of a system, which may be missing in a local copy.
+        read: structures of a system, ``training`` or ``test``, by a function that gives the entries of a file.
         stratum, family: of a training structure, see :mod:`.split`.
-        sizes, seed, subset_seed: see :func:`.files.divide`.
-        force: replace files that exist.
-
-    Returns:
-        frames by file name, as written.
-
-    Raises:
-        ValueError: see :func:`.files.divide`.
-        NotADirectoryError, FileExistsError: see :func:`.atomic.require_folder`.
     """
-    for name in names:
-        require_folder(out, [*part_names(name, sizes), _test_name(name)], force=force)
-    files: dict[str, list[Atoms]] = {}
-    for name in names:
-        frames = load(name, "training")
-        strata = [stratum(atoms) for atoms in frames]
-        families = [family(atoms) for atoms in frames]
-        files |= divide(name, frames, strata, families, sizes=sizes, seed=seed, subset_seed=subset_seed)
-        if has_test(name):
-            files[_test_name(name)] = load(name, "test")
-    write_files(out, files, force=force)
-    return files
+
+    source: str
+    systems: Sequence[str]
+    default: Sequence[str]
+    files: PublishedFiles
+    test_file: Callable[[str], str]
+    read: Callable[[str, str, Callable[[str], list[dict[str, Any]]]], list[Atoms]]
+    stratum: Callable[[Atoms], Stratum]
+    family: Callable[[Atoms], Hashable]
+
+    def prepare(
+        self,
+        out: Path,
+        *,
+        folder: Path | None = None,
+        systems: Sequence[str] | None = None,
+        sizes: Sequence[int] = DEFAULT_SIZES,
+        seed: int = 0,
+        subset_seed: int | None = None,
+        force: bool = False,
+    ) -> dict[str, list[Atoms]]:
+        """Get the data and write the extxyz files of :mod:`.files` into ``out``, all or none.
+
+        Published test structures, where there are any, become ``{system}_published_test.xyz``.
+
+        Args:
+            out: folder for the extxyz files, made if need be.
+            folder: local copy; None downloads.
+            systems: of :attr:`systems`, each a data set of its own; None takes :attr:`default`.
+            sizes, seed, subset_seed: see :func:`.files.divide`.
+            force: replace files that exist.
+
+        Returns:
+            frames by file name, as written.
+
+        Raises:
+            ValueError: unknown system, impossible size, or a file with another SHA-256.
+            FileNotFoundError: ``folder`` lacks a training file.
+            NotADirectoryError, FileExistsError: see :func:`.atomic.require_folder`.
+            ConnectionError: a download failed.
+        """
+        systems = self.default if systems is None else systems
+        self.check(systems)
+        for name in systems:
+            require_folder(out, [*part_names(name, sizes), _test_name(name)], force=force)
+        files: dict[str, list[Atoms]] = {}
+        for name in systems:
+            frames = self.load(name, "training", folder)
+            strata = [self.stratum(atoms) for atoms in frames]
+            families = [self.family(atoms) for atoms in frames]
+            files |= divide(name, frames, strata, families, sizes=sizes, seed=seed, subset_seed=subset_seed)
+            if self.files.has(self.test_file(name), folder):
+                files[_test_name(name)] = self.load(name, "test", folder)
+        write_files(out, files, force=force)
+        return files
+
+    def load(self, system: str, half: str = "training", folder: Path | None = None) -> list[Atoms]:
+        """Labelled structures of one system, in the order of its files.
+
+        Args:
+            system: of :attr:`systems`.
+            half: ``training`` or ``test``, as published.
+            folder: local copy; None downloads.
+
+        Returns:
+            structures with energy (eV), forces (n, 3) in eV/Å and stress (6,) in eV/Å³ in a SinglePointCalculator, and
+            in ``info`` what the module says.
+
+        Raises:
+            ValueError, FileNotFoundError, ConnectionError: as in :meth:`prepare`.
+        """
+        self.check([system])
+        if half not in ("training", "test"):
+            raise ValueError(f"{self.source} has no half {half!r}; choose from training, test")
+        return self.read(system, half, partial(self.files.entries, folder=folder))
+
+    def check(self, systems: Sequence[str]) -> None:
+        """Raise ValueError if one of ``systems`` is not there."""
+        for name in systems:
+            if name not in self.systems:
+                raise ValueError(f"no {self.source} data of {name!r} here; choose from {', '.join(self.systems)}")
 
 
 def _test_name(name: str) -> str:

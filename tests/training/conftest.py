@@ -2,10 +2,15 @@
 
 from functools import cache
 
+import ase.io
 import pytest
-from real_runs import MODEL, install, package, train, training_config, write_structures
+import yaml
+from ase.calculators.singlepoint import SinglePointCalculator
+from commands import run
+from real_runs import MODEL, install, package, structures, train, training_config, transfer_config, write_structures
 
 from nequip_elemtransfer import resolvers
+from nequip_elemtransfer.data.stillinger_weber import stillinger_weber_calculator
 
 
 @pytest.fixture(scope="session")
@@ -24,6 +29,64 @@ def source(data, made_once):
 def source_package(source, made_once):
     """The same model, packaged."""
     return made_once("si_package", lambda folder: package(source, folder / "si.nequip.zip")) / "si.nequip.zip"
+
+
+@pytest.fixture(scope="session")
+def labelled(made_once):
+    """A folder with train.xyz and test.xyz, with atomic energies and a label ``group``."""
+
+    def fill(folder):
+        for name, n, seed in (("train", 6, 0), ("test", 4, 1)):
+            frames = structures("Ge", n, seed)
+            for i, atoms in enumerate(frames):
+                atomic = stillinger_weber_calculator("Ge").get_property("energies", atoms)
+                atoms.calc = SinglePointCalculator(atoms, energies=atomic, **atoms.calc.results)
+                atoms.info["group"] = ("cold", "hot")[i % 2]
+            ase.io.write(folder / f"{name}.xyz", frames)
+
+    return made_once("labelled", fill)
+
+
+@pytest.fixture(scope="session")
+def study(data, labelled, source, made_once):
+    """Writes a study with entries of its own, and gives its file."""
+
+    def fill(folder):
+        scratch = training_config(data, "Ge", MODEL | {"type_names": ["Ge"], "r_max": 4.3}, r_max=4.3)
+        for name, config in (("scratch", scratch), ("transfer", transfer_config(data, "none"))):
+            config["trainer"]["callbacks"][0] |= {"monitor": "val0_epoch/weighted_sum", "save_on_train_epoch_end": True}
+            (folder / f"{name}.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+
+    folder = made_once("studies", fill)
+
+    def write(name, **entries):
+        common = {
+            "source": str(source),
+            "scratch": "scratch.yaml",
+            "transfer": "transfer.yaml",
+            "structures": {"train": str(labelled / "train.xyz"), "test": str(labelled / "test.xyz")},
+        }
+        (folder / f"{name}.yaml").write_text(yaml.safe_dump(common | entries, sort_keys=False))
+        return folder / f"{name}.yaml"
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def grid(study, labelled, made_once):
+    """The study file and the folder of a finished grid of two sizes and two starts."""
+    file = study(
+        "grid",
+        structures={"train": str(labelled / "train.xyz"), "test": str(labelled / "test.xyz"), "test_by": "group"},
+        sizes=[3, "all"],
+        starts=["scratch", "corresponding_states"],
+    )
+
+    def fill(folder):
+        command = ["nequip-elemtransfer", "study", "run", file, "--out", folder / "out", "--jobs", "2"]
+        assert run(*command, cwd=folder).stdout.startswith("4 tasks finished, 0 failed")
+
+    return file, made_once("grid", fill) / "out"
 
 
 @pytest.fixture(scope="module")

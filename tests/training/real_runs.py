@@ -1,16 +1,14 @@
 """Real ``nequip-train`` runs on tiny data: 8-atom diamond cells labelled with matscipy's Stillinger-Weber."""
 
-import os
 import re
-import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import ase.io
 import yaml
 from ase.build import bulk
 from ase.calculators.singlepoint import SinglePointCalculator
+from commands import run
 
 from nequip_elemtransfer.data.stillinger_weber import stillinger_weber_calculator
 
@@ -112,27 +110,18 @@ def transfer_config(data, source, **key):
     return {"element_transfer": defaults | key, **config}
 
 
-def train(folder: Path, config: dict, *overrides: str, check: bool = True) -> subprocess.CompletedProcess:
-    """Run ``nequip-train`` in ``folder``; outputs go to ``folder/out``."""
+def train(folder: Path, config: dict, *overrides: str, check: bool = True, run=run) -> subprocess.CompletedProcess:
+    """Run ``nequip-train`` in ``folder`` as ``run`` or ``run_anew`` does; outputs go to ``folder/out``."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
-    command = [script("nequip-train"), "-cp", str(folder), "-cn", "config", f"hydra.run.dir={folder}/out", *overrides]
-    return run(command, folder, check)
+    options = ["-cp", folder, "-cn", "config", f"hydra.run.dir={folder}/out", *overrides]
+    return run("nequip-train", *options, cwd=folder, check=check)
 
 
 def package(checkpoint: Path, path: Path) -> Path:
     """Run ``nequip-package build``."""
-    run([script("nequip-package"), "build", checkpoint, path], path.parent)
+    run("nequip-package", "build", checkpoint, path, cwd=path.parent)
     return path
-
-
-def run(command: list, cwd: Path, check: bool = True) -> subprocess.CompletedProcess:
-    done = subprocess.run(
-        [str(c) for c in command], cwd=cwd, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
-    )
-    if check and done.returncode:
-        raise AssertionError(f"{command} failed:\n{done.stdout}\n{done.stderr}")
-    return done
 
 
 def install(site: Path) -> Path:
@@ -145,7 +134,3 @@ def install(site: Path) -> Path:
     lines = [f"[{group}]\n{names.replace(chr(34), '')}" for group, names in groups]
     (information / "entry_points.txt").write_text("\n".join(lines))
     return site
-
-
-def script(name: str) -> str:
-    return shutil.which(name, path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")

@@ -4,8 +4,9 @@ import ase.io
 import numpy as np
 import pytest
 import torch
+from commands import run
 from omegaconf import OmegaConf
-from real_runs import MODEL, run, script, structures, train, training_config, transfer_config
+from real_runs import MODEL, structures, train, training_config, transfer_config
 
 from nequip_elemtransfer.resolvers import look_up
 
@@ -67,8 +68,7 @@ def test_type_named_twice_in_the_config(data, source, tmp_path):
     """OmegaConf's own sentence, with the line; nothing of ours has run by then."""
     config = tmp_path / "twice.yaml"
     config.write_text(f"element_transfer:\n  source: {source}\n  elements: {{Ge: Si, Ge: Sn}}\n")
-    command = [script("nequip-train"), "-cp", tmp_path, "-cn", "twice"]
-    done = run(command, tmp_path, check=False)
+    done = run("nequip-train", "-cp", tmp_path, "-cn", "twice", cwd=tmp_path, check=False)
     assert done.returncode != 0
     assert "found duplicate key Ge" in done.stderr and "twice.yaml" in done.stderr and "line 3" in done.stderr
 

@@ -9,7 +9,8 @@ import torch
 import yaml
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.symbols import string2symbols
-from real_runs import run, script, structures
+from commands import run
+from real_runs import structures
 
 from nequip_elemtransfer.data import emt
 
@@ -57,7 +58,7 @@ FRAMES = {"sw": structures, "mlearn": structures, "emt": metal, "nbmotaw": renam
 
 def nequip_train(folder, name):
     out = folder / "runs" / name
-    run([script("nequip-train"), "-cp", CONFIGS, "-cn", name, f"hydra.run.dir={out}", *SHORT], folder)
+    run("nequip-train", "-cp", CONFIGS, "-cn", name, f"hydra.run.dir={out}", *SHORT, cwd=folder)
     return torch.load(out / "best.ckpt", weights_only=True)
 
 

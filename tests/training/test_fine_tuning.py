@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 from ase.calculators.calculator import Calculator
+from commands import run
 from nequip.integrations.ase import NequIPCalculator
-from real_runs import package, run, script, structures, train, transfer_config
+from real_runs import package, structures, train, transfer_config
 
 from nequip_elemtransfer.train.replay import label
 
@@ -79,11 +80,8 @@ def test_the_log_tells_what_is_trained(tuned):
 def test_a_restart_without_the_source_changes_nothing(tuned):
     """From before the stage, with shuffled batches, and with all that checkpoints hold."""
     folder, _ = tuned
-    run(
-        [script("nequip-train"), "-cp", folder, "-cn", "config", f"hydra.run.dir={folder}/again"]
-        + [f"++ckpt_path={folder}/out/epoch0.ckpt"],
-        folder,
-    )
+    options = [f"hydra.run.dir={folder}/again", f"++ckpt_path={folder}/out/epoch0.ckpt"]
+    run("nequip-train", "-cp", folder, "-cn", "config", *options, cwd=folder)
     whole, parts = load(folder / "out"), load(folder / "again")
     assert parts["global_step"] == whole["global_step"] == 2 * EPOCHS
     assert_same(whole["state_dict"], parts["state_dict"])

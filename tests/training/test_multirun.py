@@ -3,7 +3,8 @@
 import pytest
 import torch
 import yaml
-from real_runs import run, script, transfer_config
+from commands import run_anew
+from real_runs import transfer_config
 
 pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
 
@@ -14,12 +15,9 @@ def test_sweep_over_length_scales(data, source, tmp_path):
     config = transfer_config(data, source, length_scale="covalent_radii")
     config["trainer"]["max_epochs"] = 1
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
-    run(
-        [script("nequip-train"), "-cp", tmp_path, "-cn", "config", "--multirun"]
-        + ["hydra/launcher=submitit_local", f"hydra.sweep.dir={tmp_path}/sweep"]
-        + ["element_transfer.length_scale=" + ",".join(map(str, SCALES))],
-        tmp_path,
-    )
+    sweep = ["hydra/launcher=submitit_local", f"hydra.sweep.dir={tmp_path}/sweep"]
+    scales = "element_transfer.length_scale=" + ",".join(map(str, SCALES))
+    run_anew("nequip-train", "-cp", tmp_path, "-cn", "config", "--multirun", *sweep, scales, cwd=tmp_path)
     for job, scale in enumerate(SCALES):
         saved = torch.load(tmp_path / "sweep" / str(job) / "last.ckpt", weights_only=True)
         model = saved["hyper_parameters"]["model"]

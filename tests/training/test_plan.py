@@ -10,7 +10,8 @@ import torch
 import yaml
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
-from real_runs import run, script, structures
+from commands import run
+from real_runs import structures
 
 from nequip_elemtransfer.cli import main
 
@@ -19,11 +20,8 @@ from nequip_elemtransfer.cli import main
 def planned(data, source, tmp_path_factory):
     """A folder with the files of a plan, and what the command printed."""
     folder = tmp_path_factory.mktemp("plan")
-    done = run(
-        [script("nequip-elemtransfer"), "plan", source, data / "Ge_train.xyz", "--out", folder / "out", "--seed", "3"]
-        + ["--lattice-ratio", "1.041"],
-        folder,
-    )
+    options = ["--out", folder / "out", "--seed", "3", "--lattice-ratio", "1.041"]
+    done = run("nequip-elemtransfer", "plan", source, data / "Ge_train.xyz", *options, cwd=folder)
     return folder / "out", done.stdout
 
 
@@ -52,7 +50,7 @@ def test_config_trains_the_start_of_the_plan(planned, tmp_path):
     """λ, α and μ reach the checkpoint to the digits written; energies before training are those of the plan."""
     out, _ = planned
     short = ["max_steps=2", "++trainer.check_val_every_n_epoch=1", f"hydra.run.dir={tmp_path}/run"]
-    run([script("nequip-train"), "-cp", out, "-cn", "train", *short], tmp_path)
+    run("nequip-train", "-cp", out, "-cn", "train", *short, cwd=tmp_path)
     saved = torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["hyper_parameters"]["model"]["provenance"]
     report = json.loads((out / "report.json").read_text())
     for name, key in (("length_scale", "length_scale"), ("energy_scale", "energy_scale"), ("energy_shifts",) * 2):
@@ -91,7 +89,7 @@ def test_energies_alone(source, labelled, capsys, tmp_path):
     printed = plan_of(source, labelled(frames), capsys, "--out", str(tmp_path / "out"))
     assert "Verdict: go with care" in printed and "No structure has forces" in printed
     short = ["max_steps=2", "++trainer.check_val_every_n_epoch=1", f"hydra.run.dir={tmp_path}/run"]
-    run([script("nequip-train"), "-cp", tmp_path / "out", "-cn", "train", *short], tmp_path)
+    run("nequip-train", "-cp", tmp_path / "out", "-cn", "train", *short, cwd=tmp_path)
     assert (tmp_path / "run" / "best.ckpt").exists()
 
 
@@ -107,7 +105,7 @@ def test_missing_labels_train_from_copies(source, labelled, capsys, tmp_path):
     assert sorted(path.name for path in (tmp_path / "out").iterdir())[2:] == ["train.xyz", "train.yaml", "val.xyz"]
     short = ["max_steps=6", "++trainer.check_val_every_n_epoch=1", f"hydra.run.dir={tmp_path}/run"]
     batches = ["data.train_dataloader.batch_size=1"]
-    run([script("nequip-train"), "-cp", tmp_path / "out", "-cn", "train", *short, *batches], tmp_path)
+    run("nequip-train", "-cp", tmp_path / "out", "-cn", "train", *short, *batches, cwd=tmp_path)
     weights = torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["state_dict"]
     assert all(torch.isfinite(w).all() for w in weights.values() if isinstance(w, torch.Tensor))
 

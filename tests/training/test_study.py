@@ -10,69 +10,14 @@ import time
 import ase.io
 import pytest
 import torch
-import yaml
-from ase.calculators.singlepoint import SinglePointCalculator
-from real_runs import MODEL, run, script, structures, training_config, transfer_config
+from commands import run_anew, script
 
 from nequip_elemtransfer.cli import main
-from nequip_elemtransfer.data.stillinger_weber import lattice_constant, stillinger_weber_calculator
 from nequip_elemtransfer.study.folder import State
 from nequip_elemtransfer.study.grid import Grid
 from nequip_elemtransfer.study.report.results import read_results
 from nequip_elemtransfer.study.run import runner
 from nequip_elemtransfer.study.study import all_tasks
-
-
-@pytest.fixture(scope="module")
-def labelled(tmp_path_factory):
-    """A folder with train.xyz and test.xyz, with atomic energies and a label ``group``."""
-    folder = tmp_path_factory.mktemp("labelled")
-    for name, n, seed in (("train", 6, 0), ("test", 4, 1)):
-        frames = structures("Ge", n, seed)
-        for i, atoms in enumerate(frames):
-            atomic = stillinger_weber_calculator("Ge").get_property("energies", atoms)
-            atoms.calc = SinglePointCalculator(atoms, energies=atomic, **atoms.calc.results)
-            atoms.info["group"] = ("cold", "hot")[i % 2]
-        ase.io.write(folder / f"{name}.xyz", frames)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def study(data, labelled, source, tmp_path_factory):
-    """Writes a study with entries of its own, and gives its file."""
-    folder = tmp_path_factory.mktemp("study")
-    scratch = training_config(data, "Ge", MODEL | {"type_names": ["Ge"], "r_max": 4.3}, r_max=4.3)
-    for name, config in (("scratch", scratch), ("transfer", transfer_config(data, "none"))):
-        config["trainer"]["callbacks"][0] |= {"monitor": "val0_epoch/weighted_sum", "save_on_train_epoch_end": True}
-        (folder / f"{name}.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
-
-    def write(name, **entries):
-        common = {
-            "source": str(source),
-            "scratch": "scratch.yaml",
-            "transfer": "transfer.yaml",
-            "structures": {"train": str(labelled / "train.xyz"), "test": str(labelled / "test.xyz")},
-        }
-        (folder / f"{name}.yaml").write_text(yaml.safe_dump(common | entries, sort_keys=False))
-        return folder / f"{name}.yaml"
-
-    return write
-
-
-@pytest.fixture(scope="module")
-def grid(study, labelled, tmp_path_factory):
-    """The study file and the folder of a finished grid of two sizes and two starts."""
-    file = study(
-        "grid",
-        structures={"train": str(labelled / "train.xyz"), "test": str(labelled / "test.xyz"), "test_by": "group"},
-        sizes=[3, "all"],
-        starts=["scratch", "corresponding_states"],
-    )
-    out = tmp_path_factory.mktemp("grid") / "out"
-    printed = run([script("nequip-elemtransfer"), "study", "run", file, "--out", out, "--jobs", "2"], out.parent).stdout
-    assert printed.startswith("4 tasks finished, 0 failed")
-    return file, out
-
 
 NAMES = [f"{start}-n{n}-seed0" for start in ("scratch", "corresponding_states") for n in (3, 6)]
 
@@ -231,8 +176,8 @@ def test_hydras_launchers_and_atomic_energies(study, labelled, tmp_path, capsys)
     out = tmp_path / "out"
     assert main(["study", "run", str(file), "--out", str(out), "--prepare"]) == 0
     assert "--multirun" in capsys.readouterr().out and not (out / "runs").exists()
-    command = [script("nequip-train"), "-cp", out / "grid", "-cn", "grid", "--multirun"]
-    run([*command, "hydra/launcher=submitit_local", "+training=glob(*,exclude=*-seed1)"], tmp_path)
+    jobs = ["--multirun", "hydra/launcher=submitit_local", "+training=glob(*,exclude=*-seed1)"]
+    run_anew("nequip-train", "-cp", out / "grid", "-cn", "grid", *jobs, cwd=tmp_path)
     assert main(["study", "report", str(out)]) == 0
     first, second = read_results(Grid.read(out), out)
     assert second.state is State.NOT_STARTED
@@ -287,106 +232,3 @@ def test_two_studies_in_one_folder(study, tmp_path, capsys):
 def test_report_of_another_folder(tmp_path, capsys):
     assert main(["study", "report", str(tmp_path)]) == 2
     assert "is no folder of a study" in capsys.readouterr().err
-
-
-@pytest.fixture(scope="module")
-def evaluated(grid, study, labelled, tmp_path_factory):
-    """The finished grid with properties, simulations and a plan for its models of six structures."""
-    _, trained = grid
-    file = study(
-        "evaluated",
-        structures={"train": str(labelled / "train.xyz"), "test": str(labelled / "test.xyz"), "test_by": "group"},
-        sizes=[3, "all"],
-        starts=["scratch", "corresponding_states"],
-        **EVALUATIONS,
-    )
-    out = tmp_path_factory.mktemp("evaluated") / "out"
-    command = [script("nequip-elemtransfer"), "study", "run", file, "--out", out]
-    run([*command, "--prepare"], out.parent)
-    shutil.copytree(trained / "runs", out / "runs")
-    return file, out, run([*command, "--jobs", "2"], out.parent).stdout
-
-
-EVALUATIONS = {
-    "crystal": {"structure": "diamond", "formula": "Ge", "a": 5.654},
-    "reference": {
-        "calculator": {
-            "_target_": "nequip_elemtransfer.data.stillinger_weber.stillinger_weber_calculator",
-            "element": "Ge",
-        },
-        "values": {"C44": 57.0},
-    },
-    "properties": {"sizes": ["all"], "supercell": 1, "phonon_supercell": 2, "surfaces": ["111"]},
-    "stability": {
-        "sizes": ["all"],
-        "starts": ["crystal", "vacancy"],
-        "temperatures": [100],
-        "runs": 1,
-        "time": 0.02,
-        "supercell": 1,
-        "engine": "eager",
-    },
-    "plan": {"sizes": ["all"]},
-}
-
-
-def test_evaluations(evaluated):
-    """Values of the reference are those of the potential; each model has all parts."""
-    _, out, printed = evaluated
-    assert printed.startswith("11 tasks finished, 0 failed")
-    report = json.loads((out / "report.json").read_text())
-    reference = report["reference"]
-    assert reference["lattice_constant"] == pytest.approx(lattice_constant("Ge"), abs=1e-3)
-    assert reference["C44"] == 57.0  # given
-    assert reference["bulk_modulus"] == pytest.approx((reference["C11"] + 2 * reference["C12"]) / 3, rel=0.02)
-    assert [(entry["start"], entry["size"]) for entry in report["properties"]] == [
-        ("scratch", 6),
-        ("corresponding_states", 6),
-    ]
-    simulations = [(entry["start"], entry["begin"], entry["time"]) for entry in report["stability"]]
-    assert simulations == [
-        (start, begin, 0.02) for begin in ("crystal", "vacancy") for start in ("scratch", "corresponding_states")
-    ]
-    (forecast,) = report["forecasts"]
-    plan = json.loads((out / "evaluations" / "plan" / "corresponding_states-n6-seed0" / "result.json").read_text())
-    assert forecast["verdict"] == plan["verdict"]["word"]
-    runs = {entry["name"]: entry for entry in report["runs"]}
-    transferred, scratch = (runs[f"{start}-n6-seed0"] for start in ("corresponding_states", "scratch"))
-    assert forecast["before"] == transferred["validations"][0]["force_mae"]
-    assert forecast["after"] == transferred["tests"]["all"]["forces_mae"]
-    assert forecast["scratch"] == scratch["tests"]["all"]["forces_mae"]
-    html = (out / "report.html").read_text()
-    assert "Gaps" not in html and "Out-of-target properties" in html and "Plan and outcome" in html
-
-
-def test_more_simulations_keep_those_there_are(evaluated, study, labelled):
-    file, out, _ = evaluated
-    first = {path: path.stat().st_mtime_ns for path in out.glob("evaluations/stability/*/*K-0.json")}
-    assert len(first) == 6
-    entries = yaml.safe_load(file.read_text())
-    entries["stability"]["runs"] = 2
-    file.write_text(yaml.safe_dump(entries))
-    assert main(["study", "run", str(file), "--out", str(out), "--jobs", "2"]) == 0
-    assert len(list(out.glob("evaluations/stability/*/*K-1.json"))) == 6
-    assert {path: path.stat().st_mtime_ns for path in first} == first
-    entry = json.loads((out / "report.json").read_text())["stability"][0]
-    assert len(entry["survived"]) == 2
-
-
-def test_failed_evaluation_is_a_gap(evaluated, tmp_path, capsys):
-    """A reference that cannot be made fails with its log; trainings and models are not touched."""
-    file, finished, _ = evaluated
-    out = tmp_path / "out"
-    shutil.copytree(finished, out)
-    shutil.rmtree(out / "evaluations" / "properties")
-    entries = yaml.safe_load(file.read_text())
-    entries["reference"]["calculator"]["element"] = "Xx"
-    broken = file.with_name("broken.yaml")
-    broken.write_text(yaml.safe_dump({key: value for key, value in entries.items() if key != "stability"}))
-    shutil.rmtree(out / "grid")  # the configs name the other folder's files
-    assert main(["study", "run", str(broken), "--out", str(out)]) == 1
-    printed = capsys.readouterr().out
-    assert "failed: properties of reference (its log: " in printed
-    html = (out / "report.html").read_text()
-    assert "<code>properties of reference</code>: failed" in html and "no Stillinger-Weber parameters" in html
-    assert "properties of scratch-n6-seed0" not in html.split("</h2>")[0]

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import real_runs
 import torch
+from commands import run, run_anew
 from nequip.integrations.ase import NequIPCalculator
 from omegaconf import OmegaConf
-from real_runs import run, script, structures, train, transfer_config
+from real_runs import structures, train, transfer_config
 
 from nequip_elemtransfer.frames import training_frames
 from nequip_elemtransfer.labels import labels_of
@@ -24,7 +25,7 @@ def ran(data, source, tmp_path_factory):
     folder = tmp_path_factory.mktemp("ge")
     own_source = folder / "si.ckpt"
     own_source.write_bytes(source.read_bytes())
-    done = train(folder, transfer_config(data, own_source))
+    done = train(folder, transfer_config(data, own_source), run=run_anew)  # all as a user has it
     own_source.unlink()
     return folder, done.stdout + done.stderr
 
@@ -99,13 +100,15 @@ def test_training_starts_from_the_reported_zero_shot_model(data, source, tmp_pat
     assert energy_mae == pytest.approx(float(row.group(2)) / 1000, abs=1e-4)
 
 
+def resume(folder, name, *overrides):
+    """Go on in ``folder/name`` from the last checkpoint of the training in ``folder``."""
+    options = [f"hydra.run.dir={folder}/{name}", f"++ckpt_path={folder}/out/last.ckpt", *overrides]
+    return run("nequip-train", "-cp", folder, "-cn", "config", *options, cwd=folder)
+
+
 def test_restart_works_without_the_source(ran):
     folder, _ = ran
-    done = run(
-        [script("nequip-train"), "-cp", folder, "-cn", "config", f"hydra.run.dir={folder}/again"]
-        + [f"++ckpt_path={folder}/out/last.ckpt", "trainer.max_epochs=3", "run=[train,test]"],
-        folder,
-    )
+    done = resume(folder, "again", "trainer.max_epochs=3", "run=[train,test]")
     assert "Element transfer:" not in done.stdout  # nothing is transferred anew
     continued = torch.load(folder / "again" / "last.ckpt", weights_only=True)
     assert continued["global_step"] == 3 * 2  # two batches an epoch
@@ -118,11 +121,7 @@ def test_restarted_training_equals_uninterrupted(data, source, tmp_path):
     config["data"]["train_dataloader"]["shuffle"] = False
     train(tmp_path / "whole", config, "trainer.max_epochs=4")
     train(tmp_path / "parts", config, "trainer.max_epochs=2")
-    run(
-        [script("nequip-train"), "-cp", tmp_path / "parts", "-cn", "config", f"hydra.run.dir={tmp_path}/parts/rest"]
-        + [f"++ckpt_path={tmp_path}/parts/out/last.ckpt", "trainer.max_epochs=4"],
-        tmp_path,
-    )
+    resume(tmp_path / "parts", "rest", "trainer.max_epochs=4")
     whole = torch.load(tmp_path / "whole" / "out" / "last.ckpt", weights_only=True)["state_dict"]
     parts = torch.load(tmp_path / "parts" / "rest" / "last.ckpt", weights_only=True)["state_dict"]
     assert whole.keys() == parts.keys()
