@@ -154,6 +154,16 @@ def test_a_restart_at_any_step_changes_nothing(tmp_path, architecture, module):
         assert_same(whole, training.run(4, ckpt_path=training.checkpoint(step)))
 
 
+def test_a_restart_of_several_gpus_strategy(tmp_path, architecture):
+    """It reads the checkpoint at another time, and restarts to rounding only, with low-rank updates or without."""
+    strategy = {"_target_": "nequip.train.SimpleDDPStrategy", "process_group_backend": "gloo"}
+    training = fit(tmp_path, architecture, [CALLBACK], strategy=strategy)
+    whole = training.run(3)
+    restarted = training.run(3, ckpt_path=training.checkpoint(1))
+    for name, weights in whole.items():
+        torch.testing.assert_close(restarted[name], weights, rtol=1e-14, atol=1e-15, msg=name)
+
+
 @pytest.mark.parametrize("ranks", [{}, None, {"interactions": 0}, {"interactions": 1.5}, {"interactions": True}])
 def test_ranks_are_whole_numbers(ranks):
     with pytest.raises(ValueError, match="`ranks` must map roles to ranks|must be a whole number of at least 1"):
