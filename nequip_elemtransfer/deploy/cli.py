@@ -58,7 +58,8 @@ def _add_build(commands) -> None:
         "out",
         type=Path,
         metavar="OUT",
-        help="file to write: .nequip.pth (TorchScript), .nequip.pt2 (AOTInductor) or .nequip.zip (package)",
+        help="file to write: .nequip.pth (TorchScript), .nequip.pt2 (AOTInductor), .nequip.lmp.pt (LAMMPS's ML-IAP, "
+        "many ranks) or .nequip.zip (package)",
     )
     build.add_argument("--checkpoint", metavar="NAME", help="which checkpoint of --train-dir (default: the best)")
     build.add_argument(
@@ -148,8 +149,8 @@ def _add_info(commands) -> None:
     info = commands.add_parser(
         "info",
         help="print what a deployed file says about itself",
-        description="Print types, cutoffs, precision, versions and the element transfer of a .nequip.pth, .nequip.pt2 "
-        "or .nequip.zip file, and how to use it. Nothing in the file is run.",
+        description="Print types, cutoffs, precision, versions and the element transfer of a .nequip.pth, .nequip.pt2, "
+        ".nequip.lmp.pt or .nequip.zip file, and how to use it. Nothing in the file is run.",
     )
     info.add_argument("file", type=Path, metavar="FILE")
     info.add_argument("--json", action="store_true", help="as JSON, everything")

@@ -14,6 +14,7 @@ from nequip.utils.aoti_metadata import NEQUIP_AOTI_INPUTS_KEY, parse_aoti_keys
 
 from nequip_elemtransfer.architecture import initialize_nequip
 from nequip_elemtransfer.deploy.info import read_info
+from nequip_elemtransfer.deploy.mliap import MliapModel, one_rank
 from nequip_elemtransfer.nequip_names import imported
 
 _SOLE_MODEL_KEY = imported("nequip.train.lightning._SOLE_MODEL_KEY")
@@ -48,7 +49,7 @@ class DeployedModel:
     """A deployed file loaded from disk.
 
     Args:
-        path: of the ``.nequip.pth``, ``.nequip.pt2`` or ``.nequip.zip`` file; loading runs code from it
+        path: of the file, with one of the endings of :data:`.info.FILE_KINDS`; loading runs code from it
         device: ``cpu`` or ``cuda``
 
     Raises:
@@ -63,7 +64,10 @@ class DeployedModel:
         require_device(device)
         self.device = torch.device(device)
         initialize_nequip()
-        if self.info["kind"] == "package":
+        if self.info["kind"] == "ML-IAP":
+            self._model = MliapModel(path)
+            self.type_names, self.r_max, metadata = self._model.type_names, self._model.r_max, {}
+        elif self.info["kind"] == "package":
             self._model = ModelFromPackage(str(path))[_SOLE_MODEL_KEY].to(self.device).eval()
             metadata = self._model.metadata
             self.type_names, self.r_max = list(self._model.type_names), float(metadata["r_max"])
@@ -71,7 +75,9 @@ class DeployedModel:
             self._model, metadata = load_compiled_model(str(path), self.device)
             self.type_names, self.r_max = metadata["type_names"], metadata["r_max"]
         self._inputs = self._inputs_of(self.info, metadata)
-        self._neighbors = neighbor_list(self.r_max, self.info["per_edge_type_cutoff"], self.type_names)
+        # LAMMPS gives ML-IAP all pairs within the largest cutoff
+        cutoffs = None if self.info["kind"] == "ML-IAP" else self.info["per_edge_type_cutoff"]
+        self._neighbors = neighbor_list(self.r_max, cutoffs, self.type_names)
 
     def graph(self, frame: AtomicDataDict.Type) -> AtomicDataDict.Type:
         """The frame with the neighbour list that the model needs, on its device."""
@@ -79,6 +85,8 @@ class DeployedModel:
 
     def predict(self, graph: AtomicDataDict.Type) -> Prediction:
         """Energy, forces and virial of a frame that carries its neighbour list."""
+        if isinstance(self._model, MliapModel):
+            return _mliap_prediction(self._model, graph)
         if self._inputs is None:
             return predict_graph(self._model, graph)
         if AtomicDataDict.CELL_KEY in self._inputs:
@@ -90,7 +98,7 @@ class DeployedModel:
     def _inputs_of(info: dict[str, Any], metadata: dict[str, Any]) -> tuple[str, ...] | None:
         if NEQUIP_AOTI_INPUTS_KEY in metadata:
             return tuple(parse_aoti_keys(metadata[NEQUIP_AOTI_INPUTS_KEY]))
-        if info["kind"] == "package":
+        if info["kind"] in ("package", "ML-IAP"):
             return None
         return _GHOST_INPUTS if info["pair_style"] == "allegro" else _PERIODIC_INPUTS
 
@@ -141,6 +149,12 @@ def with_ghost_atoms(graph: AtomicDataDict.Type) -> tuple[AtomicDataDict.Type, t
         AtomicDataDict.ATOM_TYPE_KEY: types.reshape(-1)[owners],
     }
     return ghosts, owners
+
+
+def _mliap_prediction(model: MliapModel, graph: AtomicDataDict.Type) -> Prediction:
+    rank = one_rank(graph, *with_ghost_atoms(graph))
+    model.predict(rank)
+    return Prediction(float(rank.energy), rank.forces.numpy(), rank.virial.numpy())
 
 
 def _prediction(out: AtomicDataDict.Type, graph: AtomicDataDict.Type, owners: torch.Tensor | None = None) -> Prediction:

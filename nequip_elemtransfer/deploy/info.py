@@ -14,15 +14,23 @@ from nequip_elemtransfer.refusal import RefusedFile, first_line, shortened
 from nequip_elemtransfer.transfer_record import check_provenance
 
 # endings NequIP gives its files
-FILE_KINDS = {".nequip.pth": "TorchScript", ".nequip.pt2": "AOTInductor", ".nequip.zip": "package"}
+FILE_KINDS = {
+    ".nequip.pth": "TorchScript",
+    ".nequip.pt2": "AOTInductor",
+    ".nequip.lmp.pt": "ML-IAP",
+    ".nequip.zip": "package",
+}
 
 # metadata that this command adds to what NequIP writes, each a JSON text
 DEPLOY_KEY = "nequip_deploy"
 PROVENANCE_KEY = "element_transfer"
 
+# where that is in a file for ML-IAP, which NequIP gives none
+METADATA_MEMBER = "extra/nequip_deploy.json"
+
 
 def kind_of(path: Path) -> str:
-    """``TorchScript``, ``AOTInductor`` or ``package``, by the file's ending.
+    """``TorchScript``, ``AOTInductor``, ``ML-IAP`` or ``package``, by the file's ending.
 
     Raises:
         ValueError: if it is none of NequIP's endings
@@ -94,6 +102,7 @@ def _read_compiled(path: Path, kind: str) -> dict[str, Any]:
     read, wanted = {
         "TorchScript": (_read_torchscript, lambda name: "/extra/" in name),
         "AOTInductor": (_read_aotinductor, lambda name: name.endswith("_metadata.json")),
+        "ML-IAP": (_read_mliap, lambda name: name.endswith(f"/{METADATA_MEMBER}")),
     }[kind]
     try:
         return read(*archive.read(path, wanted))
@@ -118,6 +127,16 @@ def _read_aotinductor(names: list[str], contents: Mapping[str, bytes]) -> dict[s
     if "virial" not in (info["outputs"] or "").split():
         return info  # compiled for ASE, or before NequIP wrote this
     return info | {"pair_style": "nequip" if "edge_cell_shift" in info["inputs"].split() else "allegro"}
+
+
+def _read_mliap(names: list[str], contents: Mapping[str, bytes]) -> dict[str, Any]:
+    if not contents:
+        raise ValueError(
+            "it says nothing of itself, as `nequip-prepare-lmp-mliap` leaves it; `nequip-deploy build` writes a file "
+            "that does"
+        )
+    (text,) = contents.values()
+    return _compiled(json.loads(text)) | {"pair_style": "mliap"}
 
 
 def _compiled(metadata: Mapping[str, str]) -> dict[str, Any]:

@@ -18,11 +18,13 @@ from nequip_elemtransfer.output.atomic import folder_beside, put_in_place, requi
 from nequip_elemtransfer.output.table import printable
 
 # pair_style nequip wants every force on the rank that owns the atom, pair_style allegro sends those on ghosts back
-_NEWTON = {"nequip": "off", "allegro": "on"}
+_NEWTON = {"nequip": "off", "allegro": "on", "mliap": "on"}
 
 _RANKS = {
     "nequip": "The model passes messages, so pair_style nequip runs on one MPI rank (one GPU).",
     "allegro": "The model is strictly local, so pair_style allegro runs on any number of MPI ranks.",
+    "mliap": "pair_style mliap runs on any number of MPI ranks, which exchange what ghosts have received. On GPUs, one "
+    "for each rank: lmp -k on g 1 -sf kk -pk kokkos newton on neigh half.",
 }
 
 
@@ -90,7 +92,9 @@ def write_lammps_input(
         ValueError: if the file is not for LAMMPS
     """
     if info["pair_style"] is None:
-        raise ValueError(f"{info['file']} is not compiled for LAMMPS: deploy a .nequip.pth, or a .nequip.pt2 for it.")
+        raise ValueError(
+            f"{info['file']} is not for LAMMPS: deploy a .nequip.pth or .nequip.lmp.pt, or a .nequip.pt2 for LAMMPS."
+        )
     files = input_files(file, force)
     with folder_beside(file) as folder:
         staged = [folder / out.name for out in files]
@@ -110,14 +114,12 @@ def write_data(file: Path, atoms: Atoms, type_names: Sequence[str]) -> None:
 
 
 def _potential_lines(info: Mapping[str, Any], model: str) -> list[str]:
-    style = info["pair_style"]
-    return [
-        "units         metal",
-        "atom_style    atomic",
-        f"newton        {_NEWTON[style]}",
-        f"pair_style    {style}",
-        f"pair_coeff    * * {_word(model)} {_types(info['type_names'])}",
-    ]
+    style, types = info["pair_style"], _types(info["type_names"])
+    if style == "mliap":
+        pair = [f"pair_style    mliap unified {_word(model)} 0", f"pair_coeff    * * {types}"]
+    else:
+        pair = [f"pair_style    {style}", f"pair_coeff    * * {_word(model)} {types}"]
+    return ["units         metal", "atom_style    atomic", f"newton        {_NEWTON[style]}", *pair]
 
 
 def _mass_lines(type_names: Sequence[str]) -> list[str]:

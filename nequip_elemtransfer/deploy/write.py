@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 from nequip.data import AtomicDataDict
@@ -12,6 +13,7 @@ from nequip.utils.global_state import set_global_state
 from nequip_elemtransfer.deploy import export, verify
 from nequip_elemtransfer.deploy.deployed import DeployedModel, neighbor_list, require_device
 from nequip_elemtransfer.deploy.info import kind_of
+from nequip_elemtransfer.deploy.mliap import write_mliap
 from nequip_elemtransfer.deploy.trained import NoTrainingData, TrainedModel, example_data, load_trained, modified
 from nequip_elemtransfer.package import is_package
 from nequip_elemtransfer.refusal import first_line
@@ -61,7 +63,9 @@ def check_options(recipe: Recipe, kind: str) -> None:
     if not recipe.model.is_file():
         raise FileNotFoundError(f"{recipe.model} does not exist: give a .ckpt file or a .nequip.zip package.")
     if recipe.target is not None and kind != "AOTInductor":
-        raise ValueError(f"--target is an option of .nequip.pt2 files; a {kind} file serves LAMMPS and ASE alike.")
+        raise ValueError(f"--target is an option of .nequip.pt2 files, and {kind} files have none.")
+    if kind == "ML-IAP" and recipe.device != "cpu":
+        raise ValueError("--device: a .nequip.lmp.pt file is for every device, and LAMMPS chooses; leave it out.")
     if kind == "package" and recipe.modifiers:
         raise ValueError("--modifiers: a package holds the model without them; they are applied when it is compiled.")
     if kind == "package" and is_package(recipe.model):
@@ -105,6 +109,12 @@ def _write(recipe: Recipe, trained: TrainedModel, model: GraphModel, frame: Atom
         raise ValueError(f"the model takes {', '.join(extra)}, which LAMMPS and compiled files do not: use a package.")
     elif kind == "TorchScript":
         export.write_torchscript(model, metadata, out, recipe.device)
+    elif kind == "ML-IAP":
+        with TemporaryDirectory() as folder:
+            package = recipe.model if is_package(recipe.model) else Path(folder) / "model.nequip.zip"
+            if package != recipe.model:
+                export.write_package(recipe.model, package)
+            write_mliap(package, metadata, out, recipe.modifiers, recipe.allow_tf32)
     else:
         target = recipe.target or f"pair_{trained.pair_style}"
         if target == "pair_allegro" and trained.pair_style != "allegro":
