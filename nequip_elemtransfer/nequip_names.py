@@ -52,7 +52,8 @@ FACTOR = Kind("nequip.nn.misc.ApplyFactor", ("in_field", "factor"))
 DERIVATIVES = Kind("nequip.nn.ForceStressOutput", ("do_derivatives",))
 LENNARD_JONES = Kind("nequip.nn.pair_potential.LennardJones", ("epsilon", "sigma", "delta"))
 ALLEGRO = Kind("allegro.nn.Allegro_Module")
-MODULE_KINDS = (ENERGIES, LENGTHS, FACTOR, DERIVATIVES, LENNARD_JONES, ALLEGRO)
+CONVOLUTION = Kind("nequip.nn.interaction_block.InteractionBlock", ("sc", "is_first_layer"))
+MODULE_KINDS = (ENERGIES, LENGTHS, FACTOR, DERIVATIVES, LENNARD_JONES, ALLEGRO, CONVOLUTION)
 
 # Attribute of the module that holds a pair potential, and option of the builder that asks for one.
 PAIR_POTENTIAL = "pair_potential"

@@ -35,7 +35,8 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
 # Programs of others, whose options are theirs to say.
-OTHERS = {".", "./patch_lammps.sh", "build", "cat", "cd", "cmake", "git", "lammps/build/lmp", "lmp", "mace_run_train"}
+OTHERS = {".", "./patch_lammps.sh", "build", "cat", "cd", "cmake", "git"}
+OTHERS |= {"lammps/build/lmp", "lmp", "mace_run_train", "mpirun"}
 OTHERS |= {"pre-commit"}
 # What a part of a config without `_target_` is for.
 NOT_INSTALLED = {"sevenn"}  # calculators that a user may bring

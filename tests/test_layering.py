@@ -63,7 +63,7 @@ ROOMS = {
     "core": {"extras", "output"},
     "materials": {"extras"},
     "data": {"output"},
-    "deploy": {"core", "output"},
+    "deploy": {"core", "extras", "output"},
     "train": {"core", "output"},
     "calculators": {"materials", "output"},
     "plan": {"calculators", "core", "extras", "materials", "output"},

@@ -63,9 +63,17 @@ def test_modules_of_allegro(allegro_architecture, build):
     assert names.modules(model, names.FACTOR) == []
 
 
+@pytest.mark.parametrize("learnable_shift", [False, True])
+def test_self_connections(nequip_architecture, build, learnable_shift):
+    model = build(nequip_architecture("Si", num_layers=2, learnable_shift=learnable_shift))
+    first, second = names.modules(model, names.CONVOLUTION)
+    assert first.is_first_layer and (first.sc is not None) == learnable_shift
+    assert not second.is_first_layer and second.sc is not None
+
+
 def test_all_kinds_are_tried():
     used = {names.ENERGIES, names.LENGTHS, names.FACTOR, names.DERIVATIVES, names.LENNARD_JONES, names.ALLEGRO}
-    assert set(names.MODULE_KINDS) == used
+    assert set(names.MODULE_KINDS) == used | {names.CONVOLUTION}
 
 
 def test_a_function_is_a_model_builder_by_its_code():

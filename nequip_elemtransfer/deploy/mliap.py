@@ -10,9 +10,25 @@ from nequip.data import AtomicDataDict
 
 from nequip_elemtransfer.deploy.info import METADATA_MEMBER
 from nequip_elemtransfer.extras import extra
-from nequip_elemtransfer.nequip_names import imported
+from nequip_elemtransfer.nequip_names import CONVOLUTION, imported, modules
 
 Exchange = Callable[[torch.Tensor], torch.Tensor]
+
+
+def require_runnable(model: torch.nn.Module) -> None:
+    """Check that NequIP 0.19's ML-IAP interface can run a model.
+
+    In a first layer it has features of ghosts where a self-connection is added to those of atoms.
+
+    Raises:
+        ValueError: if not
+    """
+    if any(layer.is_first_layer and layer.sc is not None for layer in modules(model, CONVOLUTION)):
+        raise ValueError(
+            "NequIP's ML-IAP interface cannot run a model whose first layer has a self-connection "
+            "(`learnable_shift: true`, as models of NequIP 0.5 and 0.6 have): deploy a .nequip.pth or .nequip.pt2 file "
+            "for one rank."
+        )
 
 
 def write_mliap(

@@ -13,7 +13,7 @@ from nequip.utils.global_state import set_global_state
 from nequip_elemtransfer.deploy import export, verify
 from nequip_elemtransfer.deploy.deployed import DeployedModel, neighbor_list, require_device
 from nequip_elemtransfer.deploy.info import kind_of
-from nequip_elemtransfer.deploy.mliap import write_mliap
+from nequip_elemtransfer.deploy.mliap import require_runnable, write_mliap
 from nequip_elemtransfer.deploy.trained import NoTrainingData, TrainedModel, example_data, load_trained, modified
 from nequip_elemtransfer.package import is_package
 from nequip_elemtransfer.refusal import first_line
@@ -110,6 +110,7 @@ def _write(recipe: Recipe, trained: TrainedModel, model: GraphModel, frame: Atom
     elif kind == "TorchScript":
         export.write_torchscript(model, metadata, out, recipe.device)
     elif kind == "ML-IAP":
+        require_runnable(model)
         with TemporaryDirectory() as folder:
             package = recipe.model if is_package(recipe.model) else Path(folder) / "model.nequip.zip"
             if package != recipe.model:

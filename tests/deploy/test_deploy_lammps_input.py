@@ -107,7 +107,7 @@ def test_existing_input_is_kept(deployed, tmp_path, capsys):
 
 
 def test_package_has_no_lammps_input(deployed, tmp_path):
-    with pytest.raises(ValueError, match="not compiled for LAMMPS"):
+    with pytest.raises(ValueError, match="is not for LAMMPS"):
         write_lammps_input(tmp_path / "in", read_info(deployed("ge", ".nequip.zip")), diamond(["Ge"]), 300)
 
 

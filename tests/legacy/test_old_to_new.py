@@ -93,3 +93,10 @@ def test_package(imported, tmp_path):
     packaged, old = load_source(str(package(imported, tmp_path / "si.nequip.zip"))), load_source(str(OLD))
     assert packaged.architecture == old.architecture
     assert all(torch.equal(tensor, old.state[name]) for name, tensor in packaged.state.items())
+
+
+def test_ml_iap_cannot_run_its_first_layer(imported, tmp_path):
+    """A limit of NequIP 0.19, told before anything is written."""
+    with pytest.raises(ValueError, match="first layer has a self-connection .`learnable_shift: true`"):
+        write_and_verify(Recipe(imported), tmp_path / "si.nequip.lmp.pt")
+    assert list(tmp_path.iterdir()) == []
