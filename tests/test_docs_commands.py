@@ -169,6 +169,8 @@ def check_pytest(argv):
 
 
 def check(monkeypatch, words):
+    if words[0] == "srun":  # starts what follows, on each node
+        words = words[1:]
     program, argv = Path(words[0]).name if words[0].startswith(".venv/") else words[0], words[1:]
     if program == "python" and argv[0] == "-m":
         program, argv = argv[1], argv[2:]

@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -82,14 +83,22 @@ def deployed(request, made_once):
 
 @pytest.fixture(scope="session")
 def real_lammps():
-    """Runs an input in the LAMMPS of ``LAMMPS_COMMAND`` and gives what it prints; skips where that cannot be."""
+    """Runs an input in the LAMMPS of ``LAMMPS_COMMAND`` and gives what it prints; skips where that cannot be.
 
-    def run(style, script):
+    Several ranks are started by ``MPIRUN_COMMAND``, ``mpirun`` if it names none.
+    """
+
+    def run(style, script, ranks=1):
         command = shlex.split(os.environ.get("LAMMPS_COMMAND", ""))
         if not command:
             pytest.skip("LAMMPS_COMMAND does not name a LAMMPS")
         if style not in subprocess.run([*command, "-h"], capture_output=True, text=True).stdout.split():
             pytest.skip(f"{command[0]} has no pair_style {style}")
+        if ranks > 1:
+            start = shlex.split(os.environ.get("MPIRUN_COMMAND", "mpirun"))
+            if shutil.which(start[0]) is None:
+                pytest.skip(f"there is no {start[0]} here, which starts several ranks")
+            command = [*start, "-np", str(ranks), *command]
         done = subprocess.run([*command, "-in", script.name], cwd=script.parent, capture_output=True, text=True)
         output = done.stdout + done.stderr
         if "NEQUIP_AOT_COMPILE" in output:

@@ -248,3 +248,26 @@ def test_input_runs_in_real_lammps(deployed, real_lammps, tmp_path, run, ending,
         deployed(run, ".nequip.pth"), chemical_species_to_atom_type_map=True
     )
     np.testing.assert_allclose(forces, atoms.get_forces(), rtol=0, atol=1e-5)
+
+
+@pytest.mark.lammps
+@pytest.mark.parametrize(
+    "run, ending", [("allegro", ".nequip.pth"), ("allegro", ".nequip.pt2"), ("ge", ".nequip.lmp.pt")]
+)
+def test_ranks_agree_in_real_lammps(deployed, real_lammps, tmp_path, run, ending):
+    """One, two and four processes of one structure: the same forces."""
+    info = read_info(deployed(run, ending))
+    forces = {}
+    for ranks in (1, 2, 4):
+        script = tmp_path / f"in.{ranks}"
+        atoms = structure("diamond", info["type_names"], info["r_max"]).repeat((2, 1, 1))
+        atoms.rattle(0.05, seed=1)
+        write_lammps_input(script, info, atoms, 500.0)
+        setup = script.read_text().partition("# positions and cell at rest")[0]
+        script.write_text(f"{setup}\nrun 0\nwrite_dump all custom forces.{ranks} id type fx fy fz modify sort id\n")
+        real_lammps(info["pair_style"], script, ranks)
+        rows = (tmp_path / f"forces.{ranks}").read_text().split("ITEM: ATOMS id type fx fy fz\n")[1]
+        forces[ranks] = np.array([line.split()[2:] for line in rows.splitlines()], dtype=float)
+    assert np.abs(forces[1]).max() > 0.01
+    for ranks in (2, 4):
+        np.testing.assert_allclose(forces[ranks], forces[1], rtol=0, atol=1e-6)
