@@ -43,6 +43,7 @@ class CrossValidation:
         frames: of the target types, without neighbour lists
         labels: of the frames, NaN where missing
         folds: indices of the frames of each fold, see :func:`.structures.folds`
+        families: number of each frame's family, the same for copies; None if there are none
     """
 
     def __init__(
@@ -51,8 +52,10 @@ class CrossValidation:
         frames: Sequence[AtomicDataDict.Type],
         labels: Labels,
         folds: Sequence[np.ndarray],
+        families: Sequence[int] | None = None,
     ) -> None:
         self.target, self.frames, self.labels, self.folds = target, frames, labels, folds
+        self.families = np.arange(len(frames)) if families is None else np.asarray(families)  # (n_frames,)
         self.frozen = target.element_map.kept
         self.counts = compositions(frames, len(self.frozen))  # (n_frames, n_types)
         guess = guessed_lengths(target.element_map, self.frozen)

@@ -1,6 +1,7 @@
 """Zero-shot errors after each step of the initialisation, on structures that the step was not fitted to."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -81,20 +82,20 @@ def step_errors(name: str, start: CrossValidation, predicted: Labels, refitted: 
     Args:
         refitted: predictions for the energies with the energy shifts refitted
     """
-    labels, counts = start.labels, start.counts
+    error = partial(label_error, reference=start.labels, counts=start.counts, families=start.families)
     return Step(
         name,
-        force_mae=label_error("forces", predicted, labels, counts),
-        force_rmse=label_error("forces", predicted, labels, counts, squared=True),
-        energy_mae=label_error("energy", predicted, labels, counts),
-        energy_mae_refitted=label_error("energy", refitted, labels, counts),
-        stress_mae=label_error("stress", predicted, labels, counts),
-        force_mae_per_type=_by_type(start, predicted.forces - labels.forces),
+        force_mae=error("forces", predicted),
+        force_rmse=error("forces", predicted, squared=True),
+        energy_mae=error("energy", predicted),
+        energy_mae_refitted=error("energy", refitted),
+        stress_mae=error("stress", predicted),
+        force_mae_per_type=_by_type(start, predicted.forces - start.labels.forces),
     )
 
 
 def _by_type(start: CrossValidation, difference: np.ndarray) -> dict[str, Estimate]:
-    types, structure = atom_types(start.frames), structure_of_label("forces", start.counts)
+    types, structure = atom_types(start.frames), start.families[structure_of_label("forces", start.counts)]
     own = {name: types == t for t, name in enumerate(start.target.element_map.target_types)}
     errors = {name: mean_error(difference[mask], structure[mask]) for name, mask in own.items() if mask.any()}
     return {name: error for name, error in errors.items() if error is not None}

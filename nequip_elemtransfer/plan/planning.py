@@ -231,7 +231,7 @@ class _Planner:
     def start(self) -> CrossValidation:
         """The start of the plan on the chosen structures, tried at many λ."""
         found, groups = self.labelled, folds(self.families, N_FOLDS, self.seed)
-        start = CrossValidation(self._target(self.config), found.frames, found.labels, groups)
+        start = CrossValidation(self._target(self.config), found.frames, found.labels, groups, self.families)
         start.scan(task="length scale" if self.progress else "")
         return start
 

@@ -149,3 +149,24 @@ def test_mean_error_and_its_interval():
     # over structures, of which there are 40, not over the 400 atoms
     expected = 1.96 * np.std(size[::10, 0]) / np.sqrt(40)
     assert (mae.high - mae.low) / 2 == pytest.approx(expected, rel=0.15)
+
+
+@pytest.mark.parametrize("n", [4, 10, 40])
+def test_intervals_hold_the_mean_as_often_as_they_say(n):
+    """Errors of structures whose distribution has a tail, as forces of liquids among crystals have; few and many."""
+    rng = np.random.default_rng(0)
+    samples = rng.lognormal(0, 0.5, size=(500, n))
+    mean = np.exp(0.5**2 / 2)
+    found = [mean_error(sample, np.arange(n)) for sample in samples]
+    held = np.mean([estimate.low <= mean <= estimate.high for estimate in found])
+    assert 0.87 < held < 0.98
+
+
+def test_copies_say_nothing_new():
+    """Each structure twice: the same interval, once the copies are told."""
+    errors = np.random.default_rng(1).lognormal(0, 0.5, 8)
+    once = mean_error(errors, np.arange(8))
+    twice = mean_error(np.repeat(errors, 2), np.repeat(np.arange(8), 2))
+    assert (twice.value, twice.low, twice.high) == pytest.approx((once.value, once.low, once.high), rel=1e-12)
+    untold = mean_error(np.repeat(errors, 2), np.arange(16))
+    assert untold.high - untold.low < 0.8 * (once.high - once.low)
