@@ -31,6 +31,7 @@ from nequip_elemtransfer.study.config.study_file import StudyConfig
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "example_configs"
+STUDIES = ROOT / "docs" / "studies"
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
@@ -52,11 +53,11 @@ def blocks(language):
 
 
 def example_heads():
-    """The commands in the comment that an example config begins with."""
-    for path in sorted(EXAMPLES.glob("*.yaml")):
+    """The commands in the comment that an example config, or that of a study told in docs, begins with."""
+    for path in [*sorted(EXAMPLES.glob("*.yaml")), *sorted(STUDIES.glob("*/study.yaml"))]:
         head = re.match(r"(?:#.*\n)+", path.read_text(encoding="utf-8"))[0]
         lines = [line.removeprefix("#   ") for line in head.splitlines() if line.startswith("#   ")]
-        yield pytest.param("\n".join(line for line in lines if not line.startswith("(")), id=path.name)
+        yield pytest.param("\n".join(line for line in lines if not line.startswith("(")), id=f"{path.parent.name}/{path.name}")
 
 
 def commands(script):
@@ -270,6 +271,12 @@ def test_configs_name_what_there_is(text, tmp_path, monkeypatch):
     if "_target_" not in config:
         assert set(config) <= known
     check_part("", config)
+
+
+@pytest.mark.parametrize("path", sorted(STUDIES.glob("*/study.yaml")), ids=lambda path: path.parent.name)
+def test_studies_of_results_are_what_a_study_takes(path):
+    assert StudyConfig.from_file(path).arms
+    assert (path.parent / "report.json").is_file()
 
 
 @pytest.mark.parametrize("code", blocks("python"))
