@@ -7,7 +7,7 @@ import ase.io
 import pytest
 
 from nequip_elemtransfer.cli import main
-from nequip_elemtransfer.data import mlearn, nbmotaw, stillinger_weber
+from nequip_elemtransfer.data import mlearn, nbmotaw, stillinger_weber, xtb
 
 SMALL_SW = "--supercell 1 --frames 12 --temperatures 0.03 --liquid-temperatures 0.14 --sizes 2"
 
@@ -72,7 +72,7 @@ def test_usage_errors_exit_with_2(command, capsys):
 
 
 def test_defaults_of_the_command_are_those_of_the_function(monkeypatch, tmp_path):
-    for name, module in [("sw", stillinger_weber), ("mlearn", mlearn), ("nbmotaw", nbmotaw)]:
+    for name, module in [("sw", stillinger_weber), ("mlearn", mlearn), ("nbmotaw", nbmotaw), ("xtb", xtb)]:
         defaults = {
             key: parameter.default
             for key, parameter in inspect.signature(module.prepare).parameters.items()

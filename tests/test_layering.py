@@ -62,7 +62,7 @@ ROOMS = {
     "output": {"extras"},
     "core": {"extras", "output"},
     "materials": {"extras"},
-    "data": {"output"},
+    "data": {"extras", "output"},
     "deploy": {"core", "output"},
     "train": {"core", "output"},
     "calculators": {"materials", "output"},
@@ -101,7 +101,7 @@ SCRIPTS = {"calculators.worker", "deploy.worker", "study.measure.worker"}
 MOST_LINES, MOST_LINES_OF_A_FUNCTION = 350, 60
 # The same thing of every command, of every module that logs, of every data set.
 ONE_EACH = {"main", "logger"}
-DATA_SETS = {"data.emt", "data.mlearn", "data.nbmotaw", "data.stillinger_weber", "data.sampling"}
+DATA_SETS = {"data.emt", "data.mlearn", "data.nbmotaw", "data.stillinger_weber", "data.xtb", "data.sampling"}
 
 
 @cache
