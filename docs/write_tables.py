@@ -106,6 +106,25 @@ def starts(reports: Mapping[str, Any]) -> tuple[Sequence[str], list[list[str]]]:
     return header, [[str(size), *row] for size, row in rows]
 
 
+def divided(reports: Mapping[str, Any]) -> tuple[Sequence[str], list[list[str]]]:
+    """Errors on each part of the test structures with their differences from scratch: a row for each size and start."""
+    (report,) = reports.values()
+    names = [name for name in report["curves"][0]["test_sets"] if name != "all"]
+    rows = []
+    for curve in report["curves"]:
+        for i, point in enumerate(curve["test_sets"]["all"]):
+            if not point["errors"]:
+                continue
+            parts = [curve["test_sets"][name][i] for name in names]
+            errors = [_with_difference(part, kind) for part in parts for kind in ("forces_mae", "per_atom_energy_mae")]
+            best = f"{point['steps']['mean']:.0f}" if point["steps"] else "–"
+            rows.append((point["size"], [curve["start"].replace("_", " "), *errors, best]))
+    rows.sort(key=lambda row: row[0])
+    units = ("forces (meV/Å)", "energies (meV/atom)")
+    header = ["structures", "start", *(f"{name}: {unit}" for name in names for unit in units), "steps"]
+    return header, [[str(size), *row] for size, row in rows]
+
+
 def headline(reports: Mapping[str, Any]) -> tuple[Sequence[str], list[list[str]]]:
     """Scratch and transfer of each study, at its first size: test errors, the crystal, steps."""
     columns: dict[str, list[str]] = {}
@@ -182,6 +201,7 @@ VIEWS: dict[str, Callable[[Mapping[str, Any]], tuple[Sequence[str], list[list[st
     "cells": cells,
     "tests": tests,
     "starts": starts,
+    "divided": divided,
     "crystal": crystal,
     "headline": headline,
 }

@@ -44,6 +44,17 @@ def require_select() -> None:
     _require("select", ("skmatter", "sklearn", "dscribe", "matplotlib", "jinja2"))
 
 
+def require_xtb() -> None:
+    """Meet a missing library of ``data xtb`` before anything is calculated.
+
+    Raises:
+        ModuleNotFoundError: with the command that installs it
+    """
+    with extra("xtb", "`nequip-elemtransfer data xtb`"):
+        for module in ("tblite.ase", "rdkit"):
+            import_module(module)
+
+
 def _require(name: str, modules: Sequence[str]) -> None:
     """Libraries of an extra that is named after its command."""
     with extra(name, f"`nequip-elemtransfer {name}`"):

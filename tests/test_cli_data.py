@@ -7,7 +7,7 @@ import ase.io
 import pytest
 
 from nequip_elemtransfer.cli import main
-from nequip_elemtransfer.data import mlearn, nbmotaw, stillinger_weber
+from nequip_elemtransfer.data import mlearn, nbmotaw, stillinger_weber, xtb
 from nequip_elemtransfer.data.published import PublishedSet
 
 SMALL_SW = "--supercell 1 --frames 12 --temperatures 0.03 --liquid-temperatures 0.14 --sizes 2"
@@ -77,6 +77,7 @@ def test_usage_errors_exit_with_2(command, capsys):
 def test_defaults_of_the_command_are_those_of_the_function(monkeypatch, tmp_path):
     sets = [
         ("sw", stillinger_weber, stillinger_weber.prepare, {}),
+        ("xtb", xtb, xtb.prepare, {}),
         ("mlearn", PublishedSet, mlearn.MLEARN.prepare, {"systems": mlearn.MLEARN.default}),
         ("nbmotaw", PublishedSet, nbmotaw.NBMOTAW.prepare, {"systems": nbmotaw.NBMOTAW.default}),
     ]

@@ -12,12 +12,13 @@ from nequip_elemtransfer.output.locks import only_one
 
 def add_data(commands) -> None:
     """Declare the command and its sources."""
-    data = commands.add_parser("data", help="make training sets of silicon and germanium, and of metals")
+    data = commands.add_parser("data", help="make training sets of silicon and germanium, of metals and of molecules")
     sources = data.add_subparsers(metavar="SOURCE", required=True)
     _add_sw(sources)
     _add_emt(sources)
     _add_mlearn(sources)
     _add_nbmotaw(sources)
+    _add_xtb(sources)
 
 
 def _add_sw(sources) -> None:
@@ -92,6 +93,40 @@ def _run_nbmotaw(args: argparse.Namespace) -> None:
     from nequip_elemtransfer.data.nbmotaw import NBMOTAW
 
     _write(args, NBMOTAW.prepare, folder=args.folder, systems=args.elements)
+
+
+def _add_xtb(sources) -> None:
+    xtb = sources.add_parser(
+        "xtb",
+        help="small molecules with labels of GFN2-xTB",
+        description="Make structures of small molecules of Si, Ge, S, Se, Cl or Br with hydrogen and carbon by "
+        "Langevin dynamics in GFN2-xTB and write them as extxyz: most molecules split into train, validation and test, "
+        "the others in a file of their own.",
+    )
+    _add_output_options(xtb, ["Si", "Ge"], "of Si, Ge, S, Se, Cl, Br, and CH for hydrocarbons, each a set of its own")
+    xtb.add_argument(
+        "--smiles",
+        type=Path,
+        metavar="FILE",
+        help="molecules of your own, a line `SMILES NAME GROUP` for each, in which {X} stands for each of --elements",
+    )
+    xtb.add_argument("--frames", type=int, default=320, metavar="N", help="structures of each set (default: 320)")
+    xtb.add_argument(
+        "--temperatures",
+        nargs="+",
+        type=float,
+        default=[300.0, 600.0],
+        metavar="T",
+        help="of the dynamics, in K (default: 300 600)",
+    )
+    xtb.set_defaults(run=_run_xtb)
+
+
+def _run_xtb(args: argparse.Namespace) -> None:
+    from nequip_elemtransfer.data import xtb
+
+    options = {name: getattr(args, name) for name in ("smiles", "frames", "temperatures")}
+    _write(args, xtb.prepare, systems=args.elements, **options)
 
 
 def _add_local_copy(parser: argparse.ArgumentParser, files: str) -> None:

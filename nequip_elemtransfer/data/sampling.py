@@ -87,12 +87,12 @@ def plan_trajectories(
     if frames < 1:
         raise ValueError(f"frames must be at least 1, found {frames}")
     trajectories = []
-    for group, n in zip(groups, _even_shares(frames, len(groups)), strict=True):
+    for group, n in zip(groups, even_shares(frames, len(groups)), strict=True):
         reduced = liquid_temperatures if group == "liquid" else temperatures
         if not len(reduced) or not all(0 < t < np.inf for t in reduced):
             raise ValueError(f"temperatures of {group} must be positive, found {list(reduced)}")
         trajectories += [
-            Trajectory(group, *shared) for shared in zip(reduced, _even_shares(n, len(reduced)), strict=True)
+            Trajectory(group, *shared) for shared in zip(reduced, even_shares(n, len(reduced)), strict=True)
         ]
     return [trajectory for trajectory in trajectories if trajectory.frames]
 
@@ -206,5 +206,6 @@ def _labelled(atoms: Atoms, group: str, temperature: float) -> Atoms:
     return frame
 
 
-def _even_shares(n: int, parts: int) -> list[int]:
+def even_shares(n: int, parts: int) -> list[int]:
+    """``n`` things in ``parts`` shares that differ by one at most, the larger ones first."""
     return [n // parts + (k < n % parts) for k in range(parts)]

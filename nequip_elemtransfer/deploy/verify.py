@@ -73,11 +73,12 @@ def check_structures(example: AtomicDataDict.Type, cutoffs: np.ndarray, extra: S
         example[AtomicDataDict.ATOM_TYPE_KEY].reshape(-1),
         example.get(AtomicDataDict.PBC_KEY, torch.zeros(3, dtype=torch.bool)).view(3),
     )
+    periodic = bool(frame[AtomicDataDict.PBC_KEY].any())
     return {
         "training structure": frame,
         "dimer": kept | dimers(cutoffs),
-        "strained cell": _strained(frame),
-        "doubled cell": _doubled(frame),
+        "strained cell" if periodic else "strained structure": _strained(frame),
+        "doubled cell" if periodic else "two copies": _doubled(frame, float(cutoffs.max())),
     }
 
 
@@ -152,13 +153,21 @@ def _strained(frame: AtomicDataDict.Type) -> AtomicDataDict.Type:
     }
 
 
-def _doubled(frame: AtomicDataDict.Type) -> AtomicDataDict.Type:
+def _doubled(frame: AtomicDataDict.Type, r_max: float) -> AtomicDataDict.Type:
+    """Twice the cell along a periodic direction; without one, a copy beside the atoms, half a cutoff away."""
     positions, cell = frame[AtomicDataDict.POSITIONS_KEY], frame[AtomicDataDict.CELL_KEY].view(3, 3)
-    twice = torch.tensor([[2.0], [1.0], [1.0]], dtype=torch.float64)
+    periodic = frame[AtomicDataDict.PBC_KEY].view(3).nonzero().flatten().tolist()
+    factors = torch.ones((3, 1), dtype=torch.float64)
+    if periodic:
+        factors[periodic[0]] = 2.0
+        shift = cell[periodic[0]]
+    else:
+        width = positions[:, 0].max() - positions[:, 0].min()
+        shift = torch.tensor([float(width) + 0.5 * r_max, 0.0, 0.0], dtype=torch.float64)
     return frame | {
-        AtomicDataDict.POSITIONS_KEY: torch.cat([positions, positions + cell[0]]),
+        AtomicDataDict.POSITIONS_KEY: torch.cat([positions, positions + shift]),
         AtomicDataDict.ATOM_TYPE_KEY: frame[AtomicDataDict.ATOM_TYPE_KEY].repeat(2),
-        AtomicDataDict.CELL_KEY: (twice * cell).view(1, 3, 3),
+        AtomicDataDict.CELL_KEY: (factors * cell).view(1, 3, 3),
     }
 
 

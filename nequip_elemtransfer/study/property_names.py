@@ -16,9 +16,14 @@ VALUES = {
 }
 # functions, given by their deviation from the reference's
 EQUATION_OF_STATE, PHONONS = "equation_of_state", "phonons"
+BOND_LENGTHS, BOND_ANGLES, WAVENUMBERS, TORSIONS = "bond_lengths", "bond_angles", "wavenumbers", "torsions"
 DEVIATIONS = {
     EQUATION_OF_STATE: "equation of state, RMSE (meV/atom)",
     PHONONS: "phonon bands, RMSE (THz)",
+    BOND_LENGTHS: "bond lengths, mean deviation (Å)",
+    BOND_ANGLES: "bond angles, mean deviation (°)",
+    WAVENUMBERS: "harmonic wavenumbers, mean deviation (%)",
+    TORSIONS: "torsion profiles, RMSE (meV)",
 }
 RDF, ADF, MSD = "rdf", "adf", "msd"
 STRUCTURE = {

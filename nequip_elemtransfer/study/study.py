@@ -9,6 +9,7 @@ from nequip_elemtransfer.study.config.evaluation_settings import EvaluationSetti
 from nequip_elemtransfer.study.config.study_file import StudyConfig
 from nequip_elemtransfer.study.grid import Grid, make_grid
 from nequip_elemtransfer.study.measure.evaluation import evaluation_tasks
+from nequip_elemtransfer.study.measure.molecules import molecules_in
 from nequip_elemtransfer.study.run.runner import Tally, only_one_study, run_tasks
 from nequip_elemtransfer.study.run.tasks import Task, Training
 from nequip_elemtransfer.study.run.training_configs import GROUP, PRIMARY, compose_configs, write_configs
@@ -58,9 +59,11 @@ def all_tasks(grid: Grid, out: Path) -> list[Task]:
 
 
 def _require_extras(evaluations: EvaluationSettings) -> None:
-    if evaluations.properties is not None:
+    if evaluations.properties is not None and evaluations.molecules is None:
         with extra("study", "a phonon calculation"):
             import_module("phonopy")
+    if evaluations.properties is not None and evaluations.molecules is not None:
+        molecules_in(evaluations.molecules)  # says so now if there are none
     if evaluations.plan is not None:
         require_plan()
 

@@ -22,6 +22,7 @@ from nequip_elemtransfer.study.report.survival import survival
 
 CRYSTAL = {"structure": "diamond", "formula": "Ge", "a": 5.66}
 EMT = {"_target_": "ase.calculators.emt.EMT"}
+MOLECULES = {"file": "Ge_minima.xyz", "element": "Ge"}
 STARTS, SIZES, SEEDS = ("scratch", "corresponding_states"), (5, 10), (0, 1)
 
 
@@ -52,6 +53,15 @@ def put(out, part, model, name="result.json", **content):
         (
             {"crystal": {"structure": "zincblende", "formula": "GeSi", "a": 5.6}, "properties": {}},
             "one element, not GeSi",
+        ),
+        ({"crystal": CRYSTAL, "molecules": MOLECULES}, "has `crystal` or `molecules`, not both"),
+        ({"molecules": MOLECULES, "properties": {}}, "`properties` of `molecules` need `reference.calculator`"),
+        ({"molecules": {"file": "a.xyz"}}, "`molecules` needs `element`"),
+        ({"molecules": MOLECULES | {"element": "Gr"}}, "`molecules.element` is 'Gr', which is no chemical element"),
+        ({"molecules": MOLECULES | {"labels": ["alkyl"]}}, "`molecules.labels` must be a mapping"),
+        (
+            {"molecules": MOLECULES, "stability": {"starts": ["crystal"], "temperatures": [9]}},
+            "`stability` needs `crystal`",
         ),
         ({"reference": {"calculator": "EMT"}}, "`reference.calculator` must describe an ASE calculator"),
         ({"reference": {"values": {"c11": 3}}}, "no key 'c11'; did you mean 'C11'?"),

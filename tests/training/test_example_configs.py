@@ -1,5 +1,6 @@
 """Each example config runs as it stands, on tiny data, for two epochs; the baselines are fair."""
 
+import json
 import re
 from pathlib import Path
 
@@ -7,18 +8,29 @@ import ase.io
 import pytest
 import torch
 import yaml
+from ase.build import molecule
+from ase.calculators.lj import LennardJones
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.symbols import string2symbols
 from commands import run
 from real_runs import structures
 
+from nequip_elemtransfer.cli import main
 from nequip_elemtransfer.data import emt
+from nequip_elemtransfer.deploy.cli import main as deploy_main
 
 CONFIGS = Path(__file__).resolve().parents[2] / "example_configs"
 SHORT = ["++trainer.max_epochs=2", "++trainer.check_val_every_n_epoch=1", "trainer.log_every_n_steps=1"]
 
 # source, target
-ELEMENTS = {"sw": ("Si", "Ge"), "mlearn": ("Si", "Ge"), "emt": ("Cu", "Ag"), "nbmotaw": ("Mo", "W")}
+ELEMENTS = {
+    "sw": ("Si", "Ge"),
+    "mlearn": ("Si", "Ge"),
+    "emt": ("Cu", "Ag"),
+    "nbmotaw": ("Mo", "W"),
+    "xtb": ("Si", "Ge"),
+}
+KEPT = {"xtb": {"H": "H", "C": "C"}}
 ALLOY = "MoW"
 # metals that stand for others here: the generated ones need no download
 STAND_INS = {"Cu": "Mo", "Ag": "W"}
@@ -53,7 +65,23 @@ def renamed_metal(system, n, seed):
     return frames
 
 
-FRAMES = {"sw": structures, "mlearn": structures, "emt": metal, "nbmotaw": renamed_metal}
+def molecules(element, n, seed):
+    """Rattled molecules with an atom of the element, and the labels that `data xtb` gives, of another potential."""
+    found = []
+    for i in range(n):
+        atoms = molecule(("CH3SiH3", "SiH4")[i % 2])
+        atoms.symbols = [element if symbol == "Si" else symbol for symbol in atoms.symbols]
+        atoms.rattle(0.03, seed=100 * seed + i)
+        atoms.calc = LennardJones(sigma=1.2, epsilon=0.3, rc=4.0, smooth=True)
+        atoms.get_potential_energies()
+        labels = {name: atoms.calc.results[name] for name in ("energy", "energies", "forces")}
+        atoms.calc = SinglePointCalculator(atoms, **labels)
+        atoms.info = {"group": "alkyl", "molecules": "seen" if i % 2 else "unseen"}
+        found.append(atoms)
+    return found
+
+
+FRAMES = {"sw": structures, "mlearn": structures, "emt": metal, "nbmotaw": renamed_metal, "xtb": molecules}
 
 
 def nequip_train(folder, name):
@@ -68,12 +96,52 @@ def test_configs_run_in_order(workplace, kind):
     trained = nequip_train(workplace, f"{kind}_{source.lower()}")
     transfer = nequip_train(workplace, f"{kind}_{target.lower()}_transfer")
     scratch = nequip_train(workplace, f"{kind}_{target.lower()}_scratch")
-    assert transfer["hyper_parameters"]["model"]["provenance"]["elements"] == {target: source}
+    elements = KEPT.get(kind, {}) | {target: source}
+    assert transfer["hyper_parameters"]["model"]["provenance"]["elements"] == elements
     shapes = [
-        {name: value.shape for name, value in saved["state_dict"].items() if isinstance(value, torch.Tensor)}
+        {
+            name: value.shape
+            for name, value in saved["state_dict"].items()
+            # where types are kept, each pair gets a cutoff of its own, and each type a scale
+            if isinstance(value, torch.Tensor) and not (kind in KEPT and name.endswith(("_rmax_recip", "scales")))
+        }
         for saved in (trained, transfer, scratch)
     ]
+    assert len(shapes[0]) > 40
     assert shapes[0] == shapes[1] == shapes[2]
+
+
+def test_molecules_are_planned_deployed_and_studied(workplace, monkeypatch, capsys):
+    """No cell and no stress on any path, hydrogen and carbon kept; after ``xtb_si`` and ``xtb_ge_transfer``."""
+    for name in ("xtb_si", "xtb_ge_transfer"):
+        if not (workplace / "runs" / name / "best.ckpt").exists():
+            nequip_train(workplace, name)
+    monkeypatch.chdir(workplace)
+    source, data = "runs/xtb_si/best.ckpt", Path("data/xtb")
+    assert main(["plan", source, str(data / "Ge_train_10.xyz"), "--source-data", str(data / "Si_train.xyz")]) == 0
+    said = capsys.readouterr().out
+    assert "No structure has stresses" in said and re.search(r"^C +C +1\.0000 +1\.0000 ", said, re.MULTILINE)
+    deployed = workplace / "ge.nequip.pth"
+    assert deploy_main(["build", "--model", "runs/xtb_ge_transfer/best.ckpt", str(deployed)]) == 0
+    assert deployed.is_file() and "two copies" in capsys.readouterr().out
+    study = yaml.safe_load((CONFIGS / "study_xtb.yaml").read_text())
+    for seed in study["seeds"]:
+        (data / f"subset{seed}").mkdir()
+        (data / f"subset{seed}" / "Ge_train.xyz").write_bytes((data / "Ge_train_10.xyz").read_bytes())
+    (data / "Ge_both.xyz").write_bytes((data / "Ge_test.xyz").read_bytes() + (data / "Ge_val.xyz").read_bytes())
+    study |= {name: str(CONFIGS / study[name]) for name in ("scratch", "transfer")}
+    study |= {"models": {"default": {"source": source}}, "sizes": [10], "seeds": [0]}
+    study |= {"overrides": ["max_steps=4"], "validate_every": 2}
+    for name in ("molecules", "reference", "properties", "plan"):  # of which the first three need xTB
+        del study[name]
+    Path("study.yaml").write_text(yaml.safe_dump(study))
+    assert main(["study", "run", "study.yaml", "--out", "study"]) == 0
+    report = json.loads(Path("study/report.json").read_text())
+    assert {curve["start"] for curve in report["curves"]} == set(study["starts"])
+    for curve in report["curves"]:
+        assert set(curve["test_sets"]) == {"all", "seen", "unseen"}
+        for (point,) in curve["test_sets"].values():
+            assert set(point["errors"]) == {"forces_mae", "per_atom_energy_mae"}
 
 
 def test_an_alloy_from_one_of_its_metals(workplace):

@@ -1,10 +1,12 @@
-"""What is done with trained models besides the test set: the keys ``crystal``, ``reference``, ``properties``,
-``stability`` and ``plan`` of a study, parsed and validated."""
+"""What is done with trained models besides the test set: the keys ``crystal``, ``molecules``, ``reference``,
+``properties``, ``stability`` and ``plan`` of a study, parsed and validated."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+
+from ase.data import atomic_numbers
 
 from nequip_elemtransfer.materials.calculator_file import check_description
 from nequip_elemtransfer.materials.crystal import Crystal
@@ -23,7 +25,7 @@ from nequip_elemtransfer.study.property_names import SURFACES, VALUES
 ALL = "all"
 CRYSTAL, VACANCY = "crystal", "vacancy"
 PROPERTIES, STABILITY, PLAN = "properties", "stability", "plan"
-KEYS = ("crystal", "reference", PROPERTIES, STABILITY, PLAN)
+KEYS = ("crystal", "molecules", "reference", PROPERTIES, STABILITY, PLAN)
 EAGER, AOTINDUCTOR = "eager", "aotinductor"
 REFERENCE_CALCULATOR = "`reference.calculator`"  # in messages
 
@@ -39,6 +41,21 @@ class Reference:
 
     calculator: Mapping[str, Any] | None = None
     values: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class MoleculeFile:
+    """Molecules whose properties are calculated, in place of those of a crystal.
+
+    Args:
+        file: structures that ASE reads, each near a minimum
+        element: whose bonds, angles and torsions are compared
+        labels: that the structures must have
+    """
+
+    file: str
+    element: str
+    labels: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -122,6 +139,7 @@ class EvaluationSettings:
     """All of it; what the study does not ask for is None."""
 
     crystal: Crystal | None = None
+    molecules: MoleculeFile | None = None
     reference: Reference = Reference()
     properties: PropertySettings | None = None
     stability: StabilitySettings | None = None
@@ -137,23 +155,34 @@ class EvaluationSettings:
         entries = {key: entries[key] for key in KEYS if entries.get(key) is not None}
         parsers = {
             "crystal": _crystal,
+            "molecules": _molecule_file,
             "reference": _reference,
             PROPERTIES: _properties,
             STABILITY: _stability,
             PLAN: _plan,
         }
         found = cls(**{key: parsers[key](value) for key, value in entries.items()})
-        for kind in (PROPERTIES, STABILITY):
-            if kind in entries and found.crystal is None:
-                raise ValueError(
-                    f"`{kind}` needs `crystal`, as in crystal: {{structure: diamond, formula: Ge, a: 5.658}}."
-                )
-        if found.properties and not found.crystal.is_elemental:
+        found._check_subjects(entries)
+        return found
+
+    def _check_subjects(self, entries: Mapping[str, Any]) -> None:
+        """Refuse properties and simulations of nothing, or of two things."""
+        if self.crystal is not None and self.molecules is not None:
+            raise ValueError("a study has `crystal` or `molecules`, not both: give each a study of its own.")
+        crystal = "`crystal`, as in crystal: {structure: diamond, formula: Ge, a: 5.658}"
+        if STABILITY in entries and self.crystal is None:
+            raise ValueError(f"`{STABILITY}` needs {crystal}.")
+        if PROPERTIES in entries and self.crystal is None and self.molecules is None:
+            raise ValueError(
+                f"`{PROPERTIES}` needs {crystal}, or `molecules`, as in molecules: {{file: Ge.xyz, element: Ge}}."
+            )
+        if self.molecules is not None and self.properties and self.reference.calculator is None:
+            raise ValueError("`properties` of `molecules` need `reference.calculator`, from which they deviate.")
+        if self.properties and self.crystal is not None and not self.crystal.is_elemental:
             raise ValueError(
                 f"`properties` has vacancies and surfaces, which need a crystal of one element, not "
-                f"{found.crystal.formula}."
+                f"{self.crystal.formula}."
             )
-        return found
 
     def check_files(self) -> None:
         """Refuse files that are not there.
@@ -163,6 +192,7 @@ class EvaluationSettings:
         """
         starts = self.stability.starts if self.stability else {}
         files = {f"stability.starts.{name}.file": start.file for name, start in starts.items()}
+        files["molecules.file"] = self.molecules.file if self.molecules else None
         files["plan.source_data"] = self.plan.source_data if self.plan else None
         for key, file in files.items():
             if file is not None and not Path(file).is_file():
@@ -180,6 +210,17 @@ def _crystal(value: Any) -> Crystal:
     entry = entries_of("crystal", value, ("structure", "formula", "a"), required=("structure", "formula", "a"))
     words = [text(f"crystal.{name}", entry[name]) for name in ("structure", "formula")]
     return Crystal(*words, positive_number("crystal.a", entry["a"]))
+
+
+def _molecule_file(value: Any) -> MoleculeFile:
+    entry = entries_of("molecules", value, field_names(MoleculeFile), required=("file", "element"))
+    for name in ("file", "element"):
+        text(f"molecules.{name}", entry[name])
+    if not atomic_numbers.get(entry["element"]):
+        raise ValueError(f"`molecules.element` is {entry['element']!r}, which is no chemical element.")
+    if not isinstance(entry.get("labels", {}), Mapping):
+        raise ValueError(f"`molecules.labels` must be a mapping such as {{group: alkyl}}, found {entry['labels']!r}.")
+    return MoleculeFile(**entry)
 
 
 def _reference(value: Any) -> Reference:

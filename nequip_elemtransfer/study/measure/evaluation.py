@@ -82,6 +82,8 @@ def evaluation_tasks(grid: Grid, out: Path) -> list[Evaluation]:
         if settings is None:
             continue
         own = {"crystal": grid.evaluations.get("crystal"), kind: without_sizes(settings)}
+        if evaluations.molecules is not None and kind == PROPERTIES:
+            own["molecules"] = grid.evaluations["molecules"]
         if evaluations.reference.calculator is not None and kind != PLAN:
             described = own | {"reference": dict(evaluations.reference.calculator)}
             tasks.append(Evaluation(kind, REFERENCE, described, out, ()))

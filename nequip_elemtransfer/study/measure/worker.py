@@ -24,6 +24,7 @@ from nequip_elemtransfer.study.folder import REFERENCE, RESULT_FILE, checkpoint_
 from nequip_elemtransfer.study.grid import Grid
 from nequip_elemtransfer.study.measure.kept import keep, made_from
 from nequip_elemtransfer.study.measure.model_calculator import trained_calculator
+from nequip_elemtransfer.study.measure.molecules import molecular_properties, molecules_in
 from nequip_elemtransfer.study.measure.plan import plan_of
 from nequip_elemtransfer.study.measure.properties import properties_of
 from nequip_elemtransfer.study.measure.stability import run_simulations
@@ -44,7 +45,11 @@ def main() -> None:
         calculator = make_calculator(REFERENCE_CALCULATOR, evaluations.reference.calculator)
     else:
         calculator = trained_calculator(checkpoint_of(out, model), engine, folder, [*calls(written_config(out, model))])
-    if kind == PROPERTIES:
+    if kind == PROPERTIES and evaluations.molecules is not None:
+        chosen = evaluations.molecules
+        found = molecular_properties(molecules_in(chosen), chosen.element, calculator)
+        keep(folder / RESULT_FILE, found, asdict(chosen) | without_sizes(evaluations.properties) | origin)
+    elif kind == PROPERTIES:
         found = properties_of(evaluations.crystal, calculator, evaluations.properties)
         settings = asdict(evaluations.crystal) | without_sizes(evaluations.properties)
         keep(folder / RESULT_FILE, found, settings | origin)

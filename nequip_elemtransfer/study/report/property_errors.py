@@ -11,7 +11,16 @@ from nequip_elemtransfer.study.config.evaluation_settings import PROPERTIES, Eva
 from nequip_elemtransfer.study.folder import REFERENCE
 from nequip_elemtransfer.study.grid import Grid, Run, runs_of_sizes
 from nequip_elemtransfer.study.measure.kept import read_result
-from nequip_elemtransfer.study.property_names import DEVIATIONS, EQUATION_OF_STATE, PHONONS, VALUES
+from nequip_elemtransfer.study.property_names import (
+    BOND_ANGLES,
+    BOND_LENGTHS,
+    DEVIATIONS,
+    EQUATION_OF_STATE,
+    PHONONS,
+    TORSIONS,
+    VALUES,
+    WAVENUMBERS,
+)
 from nequip_elemtransfer.study.report.comparison import (
     PairedDifference,
     Spread,
@@ -20,6 +29,8 @@ from nequip_elemtransfer.study.report.comparison import (
     peers,
     spread,
 )
+
+_SOFT = 200.0  # cm⁻¹; of softer vibrations a few cm⁻¹ are many per cent
 
 
 @dataclass(frozen=True)
@@ -106,22 +117,20 @@ def _quantity(
     return PropertySpread(_spread(values), _spread(errors), paired_difference(errors, others), failed)
 
 
-def _errors(
-    name: str, results: Mapping[int, Mapping[str, Any]], references: Mapping[str, float]
-) -> dict[int, float]:
+def _errors(name: str, results: Mapping[int, Mapping[str, Any]], references: Mapping[str, float]) -> dict[int, float]:
     if name not in references:
         return {}
     found = {seed: result["values"].get(name) for seed, result in results.items()}
     return {seed: abs(value - references[name]) for seed, value in found.items() if value is not None}
 
 
-def _deviations(
-    name: str, results: Mapping[int, Mapping[str, Any]], reference: Mapping[str, Any]
-) -> dict[int, float]:
-    deviation = {EQUATION_OF_STATE: _of_equations_of_state, PHONONS: _of_phonons}.get(name)
-    if deviation is None or not reference.get(name):
+def _deviations(name: str, results: Mapping[int, Mapping[str, Any]], reference: Mapping[str, Any]) -> dict[int, float]:
+    if not reference.get(name):
         return {}
-    return {seed: deviation(result[name], reference[name]) for seed, result in results.items() if result.get(name)}
+    found = {
+        seed: _DEVIATION[name](result[name], reference[name]) for seed, result in results.items() if result.get(name)
+    }
+    return {seed: deviation for seed, deviation in found.items() if deviation is not None}
 
 
 def _of_equations_of_state(own: Mapping[str, Any], reference: Mapping[str, Any]) -> float:
@@ -134,6 +143,41 @@ def _of_phonons(own: Mapping[str, Any], reference: Mapping[str, Any]) -> float:
     """Root mean square in THz over the bands, in order of frequency, and the path."""
     difference = np.array(own["frequencies"]) - np.array(reference["frequencies"])
     return float(np.sqrt(np.mean(difference**2)))
+
+
+def _of_lengths_or_angles(own: Sequence[Any], reference: Sequence[Any]) -> float | None:
+    """Mean of the absolute differences, over all bonds or angles of the molecules that both have."""
+    found, known = _joined(own, reference)
+    return float(np.mean(np.abs(found - known))) if len(known) else None
+
+
+def _of_wavenumbers(own: Sequence[Any], reference: Sequence[Any]) -> float | None:
+    """Mean of the absolute differences in per cent, over vibrations, in their order, above those of soft torsions."""
+    found, known = _joined(own, reference)
+    stiff = known > _SOFT
+    return float(100 * np.mean(np.abs(found[stiff] / known[stiff] - 1))) if stiff.any() else None
+
+
+def _of_torsions(own: Sequence[Any], reference: Sequence[Any]) -> float | None:
+    """Root mean square in meV; each profile is measured from its mean."""
+    found, known = _joined(own, reference)
+    return float(1000 * np.sqrt(np.mean((found - known) ** 2))) if len(known) else None
+
+
+def _joined(own: Sequence[Any], reference: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
+    """The numbers of the molecules that both have, one after another."""
+    both = [(a, b) for a, b in zip(own, reference) if a is not None and b is not None and len(a) == len(b)]
+    return tuple(np.array([number for pair in both for number in pair[i]], dtype=float) for i in (0, 1))
+
+
+_DEVIATION = {
+    EQUATION_OF_STATE: _of_equations_of_state,
+    PHONONS: _of_phonons,
+    BOND_LENGTHS: _of_lengths_or_angles,
+    BOND_ANGLES: _of_lengths_or_angles,
+    WAVENUMBERS: _of_wavenumbers,
+    TORSIONS: _of_torsions,
+}
 
 
 def _spread(values: Mapping[int, float]) -> Spread | None:

@@ -1,0 +1,252 @@
+"""Snapshots of small molecules, with energies, forces and atomic energies by GFN2-xTB.
+
+C. Bannwarth, S. Ehlert and S. Grimme, J. Chem. Theory Comput. 15, 1652 (2019), as tblite has it.
+
+A geometry by RDKit is relaxed, and Langevin dynamics begin from it, one trajectory for each molecule and temperature.
+Molecules are neutral, have closed shells and no cell, so there is no stress. Some molecules of each group are put aside
+whole: their snapshots, in a file of their own, test what a model makes of molecules that it has not seen.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import ase.units
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import CalculationFailed, Calculator
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.data import covalent_radii
+from ase.md.langevinbaoab import LangevinBAOAB
+from ase.optimize import BFGS
+from tqdm import tqdm
+
+from nequip_elemtransfer.extras import extra, require_xtb
+from nequip_elemtransfer.output.atomic import require_folder
+
+from . import DEFAULT_SIZES
+from .files import check_parts, divide, part_names, write_files
+from .molecules import Molecule, molecules_of
+from .sampling import even_shares
+from .split import Stratum, representative_order, split
+
+TEMPERATURES = (300.0, 600.0)  # K
+SEEN, UNSEEN = "seen", "unseen"
+UNSEEN_FRACTION = 0.2  # of the molecules of each group
+
+# The step is 1/11 of the period of a C-H stretch; BAOAB places harmonic atoms without error at any stable step.
+_TIME_STEP = 1.0  # fs
+_MEMORY = 50.0  # fs, after which velocities are forgotten
+_EQUILIBRATION_STEPS = 150
+_STEPS_BETWEEN_FRAMES = 40
+_RELAXED = 0.005  # eV/Å
+_RELAXATION_STEPS = 500
+# of the cycles to self-consistency, in multiples of tblite's own thresholds: forces to 1e-5 eV/Å
+_ACCURACY = 0.1
+_MAX_CYCLES = 250
+
+
+@dataclass(frozen=True)
+class MoleculeTrajectory:
+    """Snapshots of one molecule at one temperature in K."""
+
+    molecule: Molecule
+    temperature: float
+    frames: int
+
+    @property
+    def stratum(self) -> Stratum:
+        """What the split is stratified by: group, molecule, temperature."""
+        return self.molecule.group, self.molecule.name, f"{self.temperature:g} K"
+
+
+def prepare(
+    out: Path,
+    *,
+    systems: Sequence[str] = ("Si", "Ge"),
+    smiles: Path | None = None,
+    frames: int = 320,
+    temperatures: Sequence[float] = TEMPERATURES,
+    sizes: Sequence[int] = DEFAULT_SIZES,
+    seed: int = 0,
+    subset_seed: int | None = None,
+    force: bool = False,
+) -> dict[str, list[Atoms]]:
+    """Generate the structures and write the extxyz files of :mod:`.files` into ``out``.
+
+    Beside these, ``{system}_unseen.xyz`` holds the snapshots of the molecules that were put aside, and
+    ``{system}_minima.xyz`` each molecule at its energy minimum.
+
+    Args:
+        out: folder for the extxyz files, made if need be.
+        systems: the elements of the sets, and ``CH`` for hydrocarbons, see :func:`.molecules.molecules_of`.
+        smiles: a list of the user's.
+        frames: snapshots of each set, shared evenly among molecules and temperatures.
+        temperatures: in K.
+        sizes, subset_seed: see :func:`.files.divide`.
+        seed: fixes the structures, the molecules that are put aside and the split; sets of lists with the same groups
+            put the same lines aside.
+        force: replace files that exist.
+
+    Returns:
+        frames by file name, as written.
+
+    Raises:
+        ModuleNotFoundError: the extra ``xtb`` is not installed.
+        ValueError: a molecule, a number or a set that cannot be used, or xTB does not converge.
+        FileNotFoundError: there is no such list.
+        NotADirectoryError, FileExistsError: see :func:`.atomic.require_folder`.
+    """
+    require_xtb()
+    plans = {system: _plan(system, smiles, frames, temperatures) for system in systems}
+    for system, plan in plans.items():
+        names = [*part_names(system, sizes), *(f"{system}_{part}.xyz" for part in (UNSEEN, "minima"))]
+        require_folder(out, names, force=force)
+        aside = unseen_molecules([trajectory.molecule for trajectory in plan], seed)
+        seen = [t.stratum for t in plan for _ in range(t.frames) if t.molecule.name not in aside]
+        check_parts(system, split(seen, seed=seed), sizes)
+    files: dict[str, list[Atoms]] = {}
+    for system, plan in plans.items():
+        minima, structures = _sampled(system, plan, seed)
+        files |= _parts(system, structures, sizes, seed, subset_seed)
+        files[f"{system}_minima.xyz"] = minima
+    write_files(out, files, force=force)
+    return files
+
+
+def unseen_molecules(molecules: Sequence[Molecule], seed: int) -> set[str]:
+    """Names of the molecules that are put aside: a fifth of each group, at least one where it has three."""
+    distinct = list({molecule.name: molecule for molecule in molecules}.values())
+    aside = split([(m.group,) for m in distinct], val_fraction=0.0, test_fraction=UNSEEN_FRACTION, seed=seed)["test"]
+    return {distinct[i].name for i in aside}
+
+
+def relaxed(molecule: Molecule, seed: int) -> Atoms:
+    """The molecule at an energy minimum of GFN2-xTB, labelled as :func:`snapshots` are, its ``temperature`` zero.
+
+    Raises:
+        ValueError: xTB does not converge, the relaxation does not, or the molecule turns into another.
+    """
+    atoms = molecule.geometry(seed)
+    atoms.calc = gfn2_calculator()
+    converged = _run(molecule, "in its relaxation", lambda: BFGS(atoms, logfile=None).run(_RELAXED, _RELAXATION_STEPS))
+    if not converged:
+        raise ValueError(
+            f"{molecule.title} is not relaxed after {_RELAXATION_STEPS} steps: leave it out of the list of molecules."
+        )
+    return _labelled_molecule(atoms, molecule, 0.0)
+
+
+def snapshots(system: str, plan: Sequence[MoleculeTrajectory], minima: dict[str, Atoms], seed: int) -> Iterator[Atoms]:
+    """Labelled snapshots of each trajectory; on one thread bitwise the same for the same seed.
+
+    Args:
+        minima: where trajectories begin, by name of the molecule
+
+    Returns:
+        an iterator of structures with energy (eV), energies (n,) in eV and forces (n, 3) in eV/Å in a
+        SinglePointCalculator, and ``group``, ``molecule`` and ``temperature`` (K) in ``info``.
+
+    Raises:
+        ValueError: xTB does not converge, or a molecule breaks.
+    """
+    seeds = np.random.SeedSequence([seed, *system.encode()]).spawn(len(plan))
+    for trajectory, own_seed in zip(plan, seeds, strict=True):
+        yield from _trajectory_of(trajectory, minima[trajectory.molecule.name], np.random.default_rng(own_seed))
+
+
+def gfn2_calculator() -> Calculator:
+    """ASE calculator of energy, atomic energies and forces of a neutral closed-shell molecule."""
+    with extra("xtb", "a calculation with GFN2-xTB"):
+        from tblite.ase import TBLite
+    return TBLite(
+        method="GFN2-xTB", charge=0, multiplicity=1, accuracy=_ACCURACY, max_iterations=_MAX_CYCLES, verbosity=0
+    )
+
+
+def _plan(system: str, smiles: Path | None, frames: int, temperatures: Sequence[float]) -> list[MoleculeTrajectory]:
+    if not len(temperatures) or not all(0 < t < np.inf for t in temperatures):
+        raise ValueError(f"temperatures must be positive, in K, found {list(temperatures)}")
+    pairs = [(molecule, t) for molecule in molecules_of(system, smiles) for t in temperatures]
+    if frames < len(pairs):
+        raise ValueError(
+            f"frames is {frames}, and the set {system} has {len(pairs)} molecules and temperatures: give at least one "
+            "structure for each, three or more to divide them into train, validation and test."
+        )
+    return [MoleculeTrajectory(*pair, share) for pair, share in zip(pairs, even_shares(frames, len(pairs)))]
+
+
+def _sampled(system: str, plan: Sequence[MoleculeTrajectory], seed: int) -> tuple[list[Atoms], list[Atoms]]:
+    """The minima and the snapshots of a set, with progress bars."""
+    molecules = {trajectory.molecule.name: trajectory.molecule for trajectory in plan}
+    # inside the bar, which then ends its line before what is wrong is said
+    relaxing = (relaxed(molecule, seed) for molecule in molecules.values())
+    bar = tqdm(relaxing, desc=f"{system} molecules", total=len(molecules))
+    minima = dict(zip(molecules, bar, strict=True))
+    total = sum(trajectory.frames for trajectory in plan)
+    structures = list(tqdm(snapshots(system, plan, minima, seed), desc=f"{system} structures", total=total))
+    aside = unseen_molecules(list(molecules.values()), seed)
+    for atoms in (*structures, *minima.values()):
+        atoms.info["molecules"] = UNSEEN if atoms.info["molecule"] in aside else SEEN
+    return list(minima.values()), structures
+
+
+def _parts(
+    system: str, structures: Sequence[Atoms], sizes: Sequence[int], seed: int, subset_seed: int | None
+) -> dict[str, list[Atoms]]:
+    seen, unseen = ([a for a in structures if a.info["molecules"] == which] for which in (SEEN, UNSEEN))
+    files = divide(system, seen, [_stratum_of(a) for a in seen], sizes=sizes, seed=seed, subset_seed=subset_seed)
+    if unseen:
+        order = representative_order(range(len(unseen)), [_stratum_of(a) for a in unseen], seed=seed)
+        files[f"{system}_{UNSEEN}.xyz"] = [unseen[i] for i in order]
+    return files
+
+
+def _stratum_of(atoms: Atoms) -> Stratum:
+    return atoms.info["group"], atoms.info["molecule"], f"{atoms.info['temperature']:g} K"
+
+
+def _trajectory_of(trajectory: MoleculeTrajectory, minimum: Atoms, rng: np.random.Generator) -> Iterator[Atoms]:
+    atoms = Atoms(minimum.symbols, minimum.positions)
+    atoms.calc = gfn2_calculator()
+    dynamics = LangevinBAOAB(
+        atoms,
+        _TIME_STEP * ase.units.fs,
+        temperature_K=trajectory.temperature,
+        T_tau=_MEMORY * ase.units.fs,
+        rng=rng,
+    )
+    where = f"at {trajectory.temperature:g} K"
+    _run(trajectory.molecule, where, lambda: dynamics.run(_EQUILIBRATION_STEPS))
+    for _ in range(trajectory.frames):
+        _run(trajectory.molecule, where, lambda: dynamics.run(_STEPS_BETWEEN_FRAMES))
+        yield _labelled_molecule(atoms, trajectory.molecule, trajectory.temperature)
+
+
+def _labelled_molecule(atoms: Atoms, molecule: Molecule, temperature: float) -> Atoms:
+    """A copy about its centre of mass, labelled by a calculation that remembers no other."""
+    frame = Atoms(atoms.symbols, atoms.positions - atoms.get_center_of_mass())
+    where = f"at {temperature:g} K" if temperature else "in its relaxation"
+    broken = molecule.broken_bond(frame.positions, covalent_radii[frame.numbers])
+    if broken:
+        raise ValueError(
+            f"the bond {broken} of {molecule.title} breaks {where}: give lower temperatures, or leave the molecule out "
+            "of the list."
+        )
+    calculator = gfn2_calculator()
+    _run(molecule, where, lambda: calculator.calculate(frame))
+    names = ("energy", "energies", "forces")
+    frame.calc = SinglePointCalculator(frame, **{name: calculator.results[name] for name in names})
+    frame.info = {"group": molecule.group, "molecule": molecule.name, "temperature": float(temperature)}
+    return frame
+
+
+def _run(molecule: Molecule, where: str, work):
+    try:
+        return work()
+    except CalculationFailed as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(
+            f"GFN2-xTB does not converge for {molecule.title} {where} ({reason}): give lower temperatures, or leave "
+            "the molecule out of the list."
+        ) from None
