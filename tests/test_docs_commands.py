@@ -57,7 +57,8 @@ def example_heads():
     for path in [*sorted(EXAMPLES.glob("*.yaml")), *sorted(STUDIES.glob("*/study.yaml"))]:
         head = re.match(r"(?:#.*\n)+", path.read_text(encoding="utf-8"))[0]
         lines = [line.removeprefix("#   ") for line in head.splitlines() if line.startswith("#   ")]
-        yield pytest.param("\n".join(line for line in lines if not line.startswith("(")), id=f"{path.parent.name}/{path.name}")
+        script = "\n".join(line for line in lines if not line.startswith("("))
+        yield pytest.param(script, id=f"{path.parent.name}/{path.name}")
 
 
 def commands(script):
