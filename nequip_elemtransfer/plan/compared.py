@@ -19,7 +19,7 @@ from tqdm.auto import tqdm
 from nequip_elemtransfer import fit
 from nequip_elemtransfer.calculators.process import LABEL, TIME, CalculatorProcess
 from nequip_elemtransfer.labels import Labels
-from nequip_elemtransfer.materials.calculated_labels import seconds_of_forces
+from nequip_elemtransfer.materials.calculated_labels import CallSeconds, seconds_of_forces
 from nequip_elemtransfer.materials.calculator_file import read_description
 from nequip_elemtransfer.parts import NetworkParts
 from nequip_elemtransfer.plan.cross_validation import EQUAL_WEIGHTS
@@ -34,6 +34,19 @@ _OURS = "this start"
 
 
 @dataclass(frozen=True)
+class StepCost:
+    """Medians over force calls.
+
+    Args:
+        clock: ms per atom
+        processor: the same of all threads; on a busy machine nearer to what the clock says on an idle one
+    """
+
+    clock: float
+    processor: float
+
+
+@dataclass(frozen=True)
 class Compared:
     """One calculator.
 
@@ -41,14 +54,14 @@ class Compared:
         name: given by the user
         calculator: what its description names
         steps: held-out errors as it is, with its energy zero fitted, and with its energy scale fitted too
-        milliseconds: of a force call per atom; None where it was not measured
+        cost: of a force call; None where it was not measured
         failed: index among the structures -> why the calculator has no labels of it; errors are those of the others
     """
 
     name: str
     calculator: str
     steps: list[Step]
-    milliseconds: float | None
+    cost: StepCost | None
     failed: dict[int, str]
 
 
@@ -58,23 +71,23 @@ class Comparison:
 
     Args:
         rows: of the calculators
-        milliseconds: of a force call of the transferred model per atom; None where it was not measured, or without one
+        cost: of a force call of the transferred model; None where it was not measured, or without one
         atoms: of the structure that was timed
         better: which start is the better one, and at what cost, in a sentence
         has_start: whether the calculators stand beside a transfer, or alone
     """
 
     rows: list[Compared]
-    milliseconds: float | None
+    cost: StepCost | None
     atoms: int
     better: str
     has_start: bool = True
 
     @property
-    def costs(self) -> dict[str, float | None]:
-        """Milliseconds of a force call per atom, of the start, if there is one, and of each calculator."""
-        own = {_OURS: self.milliseconds} if self.has_start else {}
-        return own | {row.name: row.milliseconds for row in self.rows}
+    def costs(self) -> dict[str, StepCost | None]:
+        """Of the start, if there is one, and of each calculator."""
+        own = {_OURS: self.cost} if self.has_start else {}
+        return own | {row.name: row.cost for row in self.rows}
 
 
 @dataclass(frozen=True)
@@ -135,10 +148,10 @@ def compare_calculators(
     """
     usable = set(range(len(structures))) - {i for row in found for i in row.failed}
     timed = max(usable, key=lambda i: len(structures[i]), default=None)
-    times: dict[str, float] = {}
+    times: dict[str, StepCost] = {}
     if timed is not None:
         ours = None if model is None or embedded_names(model.target.source) else model.calculator()
-        times = _milliseconds([row.named for row in found], ours, structures[timed])
+        times = _step_costs([row.named for row in found], ours, structures[timed])
     rows = [
         Compared(
             row.named.name,
@@ -226,9 +239,9 @@ def _held_out(found: Labels, start: HeldOut, *, scale: bool) -> Labels:
     return Labels(energies, forces, stresses)
 
 
-def _milliseconds(calculators: Sequence[NamedCalculator], ours: Calculator | None, atoms: Atoms) -> dict[str, float]:
-    """Median time of a force call per atom, all in turn, so that what else runs meets all alike."""
-    times: dict[str, list[float]] = {} if ours is None else {_OURS: []}
+def _step_costs(calculators: Sequence[NamedCalculator], ours: Calculator | None, atoms: Atoms) -> dict[str, StepCost]:
+    """Of each calculator, all in turn. What else runs delays long calls more than short ones."""
+    times: dict[str, list[CallSeconds]] = {} if ours is None else {_OURS: []}
     times |= {named.name: [] for named in calculators}
     rng = np.random.default_rng(0)
     with ExitStack() as stack:
@@ -245,10 +258,15 @@ def _milliseconds(calculators: Sequence[NamedCalculator], ours: Calculator | Non
                     raise ValueError(f"--compare {name} cannot be timed: {seconds}.")
                 if call >= _WARM_UP:
                     found.append(seconds)
-    return {name: 1000 * float(np.median(found)) / len(atoms) for name, found in times.items()}
+    return {name: _median_cost(found, len(atoms)) for name, found in times.items()}
 
 
-def _better(own: Sequence[Step], rows: Sequence[Compared], times: Mapping[str, float]) -> str:
+def _median_cost(found: Sequence[CallSeconds], n_atoms: int) -> StepCost:
+    clock, processor = np.median([(seconds.clock, seconds.processor) for seconds in found], axis=0)
+    return StepCost(1000 * float(clock) / n_atoms, 1000 * float(processor) / n_atoms)
+
+
+def _better(own: Sequence[Step], rows: Sequence[Compared], times: Mapping[str, StepCost]) -> str:
     """The start with the lowest errors, and what the calculators cost beside this one."""
     starts = ({_OURS: own[-1]} if own else {}) | {row.name: row.steps[-1] for row in rows}
     sentences = []
@@ -261,7 +279,12 @@ def _better(own: Sequence[Step], rows: Sequence[Compared], times: Mapping[str, f
             ranked = sorted(found, key=lambda name: found[name].value)
             values = ", ".join(f"{name} {1000 * found[name].value:.1f}" for name in ranked)
             sentences.append(f"The better start in {what} is {ranked[0]} ({values} {unit}).")
-    costs = [f"{name} {times[name] / times[_OURS]:.3g}" for name in times if name != _OURS and _OURS in times]
+    costs = [
+        f"{name} {times[name].clock / times[_OURS].clock:.3g} by the clock, "
+        f"{times[name].processor / times[_OURS].processor:.3g} in processor time"
+        for name in times
+        if name != _OURS and _OURS in times
+    ]
     if costs:
-        sentences.append(f"A step costs, in steps of {_OURS}: {', '.join(costs)}.")
+        sentences.append(f"A step costs, in steps of {_OURS}: {'; '.join(costs)}.")
     return " ".join(sentences)

@@ -80,8 +80,11 @@ def _errors(steps: Sequence[Step]) -> str:
 
 
 def _costs(comparison: Comparison) -> str:
-    rows = [[name, "–" if value is None else f"{value:.3g}"] for name, value in comparison.costs.items()]
-    cost = table(["a step", "ms per atom"], rows, [False, True])
+    rows = [
+        [name, *(["–"] * 2 if cost is None else [f"{cost.clock:.3g}", f"{cost.processor:.3g}"])]
+        for name, cost in comparison.costs.items()
+    ]
+    cost = table(["a step, ms per atom", "by the clock", "in processor time"], rows, [False, True, True])
     return f"{comparison.better}\n\n{cost}\n({comparison.atoms} atoms)".lstrip()
 
 

@@ -14,9 +14,10 @@ from nequip_elemtransfer.plan.summary import summary
 from nequip_elemtransfer.plan.without_source import compare_alone
 
 KNOWN = '''
+import time
+
 import ase.io
 import numpy as np
-
 
 from ase.calculators.calculator import Calculator, all_changes
 
@@ -24,12 +25,12 @@ from ase.calculators.calculator import Calculator, all_changes
 class Known(Calculator):
     """Labels that the structures of a file hold, times a factor and with another zero of energy.
 
-    without: labels that it lacks; fails: on structures with fewer atoms than this.
+    without: labels that it lacks; fails: on structures with fewer atoms than this; waits: seconds, doing nothing.
     """
 
-    def __init__(self, factor=1.0, zero=0.0, without=(), fails=0):
+    def __init__(self, factor=1.0, zero=0.0, without=(), fails=0, waits=0.0):
         super().__init__()
-        self.factor, self.zero, self.fails = factor, zero, fails
+        self.factor, self.zero, self.fails, self.waits = factor, zero, fails, waits
         self.implemented_properties = [name for name in ("energy", "forces", "stress") if name not in without]
         self.known = {}
         for atoms in ase.io.read("labels.xyz", ":"):
@@ -37,6 +38,7 @@ class Known(Calculator):
 
     def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
         super().calculate(atoms, properties, system_changes)
+        time.sleep(self.waits)
         if len(atoms) < self.fails:
             raise RuntimeError("too small")
         nothing = {"energy": 0.0, "forces": np.zeros((len(atoms), 3)), "stress": np.zeros(6)}  # moved, to be timed
@@ -87,7 +89,7 @@ def test_what_is_fitted_is_found(files):
     assert raw.energy_mae_refitted.value == zero.energy_mae.value
     for error in (scaled.force_mae, scaled.energy_mae, scaled.stress_mae):
         assert error.value == pytest.approx(0, abs=1e-9)
-    assert made.comparison.milliseconds > 0 and made.comparison.rows[0].milliseconds > 0
+    assert made.comparison.cost.clock > 0 and made.comparison.rows[0].cost.clock > 0
     assert made.comparison.atoms == 8
 
 
@@ -154,6 +156,13 @@ def test_without_a_source_the_errors_are_the_same(files):
     assert [row.steps for row in alone.comparison.rows] == [row.steps for row in beside.comparison.rows]
     assert list(alone.comparison.costs) == ["half", "exact"] and all(alone.comparison.costs.values())
     assert alone.comparison.better.startswith("The better start in forces is ")
+
+
+def test_a_call_that_waits_costs_time_and_no_processor(files):
+    folder, describe = files
+    (row,) = compare_alone(folder / "ge.xyz", {"waits": describe("waits", waits=0.1)}).comparison.rows
+    assert row.cost.clock >= 1000 * 0.1 / 8  # ms per atom
+    assert row.cost.clock - row.cost.processor >= 0.9 * 1000 * 0.1 / 8
 
 
 def test_command_without_a_source(files, capsys):
