@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from nequip_elemtransfer.study.config.study_file import CORRESPONDING_STATES, SCRATCH
+from nequip_elemtransfer.study.config.starts import CORRESPONDING_STATES, SCRATCH
 from nequip_elemtransfer.study.property_names import DEVIATIONS, VALUES
 from nequip_elemtransfer.study.report.comparison import Spread
 from nequip_elemtransfer.study.report.curves import TEST_ERRORS

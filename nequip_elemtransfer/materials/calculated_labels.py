@@ -28,6 +28,20 @@ class CalculatedLabels:
     stress: np.ndarray | None
 
 
+@dataclass(frozen=True)
+class CallSeconds:
+    """What a force call takes.
+
+    Args:
+        clock: s
+        processor: of all threads of this process, s; less than the clock where the call waits for a busy processor, a
+            GPU or another process
+    """
+
+    clock: float
+    processor: float
+
+
 def calculated_labels(atoms: Atoms, calculator: Calculator) -> CalculatedLabels:
     """Energy, forces, and stress if there is one.
 
@@ -55,7 +69,7 @@ def calculated_labels(atoms: Atoms, calculator: Calculator) -> CalculatedLabels:
     return CalculatedLabels(energy, forces, stress)
 
 
-def seconds_of_forces(atoms: Atoms, calculator: Calculator) -> float:
+def seconds_of_forces(atoms: Atoms, calculator: Calculator) -> CallSeconds:
     """What a force call takes.
 
     Args:
@@ -66,12 +80,12 @@ def seconds_of_forces(atoms: Atoms, calculator: Calculator) -> float:
     """
     atoms = _bare(atoms)
     atoms.calc = calculator
-    began = time.perf_counter()
+    clock, processor = time.perf_counter(), time.process_time()
     try:
         atoms.get_forces()
     except Exception as error:  # a calculator may fail in any way
         raise _not_labelled(error) from error
-    return time.perf_counter() - began
+    return CallSeconds(time.perf_counter() - clock, time.process_time() - processor)
 
 
 def _not_labelled(error: Exception) -> NotLabelled:

@@ -13,7 +13,7 @@ from typing import Any
 from nequip_elemtransfer.extras import extra
 
 with extra("study", "a report"):
-    from jinja2 import Environment, StrictUndefined
+    from jinja2 import Environment, FunctionLoader, StrictUndefined
     from matplotlib import rc_context
     from matplotlib.axes import Axes
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -69,13 +69,15 @@ def page(package: str, template: str, filters: Mapping[str, Any], **values: Any)
     """Render a template with the style that all reports share, as ``style``.
 
     Args:
-        package: that holds the template
+        package: that holds the template, and those that it includes
         template: file name
         filters: name -> function, for use in the template
         values: names for use in the template
     """
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    loader = FunctionLoader(lambda name: files(package).joinpath(name).read_text(encoding="utf-8"))
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
     environment.filters |= filters
-    text = files(package).joinpath(template).read_text(encoding="utf-8")
     style = files(__package__).joinpath("page.css").read_text(encoding="utf-8")
-    return environment.from_string(text).render(style=style, **values)
+    return environment.get_template(template).render(style=style, **values)

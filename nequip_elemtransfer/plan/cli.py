@@ -10,6 +10,17 @@ from nequip_elemtransfer.output.atomic import require_folder
 from nequip_elemtransfer.output.locks import only_one
 from nequip_elemtransfer.plan.arguments import add_crystal_options, pairs, parse_number, parse_start
 
+NO_SOURCE = "none"
+_OF_A_SOURCE = (
+    "--elements",
+    "--chemical-species",
+    "--source-data",
+    "--crystal",
+    "--reference",
+    "--lattice-ratio",
+    "--fit",
+)
+
 
 def add_plan(commands) -> None:
     """Declare the command."""
@@ -19,7 +30,11 @@ def add_plan(commands) -> None:
         description="Say before any training what a transfer from SOURCE to the structures in DATA will do, and write "
         "a config that carries it out.",
     )
-    plan.add_argument("source", help=".ckpt or .nequip.zip file, or nequip.net:group/model:version")
+    plan.add_argument(
+        "source",
+        help=".ckpt or .nequip.zip file, or nequip.net:group/model:version; none, to set the calculators of --compare "
+        "beside the data and each other only",
+    )
     plan.add_argument("data", help="labelled structures of the target, in any format that ASE reads")
     plan.add_argument(
         "--elements",
@@ -62,9 +77,19 @@ def add_plan(commands) -> None:
 
 def _run_plan(args: argparse.Namespace) -> None:
     require_seed("--seed", args.seed)
+    if args.source == NO_SOURCE:
+        _refuse_options_of_a_source(args)
     require_plan()
     with nullcontext() if args.out is None else _only_one_plan(args.out, args.force):
-        _plan(args)
+        (_compare if args.source == NO_SOURCE else _plan)(args)
+
+
+def _refuse_options_of_a_source(args: argparse.Namespace) -> None:
+    given = [option for option in _OF_A_SOURCE if getattr(args, option.strip("-").replace("-", "_"))]
+    if given:
+        raise ValueError(f"without a source, {', '.join(given)} cannot be: leave it out, or name a source.")
+    if not args.compare:
+        raise ValueError("without a source there is nothing to do but --compare NAME=FILE.yaml: name a calculator.")
 
 
 def _only_one_plan(out: Path, force: bool) -> AbstractContextManager:
@@ -99,3 +124,21 @@ def _plan(args: argparse.Namespace) -> None:
     if args.out is not None:
         print(f"\nWrote train.yaml, report.json and report.html to {args.out}. Train with")
         print(f"  nequip-train -cp {args.out.resolve()} -cn train")
+
+
+def _compare(args: argparse.Namespace) -> None:
+    from nequip_elemtransfer.plan import without_source, write
+    from nequip_elemtransfer.plan.summary import calculators_summary
+
+    found = without_source.compare_alone(
+        args.data,
+        pairs("--compare", args.compare, str),
+        max_structures=args.max_structures,
+        seed=args.seed,
+        progress=True,
+    )
+    if args.out is not None:
+        write.write_calculators(found, args.out, force=args.force)
+    print(calculators_summary(found))
+    if args.out is not None:
+        print(f"\nWrote report.json and report.html to {args.out}.")

@@ -19,18 +19,31 @@ from tqdm.auto import tqdm
 from nequip_elemtransfer import fit
 from nequip_elemtransfer.calculators.process import LABEL, TIME, CalculatorProcess
 from nequip_elemtransfer.labels import Labels
-from nequip_elemtransfer.materials.calculated_labels import seconds_of_forces
+from nequip_elemtransfer.materials.calculated_labels import CallSeconds, seconds_of_forces
 from nequip_elemtransfer.materials.calculator_file import read_description
 from nequip_elemtransfer.parts import NetworkParts
-from nequip_elemtransfer.plan.cross_validation import EQUAL_WEIGHTS, CrossValidation
+from nequip_elemtransfer.plan.cross_validation import EQUAL_WEIGHTS
 from nequip_elemtransfer.plan.errors import Estimate
 from nequip_elemtransfer.plan.labelled import embedded_names
-from nequip_elemtransfer.plan.ladder import Step, step_errors
+from nequip_elemtransfer.plan.ladder import HeldOut, Step, step_errors
 from nequip_elemtransfer.plan.unlabelled import UnlabelledStart
 
 _WARM_UP, _TIMED = 2, 5  # force calls
 _MOVED = 1e-3  # Å, so that no call is answered from memory
 _OURS = "this start"
+
+
+@dataclass(frozen=True)
+class StepCost:
+    """Medians over force calls.
+
+    Args:
+        clock: ms per atom
+        processor: the same of all threads; on a busy machine nearer to what the clock says on an idle one
+    """
+
+    clock: float
+    processor: float
 
 
 @dataclass(frozen=True)
@@ -41,14 +54,14 @@ class Compared:
         name: given by the user
         calculator: what its description names
         steps: held-out errors as it is, with its energy zero fitted, and with its energy scale fitted too
-        milliseconds: of a force call per atom; None where it was not measured
+        cost: of a force call; None where it was not measured
         failed: index among the structures -> why the calculator has no labels of it; errors are those of the others
     """
 
     name: str
     calculator: str
     steps: list[Step]
-    milliseconds: float | None
+    cost: StepCost | None
     failed: dict[int, str]
 
 
@@ -58,20 +71,23 @@ class Comparison:
 
     Args:
         rows: of the calculators
-        milliseconds: of a force call of the transferred model per atom; None where it was not measured
+        cost: of a force call of the transferred model; None where it was not measured, or without one
         atoms: of the structure that was timed
         better: which start is the better one, and at what cost, in a sentence
+        has_start: whether the calculators stand beside a transfer, or alone
     """
 
     rows: list[Compared]
-    milliseconds: float | None
+    cost: StepCost | None
     atoms: int
     better: str
+    has_start: bool = True
 
     @property
-    def costs(self) -> dict[str, float | None]:
-        """Milliseconds of a force call per atom, of the start and of each calculator."""
-        return {_OURS: self.milliseconds} | {row.name: row.milliseconds for row in self.rows}
+    def costs(self) -> dict[str, StepCost | None]:
+        """Of the start, if there is one, and of each calculator."""
+        own = {_OURS: self.cost} if self.has_start else {}
+        return own | {row.name: row.cost for row in self.rows}
 
 
 @dataclass(frozen=True)
@@ -118,26 +134,24 @@ def calculate_labels(
 def compare_calculators(
     found: Sequence[CalculatedSet],
     structures: Sequence[Atoms],
-    start: CrossValidation,
-    own: Sequence[Step],
-    model: UnlabelledStart,
-) -> Comparison | None:
+    start: HeldOut,
+    own: Sequence[Step] = (),
+    model: UnlabelledStart | None = None,
+) -> Comparison:
     """Errors of calculators on the structures of a start, and the time of a force call of each and of the start.
 
     Args:
-        found: labels of the structures by the calculators; without any there is nothing to compare
+        found: labels of the structures by the calculators
         structures: of the frames of ``start``
-        own: the ladder of the start
+        own: the ladder of the start; empty if there is none
         model: the transferred model, whose energies are changed; not timed if it reads more than geometry
     """
-    if not found:
-        return None
     usable = set(range(len(structures))) - {i for row in found for i in row.failed}
     timed = max(usable, key=lambda i: len(structures[i]), default=None)
-    times: dict[str, float] = {}
+    times: dict[str, StepCost] = {}
     if timed is not None:
-        ours = None if embedded_names(model.target.source) else model.calculator()
-        times = _milliseconds([row.named for row in found], ours, structures[timed])
+        ours = None if model is None or embedded_names(model.target.source) else model.calculator()
+        times = _step_costs([row.named for row in found], ours, structures[timed])
     rows = [
         Compared(
             row.named.name,
@@ -149,7 +163,11 @@ def compare_calculators(
         for row in found
     ]
     return Comparison(
-        rows, times.get(_OURS), 0 if timed is None else len(structures[timed]), _better(own[-1], rows, times)
+        rows,
+        times.get(_OURS),
+        0 if timed is None else len(structures[timed]),
+        _better(own, rows, times),
+        has_start=model is not None,
     )
 
 
@@ -187,7 +205,7 @@ def _calculated(named: NamedCalculator, structures: Sequence[Atoms], progress: b
     return CalculatedSet(named, Labels(energies, np.concatenate(forces), stresses), failed)
 
 
-def _steps(name: str, found: Labels, start: CrossValidation) -> list[Step]:
+def _steps(name: str, found: Labels, start: HeldOut) -> list[Step]:
     zero = _held_out(found, start, scale=False)
     return [
         step_errors(name, start, found, zero),
@@ -196,7 +214,7 @@ def _steps(name: str, found: Labels, start: CrossValidation) -> list[Step]:
     ]
 
 
-def _held_out(found: Labels, start: CrossValidation, *, scale: bool) -> Labels:
+def _held_out(found: Labels, start: HeldOut, *, scale: bool) -> Labels:
     """A calculator's labels with shifts, and one energy scale, fitted outside each fold."""
     counts, none = start.counts, np.zeros(1, dtype=bool)
     nothing = Labels(np.zeros(len(counts)), np.zeros((counts.sum(), 3)), np.zeros((len(counts), 3, 3)))
@@ -221,9 +239,9 @@ def _held_out(found: Labels, start: CrossValidation, *, scale: bool) -> Labels:
     return Labels(energies, forces, stresses)
 
 
-def _milliseconds(calculators: Sequence[NamedCalculator], ours: Calculator | None, atoms: Atoms) -> dict[str, float]:
-    """Median time of a force call per atom, all in turn, so that what else runs meets all alike."""
-    times: dict[str, list[float]] = {} if ours is None else {_OURS: []}
+def _step_costs(calculators: Sequence[NamedCalculator], ours: Calculator | None, atoms: Atoms) -> dict[str, StepCost]:
+    """Of each calculator, all in turn. What else runs delays long calls more than short ones."""
+    times: dict[str, list[CallSeconds]] = {} if ours is None else {_OURS: []}
     times |= {named.name: [] for named in calculators}
     rng = np.random.default_rng(0)
     with ExitStack() as stack:
@@ -240,23 +258,33 @@ def _milliseconds(calculators: Sequence[NamedCalculator], ours: Calculator | Non
                     raise ValueError(f"--compare {name} cannot be timed: {seconds}.")
                 if call >= _WARM_UP:
                     found.append(seconds)
-    return {name: 1000 * float(np.median(found)) / len(atoms) for name, found in times.items()}
+    return {name: _median_cost(found, len(atoms)) for name, found in times.items()}
 
 
-def _better(own: Step, rows: Sequence[Compared], times: Mapping[str, float]) -> str:
+def _median_cost(found: Sequence[CallSeconds], n_atoms: int) -> StepCost:
+    clock, processor = np.median([(seconds.clock, seconds.processor) for seconds in found], axis=0)
+    return StepCost(1000 * float(clock) / n_atoms, 1000 * float(processor) / n_atoms)
+
+
+def _better(own: Sequence[Step], rows: Sequence[Compared], times: Mapping[str, StepCost]) -> str:
     """The start with the lowest errors, and what the calculators cost beside this one."""
-    starts = {_OURS: own} | {row.name: row.steps[-1] for row in rows}
+    starts = ({_OURS: own[-1]} if own else {}) | {row.name: row.steps[-1] for row in rows}
     sentences = []
     for what, unit, error in (
         ("forces", "meV/Å", lambda step: step.force_mae),
         ("energies", "meV/atom", lambda step: step.energy_mae),
     ):
         found: dict[str, Estimate] = {name: error(step) for name, step in starts.items() if error(step) is not None}
-        if _OURS in found and len(found) > 1:
+        if len(found) > 1 and (_OURS in found or not own):
             ranked = sorted(found, key=lambda name: found[name].value)
             values = ", ".join(f"{name} {1000 * found[name].value:.1f}" for name in ranked)
             sentences.append(f"The better start in {what} is {ranked[0]} ({values} {unit}).")
-    costs = [f"{name} {times[name] / times[_OURS]:.3g}" for name in times if name != _OURS and _OURS in times]
+    costs = [
+        f"{name} {times[name].clock / times[_OURS].clock:.3g} by the clock, "
+        f"{times[name].processor / times[_OURS].processor:.3g} in processor time"
+        for name in times
+        if name != _OURS and _OURS in times
+    ]
     if costs:
-        sentences.append(f"A step costs, in steps of {_OURS}: {', '.join(costs)}.")
+        sentences.append(f"A step costs, in steps of {_OURS}: {'; '.join(costs)}.")
     return " ".join(sentences)

@@ -64,6 +64,11 @@ class CrossValidation:
         )
 
     @property
+    def type_names(self) -> list[str]:
+        """The target types."""
+        return list(self.target.element_map.target_types)
+
+    @property
     def searchable(self) -> bool:
         """Whether there is a λ to be found: labels to go by, and a type that is not kept."""
         return bool(self.labels.kinds) and not self.frozen.all()

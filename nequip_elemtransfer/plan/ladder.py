@@ -1,9 +1,12 @@
 """Zero-shot errors after each step of the initialisation, on structures that the step was not fitted to."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Protocol
 
 import numpy as np
+from nequip.data import AtomicDataDict
 
 from nequip_elemtransfer.frames import atom_types
 from nequip_elemtransfer.labels import Labels
@@ -39,6 +42,34 @@ class Step:
     force_mae_per_type: dict[str, Estimate]
 
 
+class HeldOut(Protocol):
+    """Labelled structures in parts, each of which is predicted by what was fitted to the others."""
+
+    @property
+    def frames(self) -> Sequence[AtomicDataDict.Type]:
+        """In NequIP's form."""
+
+    @property
+    def labels(self) -> Labels:
+        """NaN where missing."""
+
+    @property
+    def folds(self) -> Sequence[np.ndarray]:
+        """Indices of each part."""
+
+    @property
+    def counts(self) -> np.ndarray:
+        """Atoms of each type in each structure, shape (n_frames, n_types)."""
+
+    @property
+    def families(self) -> np.ndarray:
+        """Number of each structure's family, the same for copies, shape (n_frames,)."""
+
+    @property
+    def type_names(self) -> list[str]:
+        """Of the atoms."""
+
+
 def ladder(start: CrossValidation, scales: np.ndarray | None) -> list[Step]:
     """Errors of predicting no forces and the composition's mean energy, then of each step of the initialisation.
 
@@ -48,10 +79,10 @@ def ladder(start: CrossValidation, scales: np.ndarray | None) -> list[Step]:
         start: scanned
         scales: λ of each target type; None fits it
     """
-    nothing, one = _baseline(start), np.ones(len(start.frozen))
+    one = np.ones(len(start.frozen))
     final = start.held_out(scales)
     return [
-        step_errors("no forces, mean energy", start, nothing, nothing),
+        baseline_step(start),
         step_errors(
             "element map", start, start.held_out(one, scale=False, shift=False), start.held_out(one, scale=False)
         ),
@@ -66,17 +97,19 @@ def ladder(start: CrossValidation, scales: np.ndarray | None) -> list[Step]:
     ]
 
 
-def _baseline(start: CrossValidation) -> Labels:
+def baseline_step(start: HeldOut) -> Step:
+    """Errors of predicting no forces and the composition's mean energy."""
     n = len(start.counts)
     energies, every = np.zeros(n), np.arange(n)
     for fold in start.folds:
         train = np.setdiff1d(every, fold)
         if len(train):
             energies[fold] = composition_baseline(train, start.labels.energies, start.counts)[fold]
-    return Labels(energies, np.zeros((start.counts.sum(), 3)), np.zeros((n, 3, 3)))
+    nothing = Labels(energies, np.zeros((start.counts.sum(), 3)), np.zeros((n, 3, 3)))
+    return step_errors("no forces, mean energy", start, nothing, nothing)
 
 
-def step_errors(name: str, start: CrossValidation, predicted: Labels, refitted: Labels) -> Step:
+def step_errors(name: str, start: HeldOut, predicted: Labels, refitted: Labels) -> Step:
     """Errors of held-out predictions.
 
     Args:
@@ -94,8 +127,8 @@ def step_errors(name: str, start: CrossValidation, predicted: Labels, refitted: 
     )
 
 
-def _by_type(start: CrossValidation, difference: np.ndarray) -> dict[str, Estimate]:
+def _by_type(start: HeldOut, difference: np.ndarray) -> dict[str, Estimate]:
     types, structure = atom_types(start.frames), start.families[structure_of_label("forces", start.counts)]
-    own = {name: types == t for t, name in enumerate(start.target.element_map.target_types)}
+    own = {name: types == t for t, name in enumerate(start.type_names)}
     errors = {name: mean_error(difference[mask], structure[mask]) for name, mask in own.items() if mask.any()}
     return {name: error for name, error in errors.items() if error is not None}

@@ -244,7 +244,8 @@ class _Planner:
     def comparison(self) -> Comparison | None:
         """Other calculators beside the start; it changes the energies of the model that it times."""
         start = UnlabelledStart(self.config, self.start.target, self.scales)
-        return compare_calculators(self.calculated, self.chosen, self.start, self.ladder, start)
+        found = self.calculated
+        return compare_calculators(found, self.chosen, self.start, self.ladder, start) if found else None
 
     @cached_property
     def scan(self) -> LengthScan | None:

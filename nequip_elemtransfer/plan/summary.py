@@ -1,19 +1,23 @@
 """A plan as text for the terminal."""
 
+from collections.abc import Sequence
+
 from nequip_elemtransfer.config import LabelKind
 from nequip_elemtransfer.element_map import start_text
 from nequip_elemtransfer.output.table import table
 from nequip_elemtransfer.plan.compared import Comparison
 from nequip_elemtransfer.plan.errors import milli_text
+from nequip_elemtransfer.plan.ladder import Step
 from nequip_elemtransfer.plan.outcome import Plan
 from nequip_elemtransfer.plan.source_check.text import source_text
+from nequip_elemtransfer.plan.without_source import CalculatorPlan
 
 _KINDS: dict[LabelKind, str] = {"energy": "energies", "forces": "forces", "stress": "stresses"}
 
 
 def summary(plan: Plan) -> str:
     """Verdict, start, what decided λ, ladder, ranking, AUC, warnings and findings, in this order."""
-    parts = [_verdict(plan), _start(plan), _lengths(plan), _ladder(plan)]
+    parts = [_verdict(plan), _start(plan), _lengths(plan), _errors([*plan.ladder, *plan.compared_steps])]
     if plan.comparison is not None:
         parts.append(_costs(plan.comparison))
     if plan.ranking:
@@ -25,6 +29,12 @@ def summary(plan: Plan) -> str:
     warnings = [f"Warning: {warning}" for warning in plan.warnings]
     cautions = [finding.sentence for finding in plan.sufficiency.findings if finding.level == "caution"]
     parts.append("\n".join([*warnings, *cautions, *plan.notes]))
+    return "\n\n".join(part for part in parts if part)
+
+
+def calculators_summary(plan: CalculatorPlan) -> str:
+    """Errors and costs of calculators that no transfer stands beside, and what was left out."""
+    parts = [_errors(plan.steps), _costs(plan.comparison), "\n".join(plan.notes)]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -59,10 +69,10 @@ def _lengths(plan: Plan) -> str:
     return f"λ of {plan.scan.type} that each kind of label asks for: {asked}{others}. Taken: {plan.scan.chosen}."
 
 
-def _ladder(plan: Plan) -> str:
+def _errors(steps: Sequence[Step]) -> str:
     rows = [
         [s.name, *map(milli_text, (s.force_mae, s.force_rmse, s.energy_mae, s.energy_mae_refitted, s.stress_mae))]
-        for s in [*plan.ladder, *plan.compared_steps]
+        for s in steps
     ]
     units = ["", "meV/Å", "meV/Å", "meV/atom", "meV/atom", "meV/Å³"]
     header = ["held-out errors", "force MAE", "force RMSE", "energy MAE", "energy MAE, shifts refitted", "stress MAE"]
@@ -70,9 +80,12 @@ def _ladder(plan: Plan) -> str:
 
 
 def _costs(comparison: Comparison) -> str:
-    rows = [[name, "–" if value is None else f"{value:.3g}"] for name, value in comparison.costs.items()]
-    cost = table(["a step", "ms per atom"], rows, [False, True])
-    return f"{comparison.better}\n\n{cost}\n({comparison.atoms} atoms)"
+    rows = [
+        [name, *(["–"] * 2 if cost is None else [f"{cost.clock:.3g}", f"{cost.processor:.3g}"])]
+        for name, cost in comparison.costs.items()
+    ]
+    cost = table(["a step, ms per atom", "by the clock", "in processor time"], rows, [False, True, True])
+    return f"{comparison.better}\n\n{cost}\n({comparison.atoms} atoms)".lstrip()
 
 
 def _ranking(plan: Plan) -> str:

@@ -7,10 +7,11 @@ import ase.io
 
 from nequip_elemtransfer.output.atomic import require_folder, written_together
 from nequip_elemtransfer.plan.outcome import Plan
-from nequip_elemtransfer.plan.report import html_report
+from nequip_elemtransfer.plan.report import calculators_report, html_report
 from nequip_elemtransfer.plan.structures import read_structures
 from nequip_elemtransfer.plan.train_config import train_config
 from nequip_elemtransfer.plan.training_files import completed
+from nequip_elemtransfer.plan.without_source import CalculatorPlan
 
 NAMES = ("train.yaml", "report.json", "report.html")
 # of structures, where NequIP cannot read those of the plan as they are
@@ -42,3 +43,23 @@ def write_plan(plan: Plan, out: Path, *, fit: bool = False, force: bool = False)
             sets = completed(read_structures(plan.data), plan.labels, plan.reading.graph_fields)
             for path, structures in zip(paths[len(texts) :], sets, strict=True):
                 ase.io.write(path, structures, format="extxyz")
+
+
+def write_calculators(plan: CalculatorPlan, out: Path, *, force: bool = False) -> None:
+    """Write the reports of calculators that no transfer stands beside into the folder ``out``.
+
+    Args:
+        force: replace files that exist
+
+    Raises:
+        NotADirectoryError, FileExistsError: see :func:`.atomic.require_folder`
+    """
+    require_folder(out, NAMES, force=force)
+    out.mkdir(parents=True, exist_ok=True)
+    texts = {
+        "report.json": json.dumps(plan.to_dict(), indent=1, ensure_ascii=False) + "\n",
+        "report.html": calculators_report(plan),
+    }
+    with written_together([out / name for name in texts], force=force) as paths:
+        for path, text in zip(paths, texts.values()):
+            path.write_text(text, encoding="utf-8")

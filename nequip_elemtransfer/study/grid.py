@@ -10,11 +10,13 @@ from typing import Any
 from nequip_elemtransfer import __version__
 from nequip_elemtransfer.output.atomic import written_together
 from nequip_elemtransfer.study.config.evaluation_settings import ALL
-from nequip_elemtransfer.study.config.study_file import DEFAULT, SCRATCH, Arm, ModelEntry, StudyConfig
+from nequip_elemtransfer.study.config.starts import SCRATCH, Arm, Pretraining
+from nequip_elemtransfer.study.config.study_file import DEFAULT, ModelEntry, StudyConfig
 from nequip_elemtransfer.study.folder import checkpoint_of
 from nequip_elemtransfer.study.structure_files import StructureFiles
 
-SOURCE = "source"
+SOURCE = "source"  # as a start: of trainings that others start from
+PRETRAINING = "pretrain"
 GRID_FILE = "study.json"
 
 
@@ -28,7 +30,7 @@ class Run:
         config: a NequIP config
         overrides: Hydra overrides of that config
         training_set: file; None leaves what the config has
-        needs: name of the run that trains the source; None if there is none
+        needs: name of the run that trains its source, or pre-trains its model; None if there is none
         transfers: whether it starts from a trained model
     """
 
@@ -91,10 +93,9 @@ def make_grid(study: StudyConfig, out: Path, files: StructureFiles | None) -> Gr
 
     Raises:
         ValueError: a size larger than the data
+        FileNotFoundError: structures of a pre-training that do not exist
     """
-    transfers = any(arm.transfers for arm in study.arms)
-    sources = [_source(study, model) for model in study.models] if study.source and transfers else []
-    runs: dict[str, Run] = {run.name: run for run in sources}
+    runs: dict[str, Run] = {run.name: run for run in _needed_first(study, out)}
     sizes = study.sizes or (None,)
     for arm, model, chosen, size, seed in product(study.arms, study.models, study.train_on, sizes, study.seeds):
         training_set, count = None, None
@@ -104,7 +105,7 @@ def make_grid(study: StudyConfig, out: Path, files: StructureFiles | None) -> Gr
             axes = dict(zip(study.axes, values))
             settings = {"start": arm.name, "model": model.name, "train_on": chosen, **axes, "size": count, "seed": seed}
             name = _name(settings)
-            needs = _source_name(model) if arm.transfers and study.source else None
+            needs = _source_of(study, arm, model)
             overrides = (
                 *_overrides(arm, model, checkpoint_of(out, needs) if needs else None),
                 *study.overrides,
@@ -134,16 +135,50 @@ def runs_of_sizes(runs: Sequence[Run], sizes: Sequence[int | str] | None) -> lis
     return [run for run in targets if run.settings["size"] in wanted]
 
 
+def _needed_first(study: StudyConfig, out: Path) -> list[Run]:
+    """The trainings that others start from: of sources, and pre-trainings."""
+    own = study.source is not None and any(arm.needs_source for arm in study.arms)
+    sources = [_source(study, model) for model in study.models] if own else []
+    pretrained = [(arm, arm.pretrain) for arm in study.arms if arm.pretrain is not None]
+    return [*sources, *(_pretraining(study, *pair, model, out) for pair in pretrained for model in study.models)]
+
+
 def _source(study: StudyConfig, model: ModelEntry) -> Run:
     settings = {"start": SOURCE, "model": model.name}
-    return Run(_source_name(model), settings, str(study.source), (*model.overrides, *study.source_overrides))
+    return Run(_model_name(SOURCE, model), settings, str(study.source), (*model.overrides, *study.source_overrides))
 
 
-def _source_name(model: ModelEntry) -> str:
-    return "-".join([SOURCE, *([] if model.name == DEFAULT else [model.name])])
+def _pretraining(study: StudyConfig, arm: Arm, pretrain: Pretraining, model: ModelEntry, out: Path) -> Run:
+    """One for each model: it does not depend on the structures and the seed of the trainings after it."""
+    needs = _model_name(SOURCE, model) if pretrain.transfers and study.source else None
+    files = asdict(pretrain.structures) if pretrain.structures else {}
+    for part, path in files.items():
+        if path is not None and not Path(path).is_file():
+            raise FileNotFoundError(
+                f"`starts.{arm.name}.pretrain.structures.{part}` names {path!r}, which does not exist (relative paths "
+                f"start from {Path.cwd()})."
+            )
+    overrides = (
+        *_overrides(pretrain, model, checkpoint_of(out, needs) if needs else None),
+        *(f"data.{part}_file_path={json.dumps(path)}" for part, path in files.items() if path is not None),
+    )
+    settings = {"start": SOURCE, "model": model.name}
+    name = _model_name(f"{PRETRAINING}-{arm.name}", model)
+    return Run(name, settings, str(pretrain.config), overrides, needs=needs, transfers=pretrain.transfers)
 
 
-def _overrides(arm: Arm, model: ModelEntry, checkpoint: Path | None) -> Sequence[str]:
+def _source_of(study: StudyConfig, arm: Arm, model: ModelEntry) -> str | None:
+    """Name of the run that trains what a start begins with; None if the study trains none."""
+    if arm.pretrain is not None:
+        return _model_name(f"{PRETRAINING}-{arm.name}", model)
+    return _model_name(SOURCE, model) if arm.transfers and study.source else None
+
+
+def _model_name(name: str, model: ModelEntry) -> str:
+    return name if model.name == DEFAULT else f"{name}-{model.name}"
+
+
+def _overrides(arm: Arm | Pretraining, model: ModelEntry, checkpoint: Path | None) -> Sequence[str]:
     if not arm.transfers:
         return (*arm.overrides, *model.overrides)
     source = model.source if checkpoint is None else str(checkpoint)

@@ -1,5 +1,7 @@
 """``plan --compare``: calculators of which the errors are known, beside a start that is exact."""
 
+import json
+
 import ase.io
 import numpy as np
 import pytest
@@ -9,11 +11,13 @@ from nequip_elemtransfer.cli import main
 from nequip_elemtransfer.plan import plan
 from nequip_elemtransfer.plan.report import html_report
 from nequip_elemtransfer.plan.summary import summary
+from nequip_elemtransfer.plan.without_source import compare_alone
 
 KNOWN = '''
+import time
+
 import ase.io
 import numpy as np
-
 
 from ase.calculators.calculator import Calculator, all_changes
 
@@ -21,12 +25,12 @@ from ase.calculators.calculator import Calculator, all_changes
 class Known(Calculator):
     """Labels that the structures of a file hold, times a factor and with another zero of energy.
 
-    without: labels that it lacks; fails: on structures with fewer atoms than this.
+    without: labels that it lacks; fails: on structures with fewer atoms than this; waits: seconds, doing nothing.
     """
 
-    def __init__(self, factor=1.0, zero=0.0, without=(), fails=0):
+    def __init__(self, factor=1.0, zero=0.0, without=(), fails=0, waits=0.0):
         super().__init__()
-        self.factor, self.zero, self.fails = factor, zero, fails
+        self.factor, self.zero, self.fails, self.waits = factor, zero, fails, waits
         self.implemented_properties = [name for name in ("energy", "forces", "stress") if name not in without]
         self.known = {}
         for atoms in ase.io.read("labels.xyz", ":"):
@@ -34,6 +38,7 @@ class Known(Calculator):
 
     def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
         super().calculate(atoms, properties, system_changes)
+        time.sleep(self.waits)
         if len(atoms) < self.fails:
             raise RuntimeError("too small")
         nothing = {"energy": 0.0, "forces": np.zeros((len(atoms), 3)), "stress": np.zeros(6)}  # moved, to be timed
@@ -84,7 +89,7 @@ def test_what_is_fitted_is_found(files):
     assert raw.energy_mae_refitted.value == zero.energy_mae.value
     for error in (scaled.force_mae, scaled.energy_mae, scaled.stress_mae):
         assert error.value == pytest.approx(0, abs=1e-9)
-    assert made.comparison.milliseconds > 0 and made.comparison.rows[0].milliseconds > 0
+    assert made.comparison.cost.clock > 0 and made.comparison.rows[0].cost.clock > 0
     assert made.comparison.atoms == 8
 
 
@@ -139,3 +144,61 @@ def test_bad_input(files, capsys, monkeypatch, argument, sentence):
     (folder / "none.yaml").write_text("_target_: no_such_package.Model\n")
     assert main(["plan", "si.ckpt", "ge.xyz", "--elements", "Ge=Si", "--compare", argument, "--out", "made"]) == 2
     assert sentence in capsys.readouterr().err and not (folder / "made").exists()
+
+
+def test_without_a_source_the_errors_are_the_same(files):
+    """The folds are those of the plan, so what is fitted outside each is too."""
+    folder, describe = files
+    options = {"half": describe("half", factor=0.5, zero=2.0), "exact": describe("exact")}
+    beside = plan("si.ckpt", folder / "ge.xyz", elements={"Ge": "Si"}, compare=options)
+    alone = compare_alone(folder / "ge.xyz", options)
+    assert alone.baseline == beside.ladder[0]
+    assert [row.steps for row in alone.comparison.rows] == [row.steps for row in beside.comparison.rows]
+    assert list(alone.comparison.costs) == ["half", "exact"] and all(alone.comparison.costs.values())
+    assert alone.comparison.better.startswith("The better start in forces is ")
+
+
+def test_a_call_that_waits_costs_time_and_no_processor(files):
+    folder, describe = files
+    (row,) = compare_alone(folder / "ge.xyz", {"waits": describe("waits", waits=0.1)}).comparison.rows
+    assert row.cost.clock >= 1000 * 0.1 / 8  # ms per atom
+    assert row.cost.clock - row.cost.processor >= 0.9 * 1000 * 0.1 / 8
+
+
+def test_command_without_a_source(files, capsys):
+    folder, describe = files
+    half = describe("half", factor=0.5, zero=2.0)
+    assert main(["plan", "none", "ge.xyz", "--compare", f"half={half}", "--out", "made"]) == 0
+    printed = capsys.readouterr().out
+    assert "half, energy scale fitted" in printed and "this start" not in printed
+    assert {path.name for path in (folder / "made").iterdir() if path.suffix} == {"report.json", "report.html"}
+    report = json.loads((folder / "made" / "report.json").read_text())
+    assert report["comparison"]["rows"][0]["steps"][2]["force_mae"]["value"] == pytest.approx(0, abs=1e-9)
+    page = (folder / "made" / "report.html").read_text()
+    assert "half, energy zero fitted" in page and "this start" not in page
+
+
+@pytest.mark.parametrize(
+    "arguments, sentence",
+    [
+        ([], "without a source there is nothing to do but --compare"),
+        (["--compare", "a=half.yaml", "--elements", "Ge=Si", "--fit"], "without a source, --elements, --fit cannot be"),
+        (["--compare", "a=nowhere.yaml"], "'nowhere.yaml' does not exist"),
+        (["--compare", "a=half.yaml", "--max-structures", "0"], "max_structures must be at least 1"),
+    ],
+)
+def test_bad_input_without_a_source(files, capsys, arguments, sentence):
+    folder, describe = files
+    describe("half")
+    assert main(["plan", "none", "ge.xyz", *arguments, "--out", "made"]) == 2
+    assert sentence in capsys.readouterr().err and not (folder / "made" / "report.json").exists()
+
+
+def test_structures_without_labels_and_without_a_source(files):
+    folder, describe = files
+    structures = ase.io.read(folder / "ge.xyz", ":")
+    for atoms in structures:
+        atoms.calc = None
+    ase.io.write(folder / "bare.xyz", structures)
+    with pytest.raises(ValueError, match="no structure has energies, forces or stresses"):
+        compare_alone(folder / "bare.xyz", {"a": describe("half")})

@@ -161,6 +161,74 @@ def test_training_temperature(workplace):
     assert [len(ase.io.read(path, ":")) for path in grid.test_sets.values()] == [30, 10, 10, 10]
 
 
+def test_a_pretraining_comes_before_all_trainings_of_its_start(workplace):
+    """Once for each model, from the source where its config transfers, and its best model is the start's source."""
+    Path("taught.xyz").write_bytes(Path("data/mlearn/Ge_train.xyz").read_bytes())
+    pretrain = {"overrides": ["max_steps=7"], "structures": {"train": "taught.xyz"}}
+    grid = study(
+        workplace,
+        source=str(EXAMPLES / "mlearn_si.yaml"),
+        models={"small": ["training_module.model.num_features=8"], "large": []},
+        starts={
+            "scratch": None,
+            "teacher": {"config": "transfer", "pretrain": {"config": "transfer", **pretrain}},
+            "alone": {"config": "transfer", "pretrain": {"config": "scratch", **pretrain}},
+        },
+        sizes=[4],
+        seeds=[0, 1],
+        overrides=["max_steps=9"],
+    )
+    needs = {run.name: run.needs for run in grid.runs if run.settings.get("seed") != 1}
+    assert needs == {
+        **{f"source-{model}": None for model in ("small", "large")},
+        **{f"pretrain-teacher-{model}": f"source-{model}" for model in ("small", "large")},
+        **{f"pretrain-alone-{model}": None for model in ("small", "large")},
+        **{f"scratch-{model}-n4-seed0": None for model in ("small", "large")},
+        **{f"teacher-{model}-n4-seed0": f"pretrain-teacher-{model}" for model in ("small", "large")},
+        **{f"alone-{model}-n4-seed0": f"pretrain-alone-{model}" for model in ("small", "large")},
+    }
+    names = [run.name for run in grid.runs]
+    assert all(run.needs is None or names.index(run.needs) < names.index(run.name) for run in grid.runs)
+    configs = {name: config_of(Path("out"), name) for name in names}
+    runs = workplace / "out" / "runs"
+    assert configs["pretrain-teacher-small"]["element_transfer"]["source"] == str(runs / "source-small" / "best.ckpt")
+    for start in ("teacher", "alone"):
+        before, after = configs[f"pretrain-{start}-small"], configs[f"{start}-small-n4-seed1"]
+        assert after["element_transfer"]["source"] == str(runs / f"pretrain-{start}-small" / "best.ckpt")
+        assert before["data"]["train_file_path"] == "taught.xyz" != after["data"]["train_file_path"]
+        assert (before["max_steps"], after["max_steps"]) == (7, 9)  # the study's overrides are of its own trainings
+    assert configs["pretrain-alone-small"]["training_module"]["model"]["num_features"] == 8
+    assert Grid.read(Path("out")) == grid
+
+
+def test_a_source_that_only_a_pretraining_from_scratch_would_need_is_not_trained(workplace):
+    alone = {"config": "transfer", "pretrain": {"config": "scratch"}}
+    grid = study(workplace, source=str(EXAMPLES / "mlearn_si.yaml"), starts={"alone": alone}, sizes=[4])
+    assert [run.name for run in grid.runs] == ["pretrain-alone", "alone-n4-seed0"]
+
+
+def test_example_of_a_teacher(workplace):
+    Path("ge").mkdir()
+    for name in ("teacher", "teacher_val"):
+        Path(f"ge/{name}.xyz").write_bytes(Path("data/mlearn/Ge_train.xyz").read_bytes())
+    grid = prepare_study(EXAMPLES / "study_teacher.yaml", Path("out"))
+    assert len(grid.runs) == 1 + 2 * 3
+    before, after = (config_of(Path("out"), name) for name in ("pretrain-teacher", "teacher-n10-seed0"))
+    assert before["data"]["val_file_path"] == "ge/teacher_val.xyz"
+    assert before["element_transfer"]["elements"] == {"Ge": "Si"}
+    assert after["element_transfer"] == {
+        "source": str(workplace / "out" / "runs" / "pretrain-teacher" / "best.ckpt"),
+        "elements": {"Ge": "Ge"},
+        "kept_types": "fit",
+        "length_scale": "none",
+        "energy_scale": "fit",
+        "energy_shifts": "fit",
+    }
+    # an equal protocol from here on
+    other = config_of(Path("out"), "corresponding_states-n10-seed0")
+    assert {**other, "element_transfer": 0} == {**after, "element_transfer": 0}
+
+
 def test_a_training_file_for_each_seed(workplace):
     for seed in (0, 1):
         Path(f"subset_{seed}.xyz").write_bytes(Path("data/mlearn/Ge_train.xyz").read_bytes())
@@ -278,6 +346,23 @@ def test_jobs_share_the_cores(monkeypatch):
         ({"size": [3]}, "no key 'size'; did you mean 'sizes'?"),
         ({"starts": ["scrach"]}, "did you mean 'scratch'?"),
         ({"starts": {"staged": {"overrides": []}}}, "`starts.staged` needs `config`"),
+        ({"starts": {"a": {"config": "transfer", "pretrain": 3}}}, "`starts.a.pretrain` must be a mapping with config"),
+        (
+            {"starts": {"a": {"config": "transfer", "pretrain": {"config": "transfer", "structure": {}}}}},
+            "`starts.a.pretrain` has no key 'structure'; did you mean 'structures'?",
+        ),
+        (
+            {"starts": {"a": {"config": "transfer", "pretrain": {"overrides": []}}}},
+            "`starts.a.pretrain` needs `config`",
+        ),
+        (
+            {"starts": {"a": {"config": "transfer", "pretrain": {"config": "transfer", "structures": {"val": "a"}}}}},
+            "`starts.a.pretrain.structures` needs `train`",
+        ),
+        (
+            {"starts": {"a": {"config": "scratch", "pretrain": {"config": "transfer"}}}},
+            "`starts.a` has `pretrain`, but its config starts from random weights",
+        ),
         ({"sizes": [0]}, "`sizes` has 0: integers of at least 1"),
         ({"sizes": [5, 5]}, "`sizes` lists 5 twice"),
         ({"sizes": [5], "structures": None}, "`sizes` needs `structures.train`"),
@@ -319,6 +404,14 @@ def test_bad_entries_are_one_sentence(entries, sentence):
             "labels in the file: group, temperature",
         ),
         ({"overrides": ["data.no_such=1"]}, "is refused by Hydra"),
+        (
+            {
+                "starts": {
+                    "a": {"config": "transfer", "pretrain": {"config": "transfer", "structures": {"train": "x.xyz"}}}
+                }
+            },
+            "`starts.a.pretrain.structures.train` names 'x.xyz', which does not exist",
+        ),
         ({"overrides": ["trainer.callbacks.0.filename=model"]}, "must have a ModelCheckpoint"),
     ],
 )

@@ -152,6 +152,20 @@ def test_an_alloy_from_one_of_its_metals(workplace):
     assert alloy["hyper_parameters"]["model"]["provenance"]["elements"] == {"Mo": "Mo", "W": "Mo"}
 
 
+def test_a_teacher_and_then_dft(workplace):
+    """After ``mlearn_si`` and the labels of a teacher, as their first lines say."""
+    if not (workplace / "runs" / "mlearn_si" / "best.ckpt").exists():
+        nequip_train(workplace, "mlearn_si")
+    (workplace / "ge").mkdir()
+    for name, n in (("teacher", 8), ("teacher_val", 2)):
+        ase.io.write(workplace / "ge" / f"{name}.xyz", structures("Ge", n, seed=7))
+    taught = nequip_train(workplace, "mlearn_ge_taught")
+    tuned = nequip_train(workplace, "mlearn_ge_after_teacher")
+    first, second = (saved["hyper_parameters"]["model"]["provenance"] for saved in (taught, tuned))
+    assert (first["elements"], first["source"]) == ({"Ge": "Si"}, "runs/mlearn_si/best.ckpt")
+    assert (second["elements"], second["source"]) == ({"Ge": "Ge"}, "runs/mlearn_ge_taught/best.ckpt")
+
+
 def test_fine_tuning_and_replay(workplace):
     """After ``sw_si``, as their first lines say."""
     if not (workplace / "runs" / "sw_si" / "best.ckpt").exists():

@@ -14,37 +14,17 @@ from nequip_elemtransfer.study.config.entries import (
     hydra_overrides,
     integers,
     named,
-    text,
-    unique,
     unparsed,
 )
 from nequip_elemtransfer.study.config.evaluation_settings import ALL, KEYS, EvaluationSettings
+from nequip_elemtransfer.study.config.starts import SCRATCH, Arm, config_file, read_starts
 
-SCRATCH, ELEMENT_MAP, CORRESPONDING_STATES = "scratch", "element_map", "corresponding_states"
-_NO_SCALES = ("++element_transfer.length_scale=none", "++element_transfer.energy_scale=none")
 _KEYS = (
     *("scratch", "transfer", "source", "structures", "sizes", "seeds", "starts", "models", "train_on", "axes"),
     *("overrides", "source_overrides", "validate_every", "baseline"),
     *KEYS,
 )
 DEFAULT = "default"
-
-
-@dataclass(frozen=True)
-class Arm:
-    """One of the starts that a study compares.
-
-    Args:
-        name: of the start
-        config: a NequIP config
-        overrides: Hydra overrides of that config
-        transfers: whether it has a source, or random weights
-    """
-
-    name: str
-    config: Path
-    overrides: tuple[str, ...]
-    transfers: bool
 
 
 @dataclass(frozen=True)
@@ -135,16 +115,16 @@ class StudyConfig:
             if key not in _KEYS:
                 raise ValueError(f"a study has no key {key!r}{suggest(key, _KEYS)}.")
         entries = {key: value for key, value in entries.items() if value is not None}
-        configs = {key: _config_file(key, entries[key], folder) for key in ("scratch", "transfer") if key in entries}
+        configs = {key: config_file(key, entries[key], folder) for key in ("scratch", "transfer") if key in entries}
         source = entries.get("source")
         trains_source = isinstance(source, str) and source.endswith((".yaml", ".yml"))
-        arms = _arms(entries.get("starts", list(configs) and _all_starts(configs)), configs, folder)
+        arms = read_starts(entries.get("starts"), configs, folder)
         models = _models(entries.get("models"), None if trains_source else source)
         structures = _structures(entries.get("structures"))
         study = cls(
             arms=arms,
             models=models,
-            source=_config_file("source", source, folder) if trains_source else None,
+            source=config_file("source", source, folder) if trains_source else None,
             structures=structures,
             sizes=_sizes(entries.get("sizes"), structures),
             seeds=integers("seeds", entries.get("seeds", [0]), least=0),
@@ -165,60 +145,6 @@ class StudyConfig:
         return study
 
 
-def _all_starts(configs: Mapping[str, Path]) -> list[str]:
-    """The starts that a study without ``starts`` compares."""
-    names = {"scratch": [SCRATCH], "transfer": [ELEMENT_MAP, CORRESPONDING_STATES]}
-    return [start for key in configs for start in names[key]]
-
-
-def _config_file(key: str, value: Any, folder: Path) -> Path:
-    if not isinstance(value, str):
-        raise ValueError(f"`{key}` must be the path of a NequIP config, found {value!r}.")
-    path = (folder / value).resolve()
-    if path.suffix != ".yaml":
-        raise ValueError(f"`{key}` is {value!r}: Hydra reads configs whose names end in .yaml.")
-    if not path.is_file():
-        raise FileNotFoundError(f"`{key}` names the config {value!r}, which does not exist in {folder}.")
-    return path
-
-
-def _arms(value: Any, configs: Mapping[str, Path], folder: Path) -> tuple[Arm, ...]:
-    known = (SCRATCH, ELEMENT_MAP, CORRESPONDING_STATES)
-    if isinstance(value, list):
-        value = dict.fromkeys(unique("starts", [text("starts", start) for start in value]))
-    if not value:
-        raise ValueError(f"the grid has no runs: give `starts` some of {', '.join(known)}, and a config for each.")
-    return tuple(_arm(name, entry, configs, folder) for name, entry in named("starts", value, unparsed).items())
-
-
-def _arm(name: str, entry: Any, configs: Mapping[str, Path], folder: Path) -> Arm:
-    if entry is None:
-        choices = {
-            SCRATCH: ("scratch", ()),
-            ELEMENT_MAP: ("transfer", _NO_SCALES),
-            CORRESPONDING_STATES: ("transfer", ()),
-        }
-        if name not in choices:
-            raise ValueError(
-                f"`starts` has {name!r}{suggest(name, choices)}, or a start of your own as "
-                f"{name}: {{config: ..., overrides: [...]}}."
-            )
-        key, overrides = choices[name]
-        config = key
-    else:
-        entry = entries_of(f"starts.{name}", entry, ("config", "overrides"))
-        if "config" not in entry:
-            raise ValueError(f"`starts.{name}` needs `config`: scratch, transfer, or the path of a NequIP config.")
-        config, overrides = entry["config"], hydra_overrides(f"starts.{name}.overrides", entry.get("overrides", []))
-    if config in ("scratch", "transfer"):
-        if config not in configs:
-            raise ValueError(f"the start {name!r} needs the key `{config}`, a NequIP config.")
-        path = configs[config]
-    else:
-        path = _config_file(f"starts.{name}.config", config, folder)
-    return Arm(name, path, tuple(overrides), transfers=path != configs.get("scratch"))
-
-
 def _models(value: Any, source: Any) -> tuple[ModelEntry, ...]:
     if source is not None and not isinstance(source, str):
         raise ValueError(f"`source` must be a trained model or the NequIP config that trains it, found {source!r}.")
@@ -237,7 +163,7 @@ def _models(value: Any, source: Any) -> tuple[ModelEntry, ...]:
 
 
 def _refuse_one_source_for_many_models(study: StudyConfig) -> None:
-    if study.source is not None or not any(arm.transfers for arm in study.arms):
+    if study.source is not None or not any(arm.needs_source for arm in study.arms):
         return
     sources = [model.source for model in study.models]
     if len(set(sources)) < len(sources):

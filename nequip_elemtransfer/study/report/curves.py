@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nequip_elemtransfer.study.config.study_file import SCRATCH
+from nequip_elemtransfer.study.config.starts import SCRATCH
 from nequip_elemtransfer.study.folder import State
 from nequip_elemtransfer.study.grid import SOURCE
 from nequip_elemtransfer.study.report.comparison import PairedDifference, Spread, cell_name, paired_difference, spread

@@ -9,7 +9,7 @@ from matplotlib.axis import Axis
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, ScalarFormatter
 
 from nequip_elemtransfer.output.page import INK, Picture, drawing
-from nequip_elemtransfer.study.config.study_file import CORRESPONDING_STATES, ELEMENT_MAP, SCRATCH
+from nequip_elemtransfer.study.config.starts import CORRESPONDING_STATES, ELEMENT_MAP, SCRATCH
 from nequip_elemtransfer.study.property_names import ADF, MSD, RDF
 from nequip_elemtransfer.study.report.curves import TEST_ERRORS, Curve, Point, history
 from nequip_elemtransfer.study.report.results import RunResult

@@ -7,7 +7,7 @@ from typing import Any
 
 from nequip_elemtransfer.plan.verdict import STOP
 from nequip_elemtransfer.study.config.evaluation_settings import PLAN, EvaluationSettings
-from nequip_elemtransfer.study.config.study_file import SCRATCH
+from nequip_elemtransfer.study.config.starts import SCRATCH
 from nequip_elemtransfer.study.grid import Grid, runs_of_sizes
 from nequip_elemtransfer.study.measure.kept import read_result
 from nequip_elemtransfer.study.report.comparison import cell_name
