@@ -12,6 +12,7 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator
 from ase.neighborlist import natural_cutoffs, neighbor_list
 from ase.optimize import BFGS
+from scipy.constants import atomic_mass, elementary_charge, hbar
 
 from .properties import Unconverged
 
@@ -89,7 +90,7 @@ def harmonic_wavenumbers(atoms: Atoms, calculator: Calculator) -> np.ndarray:
     inner = _vibrations(atoms)  # (3 n_atoms, n_vibrations)
     squares = np.linalg.eigvalsh(inner.T @ weighted @ inner)
     # eV/(Å² u) -> (ħω in eV)², and that in cm⁻¹
-    to_energy = ase.units._hbar * 1e10 / np.sqrt(ase.units._e * ase.units._amu)
+    to_energy = hbar * 1e10 / np.sqrt(elementary_charge * atomic_mass)
     return np.sign(squares) * np.sqrt(np.abs(squares)) * to_energy / ase.units.invcm
 
 
