@@ -31,7 +31,8 @@ def _run_study(args: argparse.Namespace) -> int:
 
     if args.prepare:
         grid = study.prepare_study(args.config, args.out)
-        print(f"{len(grid.runs)} runs are ready in {args.out}. Run them with\n  {study.multirun_command(args.out)}")
+        print(f"{len(grid.runs)} runs are ready in {args.out}. Run them with")
+        print(*(f"  {command}" for command in study.multirun_commands(grid, args.out)), sep="\n")
         return 0
     tally = study.run_study(args.config, args.out, jobs=args.jobs, progress=True)
     print(f"{len(tally.finished)} tasks finished, {len(tally.failed)} failed, {len(tally.skipped)} could not start")

@@ -8,7 +8,12 @@ from nequip_elemtransfer.extras import extra, require_plan
 from nequip_elemtransfer.study.config.evaluation_settings import EvaluationSettings
 from nequip_elemtransfer.study.config.study_file import StudyConfig
 from nequip_elemtransfer.study.grid import Grid, make_grid
-from nequip_elemtransfer.study.measure.evaluation import evaluation_tasks
+from nequip_elemtransfer.study.measure.evaluation import (
+    EVALUATION_GROUP,
+    EVALUATIONS_PRIMARY,
+    evaluation_tasks,
+    write_evaluation_configs,
+)
 from nequip_elemtransfer.study.measure.molecules import molecules_in
 from nequip_elemtransfer.study.run.runner import Tally, only_one_study, run_tasks
 from nequip_elemtransfer.study.run.tasks import Task, Training
@@ -40,6 +45,7 @@ def prepare_study(config: Path, out: Path) -> Grid:
             if files is not None:
                 files.write()
             grid.write(out)
+            write_evaluation_configs(evaluation_tasks(grid, out), out)
     except OSError as error:
         raise OSError(
             f"{out} cannot be written ({error.strerror or error}): give another --out, or make room."
@@ -68,7 +74,12 @@ def _require_extras(evaluations: EvaluationSettings) -> None:
         require_plan()
 
 
-def multirun_command(out: Path) -> str:
-    """The command that runs the whole grid of a folder through a launcher of Hydra."""
-    command = ["nequip-train", "-cp", str((out / PRIMARY).resolve()), "-cn", PRIMARY, "--multirun"]
-    return shlex.join([*command, "hydra/launcher=submitit_local", f"+{GROUP}=glob(*)"])
+def multirun_commands(grid: Grid, out: Path) -> list[str]:
+    """The commands that run all trainings of a folder, and then all evaluations, through a launcher of Hydra."""
+    options = ["-cp", str((out / PRIMARY).resolve()), "-cn"]
+    launcher = ["--multirun", "hydra/launcher=submitit_local"]
+    commands = [["nequip-train", *options, PRIMARY, *launcher, f"+{GROUP}=glob(*)"]]
+    if evaluation_tasks(grid, out):
+        job = ["python", "-m", "nequip_elemtransfer.study.measure.job"]
+        commands.append([*job, *options, EVALUATIONS_PRIMARY, *launcher, f"+{EVALUATION_GROUP}=glob(*)"])
+    return [shlex.join(command) for command in commands]

@@ -5,10 +5,12 @@ import shutil
 
 import pytest
 import yaml
-from commands import run
+from commands import run, run_anew
 
 from nequip_elemtransfer.cli import main
 from nequip_elemtransfer.data.stillinger_weber import lattice_constant
+from nequip_elemtransfer.study.grid import Grid
+from nequip_elemtransfer.study.measure.evaluation import evaluation_tasks
 
 
 @pytest.fixture(scope="module")
@@ -112,3 +114,22 @@ def test_failed_evaluation_is_a_gap(evaluated, tmp_path, capsys):
     html = (out / "report.html").read_text()
     assert "<code>properties of reference</code>: failed" in html and "no Stillinger-Weber parameters" in html
     assert "properties of scratch-n6-seed0" not in html.split("</h2>")[0]
+
+
+def test_hydras_launchers(evaluated, tmp_path, capsys):
+    """Evaluations as jobs, a process each; a study takes over what it finds."""
+    pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
+    file, finished, _ = evaluated
+    out = tmp_path / "out"
+    shutil.copytree(finished / "runs", out / "runs")
+    shutil.copytree(finished / "structures", out / "structures")
+    assert main(["study", "run", str(file), "--out", str(out), "--prepare"]) == 0
+    assert "measure.job -cp" in capsys.readouterr().out
+    done = {"properties-scratch-n6-seed0", "plan-corresponding_states-n6-seed0"}
+    jobs = ["--multirun", "hydra/launcher=submitit_local", f"+evaluation={','.join(sorted(done))}"]
+    options = ["-cp", out / "grid", "-cn", "evaluations", *jobs]
+    run_anew("python", "-m", "nequip_elemtransfer.study.measure.job", *options, cwd=tmp_path)
+    tasks = evaluation_tasks(Grid.read(out), out)
+    assert {f"{task.kind}-{task.model}" for task in tasks if task.is_finished()} == done
+    results = [json.loads((task.folder / "result.json").read_text()) for task in tasks if task.is_finished()]
+    assert [set(result) >= {"values"} for result in results] == [True, False] and "verdict" in results[1]

@@ -3,11 +3,14 @@
 import json
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
+from nequip_elemtransfer.output.atomic import written_together
 from nequip_elemtransfer.study.config.evaluation_settings import (
     PLAN,
     PROPERTIES,
@@ -20,6 +23,9 @@ from nequip_elemtransfer.study.grid import Grid, runs_of_sizes
 from nequip_elemtransfer.study.measure.kept import made_from
 from nequip_elemtransfer.study.run.machine import machine
 from nequip_elemtransfer.study.run.tasks import Task
+from nequip_elemtransfer.study.run.training_configs import PRIMARY
+
+EVALUATIONS_PRIMARY, EVALUATION_GROUP = "evaluations", "evaluation"
 
 
 @dataclass(frozen=True)
@@ -93,3 +99,23 @@ def evaluation_tasks(grid: Grid, out: Path) -> list[Evaluation]:
             elif run.transfers and run.settings["seed"] == first_seed:
                 tasks.append(Evaluation(kind, run.name, own, out, () if run.needs is None else (run.needs,)))
     return tasks
+
+
+def write_evaluation_configs(tasks: Sequence[Evaluation], out: Path) -> None:
+    """Write the evaluations of a study as a config group of Hydra, beside that of its trainings.
+
+    Args:
+        tasks: the evaluations
+        out: folder of the study
+    """
+    folder = out / PRIMARY / EVALUATION_GROUP
+    folder.mkdir(parents=True, exist_ok=True)
+    for task in tasks:
+        _write(folder / f"{task.kind}-{task.model}.yaml", {"evaluation": {"kind": task.kind, "model": task.model}})
+    sweep = {"dir": str((out / "jobs").resolve()), "subdir": "${hydra:runtime.choices." + EVALUATION_GROUP + "}"}
+    _write(out / PRIMARY / f"{EVALUATIONS_PRIMARY}.yaml", {"study": str(out.resolve()), "hydra": {"sweep": sweep}})
+
+
+def _write(path: Path, content: Mapping[str, Any]) -> None:
+    with written_together([path], force=True) as (partial,):
+        partial.write_text("# @package _global_\n" + yaml.safe_dump(content), encoding="utf-8")
