@@ -10,8 +10,8 @@ from omegaconf import DictConfig
 
 from nequip_elemtransfer.study.folder import checkpoint_of
 from nequip_elemtransfer.study.grid import Grid
-from nequip_elemtransfer.study.measure.evaluate import evaluate
 from nequip_elemtransfer.study.measure.evaluation import evaluation_tasks
+from nequip_elemtransfer.study.measure.one_evaluation import evaluate_model
 
 
 @hydra.main(version_base=None)
@@ -29,7 +29,7 @@ def main(config: DictConfig) -> None:
     if task.is_finished():
         return
     task.make_ready()
-    evaluate(out, task.kind, task.model)
+    evaluate_model(out, task.kind, task.model)
     task.mark_finished()
 
 

@@ -8,7 +8,7 @@ KIND is ``properties``, ``stability`` or ``plan``, MODEL the name of a run, or `
 import sys
 from pathlib import Path
 
-from nequip_elemtransfer.study.measure.evaluate import evaluate
+from nequip_elemtransfer.study.measure.one_evaluation import evaluate_model
 
 if __name__ == "__main__":
-    evaluate(Path(sys.argv[1]), sys.argv[2], sys.argv[3])
+    evaluate_model(Path(sys.argv[1]), sys.argv[2], sys.argv[3])

@@ -25,7 +25,7 @@ from nequip_elemtransfer.study.measure.stability import run_simulations
 from nequip_elemtransfer.study.run.training_configs import written_config
 
 
-def evaluate(out: Path, kind: str, model: str) -> None:
+def evaluate_model(out: Path, kind: str, model: str) -> None:
     """Do one evaluation; the result is in its folder.
 
     Args:
