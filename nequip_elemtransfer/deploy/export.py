@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import torch
+from hydra.errors import InstantiationException
 from nequip.data import AtomicDataDict
 from nequip.model.inference_models.torchscript import save_torchscript_model
 from nequip.nn import GraphModel
@@ -99,6 +100,7 @@ def write_package(checkpoint: Path, out: Path) -> None:
     """Write a ``.nequip.zip`` file with ``nequip-package build``, which also packs a training structure.
 
     Raises:
+        FileNotFoundError: if the training data are not where the training had them
         RefusedFile: if NequIP would call what is not called from a file
     """
     set_workflow_state = imported("nequip.scripts._workflow_utils.set_workflow_state")
@@ -112,6 +114,14 @@ def write_package(checkpoint: Path, out: Path) -> None:
         ) from error
     try:
         package.main(["build", str(checkpoint), str(out)])
+    except InstantiationException as error:
+        if not isinstance(error.__cause__, FileNotFoundError):
+            raise
+        raise FileNotFoundError(
+            f"NequIP packs a structure of the training data, and {str(error.__cause__.filename)!r} does not exist: run "
+            "the command in the folder where nequip-train was run, or write a .nequip.pth or .nequip.pt2, which need "
+            "none."
+        ) from error
     finally:
         set_workflow_state(None)
 

@@ -88,6 +88,16 @@ def test_without_training_data(ge_run, tmp_path):
     assert "/nowhere/train.xyz" in verdict.note and "made-up crystal" in verdict.note
 
 
+@pytest.mark.parametrize("ending", [".nequip.zip", ".nequip.lmp.pt"])
+def test_a_package_needs_training_data(ge_run, tmp_path, ending):
+    checkpoint = torch.load(ge_run / "best.ckpt", weights_only=True)
+    for part in ("train", "val", "test"):
+        checkpoint["hyper_parameters"]["info_dict"]["data"][f"{part}_file_path"] = f"nowhere/{part}.xyz"
+    torch.save(checkpoint, tmp_path / "moved.ckpt")
+    with pytest.raises(FileNotFoundError, match="packs a structure .* 'nowhere/.*xyz' does not exist: run the command"):
+        write_and_verify(Recipe(tmp_path / "moved.ckpt"), tmp_path / f"ge{ending}")
+
+
 def test_wrong_file_is_removed(si_run, tmp_path, monkeypatch, in_process, capsys):
     """An export that changes one weight is found out, though it changes it in the model it is given."""
 
