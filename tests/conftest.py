@@ -7,6 +7,7 @@ import os
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import settings
 from nequip.data import from_ase
@@ -55,6 +56,12 @@ _ALLEGRO_EMBEDDINGS = {
     "bessel": {"_target_": "allegro.nn.TwoBodyBesselScalarEmbed", "num_bessels": 4},
     "spline": {"_target_": "allegro.nn.TwoBodySplineScalarEmbed", "num_splines": 4, "spline_span": 2},
 }
+
+
+@pytest.fixture
+def random():
+    """Numbers that are the same in every run."""
+    return np.random.default_rng(0)
 
 
 @pytest.fixture(scope="session")

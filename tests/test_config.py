@@ -4,21 +4,9 @@ import math
 
 import pytest
 import yaml
+from keys import MINIMAL, SHA256, message_of, parse
 
 from nequip_elemtransfer.config import TransferConfig
-
-MINIMAL = {"source": "si.ckpt", "elements": {"Ge": "Si"}}
-SHA256 = "0123456789abcdef" * 4
-
-
-def parse(**key):
-    return TransferConfig.from_mapping(MINIMAL | key)
-
-
-def message_of(key):
-    with pytest.raises(ValueError) as error:
-        TransferConfig.from_mapping(key)
-    return str(error.value)
 
 
 def test_defaults():

@@ -3,21 +3,7 @@
 import math
 
 import pytest
-
-from nequip_elemtransfer.config import TransferConfig
-
-MINIMAL = {"source": "si.ckpt", "elements": {"Ge": "Si"}}
-SHA256 = "0123456789abcdef" * 4
-
-
-def parse(**key):
-    return TransferConfig.from_mapping(MINIMAL | key)
-
-
-def message_of(key):
-    with pytest.raises(ValueError) as error:
-        TransferConfig.from_mapping(key)
-    return str(error.value)
+from keys import MINIMAL, SHA256, message_of, parse
 
 
 def test_one_shift_for_all_types_is_refused():

@@ -2,25 +2,11 @@
 
 import numpy as np
 import pytest
+from fit_inputs import FREE, ONE, fit_forces
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.optimize import minimize
 
 from nequip_elemtransfer import fit
-from nequip_elemtransfer.labels import LABEL_KINDS
-
-FREE = np.array([False, False])
-ONE = dict.fromkeys(LABEL_KINDS, 1.0)
-
-
-@pytest.fixture
-def random():
-    return np.random.default_rng(0)
-
-
-def fit_forces(forces, parts, fixed):
-    """α from forces alone."""
-    terms = {"forces": fit.Term(forces, parts, float(np.sum(forces**2)) or 1.0)}
-    return fit.fit_energy_scales(terms, ONE, fixed)
 
 
 @pytest.mark.parametrize("alpha", [0.75, 1.0, 13.0])

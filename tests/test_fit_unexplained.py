@@ -2,25 +2,11 @@
 
 import numpy as np
 import pytest
+from fit_inputs import COUNTS, FREE, ONE
 from numpy.testing import assert_allclose
 
 from nequip_elemtransfer import fit
 from nequip_elemtransfer.labels import LABEL_KINDS, Labels
-
-FREE = np.array([False, False])
-COUNTS = np.array([[8, 0], [4, 4], [2, 6], [1, 3], [7, 9]])
-ONE = dict.fromkeys(LABEL_KINDS, 1.0)
-
-
-@pytest.fixture
-def random():
-    return np.random.default_rng(0)
-
-
-def fit_forces(forces, parts, fixed):
-    """α from forces alone."""
-    terms = {"forces": fit.Term(forces, parts, float(np.sum(forces**2)) or 1.0)}
-    return fit.fit_energy_scales(terms, ONE, fixed)
 
 
 def synthetic(random, alpha, shifts, counts=None):

@@ -6,8 +6,9 @@ import ase.units
 import numpy as np
 import pytest
 from ase.calculators.emt import EMT
+from diamonds import ELEMENTS, diamond, second_derivative_of_bond
 
-from nequip_elemtransfer.data.stillinger_weber import PARAMETERS, lattice_constant, stillinger_weber_calculator
+from nequip_elemtransfer.data.stillinger_weber import PARAMETERS, stillinger_weber_calculator
 from nequip_elemtransfer.materials import properties
 from nequip_elemtransfer.materials.crystal import Crystal
 from nequip_elemtransfer.materials.properties import (
@@ -15,33 +16,6 @@ from nequip_elemtransfer.materials.properties import (
     equilibrium,
     phonon_bands,
 )
-
-ELEMENTS = ("Si", "Ge")
-MILLER = ((1, 0, 0), (1, 1, 0), (1, 1, 1))
-JOULE_PER_SQUARE_METER = ase.units.J / ase.units.m**2
-by_element = pytest.mark.parametrize("element", ELEMENTS)
-by_miller = pytest.mark.parametrize("miller", MILLER)
-
-
-def diamond(element):
-    return Crystal("diamond", element, lattice_constant(element))
-
-
-def second_derivative_of_bond(element):
-    """Of the pair energy at its minimum, eV/Å²."""
-    p = PARAMETERS[element]
-
-    def energy(r):
-        ratio = p["sigma"] / r
-        return p["epsilon"] * p["A"] * (p["B"] * ratio**4 - 1) * np.exp(p["sigma"] / (r - p["a"] * p["sigma"]))
-
-    r, h = diamond(element).nearest_neighbor, 1e-4
-    return (energy(r + h) - 2 * energy(r) + energy(r - h)) / h**2
-
-
-@pytest.fixture(scope="module")
-def copper():
-    return equilibrium(Crystal("fcc", "Cu", 3.65), EMT())
 
 
 @pytest.fixture(scope="module", params=ELEMENTS)

@@ -5,9 +5,9 @@ import math
 
 import numpy as np
 import pytest
+from evaluated_grid import CRYSTAL, EMT, SEEDS, grid, put
 
 from nequip_elemtransfer.study.folder import State
-from nequip_elemtransfer.study.grid import Grid, Run
 from nequip_elemtransfer.study.measure.properties import EOS_RATIOS
 from nequip_elemtransfer.study.report.forecasts import forecasts
 from nequip_elemtransfer.study.report.page import write_report
@@ -15,27 +15,6 @@ from nequip_elemtransfer.study.report.property_errors import properties, referen
 from nequip_elemtransfer.study.report.results import RunResult
 from nequip_elemtransfer.study.report.survival import survival, survival_curve
 from nequip_elemtransfer.study.run.metrics import Validation
-
-CRYSTAL = {"structure": "diamond", "formula": "Ge", "a": 5.66}
-EMT = {"_target_": "ase.calculators.emt.EMT"}
-STARTS, SIZES, SEEDS = ("scratch", "corresponding_states"), (5, 10), (0, 1)
-
-
-def grid(**evaluations):
-    runs = []
-    for start in STARTS:
-        for size in SIZES:
-            for seed in SEEDS:
-                settings = {"start": start, "model": "default", "train_on": "default", "size": size, "seed": seed}
-                transfers = start != "scratch"
-                runs.append(Run(f"{start}-n{size}-seed{seed}", settings, "c.yaml", (), transfers=transfers))
-    return Grid(tuple(runs), evaluations=evaluations)
-
-
-def put(out, part, model, name="result.json", **content):
-    folder = out / "evaluations" / part / model
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / name).write_text(json.dumps({"settings": {}} | content))
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from evaluated_grid import CRYSTAL, EMT, SEEDS, SIZES, STARTS, grid, put
 
 from nequip_elemtransfer.refusal import RefusedFile
 from nequip_elemtransfer.study.config.evaluation_settings import EvaluationSettings
-from nequip_elemtransfer.study.grid import Grid, Run
 from nequip_elemtransfer.study.measure import model_calculator
 from nequip_elemtransfer.study.measure.evaluation import evaluation_tasks
 from nequip_elemtransfer.study.measure.kept import is_kept, keep, made_from
@@ -20,27 +20,7 @@ from nequip_elemtransfer.study.report.page import write_report
 from nequip_elemtransfer.study.report.property_errors import properties
 from nequip_elemtransfer.study.report.survival import survival
 
-CRYSTAL = {"structure": "diamond", "formula": "Ge", "a": 5.66}
-EMT = {"_target_": "ase.calculators.emt.EMT"}
 MOLECULES = {"file": "Ge_minima.xyz", "element": "Ge"}
-STARTS, SIZES, SEEDS = ("scratch", "corresponding_states"), (5, 10), (0, 1)
-
-
-def grid(**evaluations):
-    runs = []
-    for start in STARTS:
-        for size in SIZES:
-            for seed in SEEDS:
-                settings = {"start": start, "model": "default", "train_on": "default", "size": size, "seed": seed}
-                transfers = start != "scratch"
-                runs.append(Run(f"{start}-n{size}-seed{seed}", settings, "c.yaml", (), transfers=transfers))
-    return Grid(tuple(runs), evaluations=evaluations)
-
-
-def put(out, part, model, name="result.json", **content):
-    folder = out / "evaluations" / part / model
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / name).write_text(json.dumps({"settings": {}} | content))
 
 
 @pytest.mark.parametrize(
