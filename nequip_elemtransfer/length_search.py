@@ -20,6 +20,10 @@ FINE_REACH = _FINE_STEP * _FINE_STEPS
 # The first guess stays where the labels hardly prefer another λ: the objective gains less than this there.
 _NO_PREFERENCE = 0.02
 
+# An edge of the range is preferred to a minimum inside it only if the objective is lower there by this (two fifths less
+# is left unexplained): far from the right length a source can be made small, and then explains more than it should.
+_EDGE_ADVANTAGE = 0.5
+
 
 @dataclass(frozen=True)
 class BestLength:
@@ -76,10 +80,15 @@ class LengthSearch:
         return self._parts[key]
 
     def scan(self, coarse: np.ndarray = COARSE_FACTORS, task: str = "") -> None:
-        """Evaluate the start over the range of λ, and finely about the best of it."""
+        """Evaluate the start over the range of λ, and finely about each minimum of it.
+
+        Minima are narrow where lengths are nearly right, and may lie higher than an edge on the coarse factors.
+        """
         self._evaluate(coarse, task)
-        best = self.best_factor()
-        self._evaluate(best + _FINE_STEP * np.arange(-_FINE_STEPS, _FINE_STEPS + 1), f"{task}, fine" if task else "")
+        values = self._values(None, None)
+        places = [self._vertex(values, place) for place in {*_minima(values).tolist(), _best(values)}]
+        fine = np.add.outer(places, _FINE_STEP * np.arange(-_FINE_STEPS, _FINE_STEPS + 1))
+        self._evaluate(np.unique(np.round(fine, 6)), f"{task}, fine" if task else "")
 
     def objective(
         self, factor: float, frames: np.ndarray | None = None, kinds: Sequence[LabelKind] | None = None
@@ -112,14 +121,23 @@ class LengthSearch:
             return fit.NO_RESEMBLANCE
         return fit.objective(counted, self.weights, alpha) if counted else 0.0
 
-    def best_factor(self, frames: np.ndarray | None = None, kinds: Sequence[LabelKind] | None = None) -> float:
-        """The factor at which the objective is least, between those evaluated by the parabola through three of them.
+    def best_factor(self, frames: np.ndarray | None = None) -> float:
+        """The factor of the lowest minimum, between the factors evaluated by the parabola through three of them.
 
         Args:
-            frames, kinds: as for :meth:`objective`
+            frames: indices of those that count; all by default
         """
-        values = np.array([self.objective(factor, frames, kinds) for factor in self.factors])
-        return self._vertex(values, int(np.argmin(values)))
+        values = self._values(frames, None)
+        return self._vertex(values, _best(values))
+
+    def least(self, frames: np.ndarray | None = None) -> float:
+        """The objective at the evaluated factor that is nearest to :meth:`best_factor`.
+
+        Args:
+            frames: indices of those that count; all by default
+        """
+        values = self._values(frames, None)
+        return float(values[_best(values)])
 
     def best(self, frames: np.ndarray | None = None) -> BestLength:
         """The λ that the labels ask for, if they ask for one.
@@ -145,16 +163,19 @@ class LengthSearch:
         if not COARSE_FACTORS[0] < factor < COARSE_FACTORS[-1]:
             return False
         without = min(self.objective(1.0, frames), fit.NOTHING_EXPLAINED)
-        return without - min(self.objective(tried, frames) for tried in self.factors) > _NO_PREFERENCE
+        return without - self.least(frames) > _NO_PREFERENCE
 
     def _minimum_near(self, best: float, frames: np.ndarray | None, kind: LabelKind) -> float | None:
         """The minimum of one kind of label nearest to a factor; far from it a label may be explained by being small."""
-        values = np.array([self.objective(factor, frames, [kind]) for factor in self.factors])
-        lower = (values[1:-1] < values[:-2]) & (values[1:-1] < values[2:])
-        minima = 1 + np.flatnonzero(lower)
+        values = self._values(frames, [kind])
+        minima = _minima(values)
         if not len(minima):
             return None
         return self._vertex(values, int(minima[np.argmin(np.abs(self.factors[minima] - best))]))
+
+    def _values(self, frames: np.ndarray | None, kinds: Sequence[LabelKind] | None) -> np.ndarray:
+        """The objective at the factors evaluated."""
+        return np.array([self.objective(factor, frames, kinds) for factor in self.factors])
 
     def _vertex(self, values: np.ndarray, place: int) -> float:
         """The factor at a place, improved by the parabola through it and its neighbours."""
@@ -168,3 +189,17 @@ class LengthSearch:
         for factor in tqdm(factors, desc=task, unit="λ", disable=not task, leave=False):
             self.parts(self.scales(factor))
         self.factors = np.unique(np.round([*self.factors, *factors], 6))
+
+
+def _minima(values: np.ndarray) -> np.ndarray:
+    """Places of the values that are lower than both their neighbours."""
+    return 1 + np.flatnonzero((values[1:-1] < values[:-2]) & (values[1:-1] < values[2:]))
+
+
+def _best(values: np.ndarray) -> int:
+    """Place of the lowest minimum, or of an edge where that is lower by far or there is no minimum."""
+    lowest, minima = int(np.argmin(values)), _minima(values)
+    if not len(minima):
+        return lowest
+    inside = int(minima[np.argmin(values[minima])])
+    return lowest if values[lowest] < values[inside] - _EDGE_ADVANTAGE else inside

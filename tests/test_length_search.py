@@ -69,6 +69,28 @@ def test_a_length_beyond_the_range_is_not_followed(scale, edge):
     assert abs(search(labels_at(scale)).best_factor() - edge) <= 0.031
 
 
+def turning(scales, end):
+    """Forces that turn away from the labels as λ leaves 1.06, and are at an angle to them again at the longest λ."""
+    angle = np.interp(scales[0], [0.8, 1.0, 1.04, 1.06, 1.08, 1.12, 1.24], np.radians([80, 75, 55, 40, 56, 75, end]))
+    aside = SLOPE[1] - AT_ONE[1] * np.sum(SLOPE[1] * AT_ONE[1]) / np.sum(AT_ONE[1] ** 2)
+    forces = np.cos(angle) * AT_ONE[1] + np.sin(angle) * aside * np.linalg.norm(AT_ONE[1]) / np.linalg.norm(aside)
+    nothing = Labels(np.zeros(N_FRAMES), np.zeros_like(forces), np.zeros((N_FRAMES, 3, 3)))
+    return NetworkParts(np.zeros((1, N_FRAMES)), forces[None], np.zeros((1, N_FRAMES, 3, 3)), nothing, COUNTS)
+
+
+@pytest.mark.parametrize(("end", "inside"), [(35, True), (5, False)])
+def test_a_valley_is_preferred_to_an_edge_unless_that_explains_far_more(end, inside):
+    """u is sin² of the angle: the valley between the coarse factors has J = −0.49, the edge −0.63 or −1.57."""
+    labels = Labels(np.full(N_FRAMES, np.nan), AT_ONE[1], np.full((N_FRAMES, 3, 3), np.nan))
+    found = LengthSearch(lambda scales: turning(scales, end), labels, np.array([1.0]), np.array([False]), ONE)
+    found.scan()
+    first = {factor: found.objective(factor) for factor in COARSE_FACTORS}
+    assert min(first, key=first.get) == COARSE_FACTORS[-1]
+    best = found.best()
+    assert best.decided is inside and best.at_edge is not inside
+    assert best.factor == pytest.approx(1.06 if inside else 1.0, abs=2e-3)
+
+
 def test_the_first_guess_stays_where_labels_do_not_care():
     """Labels that no λ explains better: orthogonal to all that the model can say."""
     forces = RANDOM.normal(size=(N_FRAMES * N_ATOMS, 3)).reshape(-1)

@@ -118,7 +118,7 @@ def _warnings(start: CrossValidation) -> list[str]:
     objective = np.array([search.objective(factor) for factor in search.factors])
     at = search.best_factor()
     sides = [np.interp(at + side * _FLAT_WINDOW, search.factors, objective) for side in (-1, 1)]
-    if min(sides) - objective.min() < _FLAT_RISE:
+    if min(sides) - search.least() < _FLAT_RISE:
         return [
             f"the minimum is flat: {_FLAT_WINDOW:.0%} in λ change what the start leaves unexplained by less than "
             f"{_FLAT_RISE:.0%}, so these structures hardly determine λ."
