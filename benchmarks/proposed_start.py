@@ -18,7 +18,7 @@ from nequip_elemtransfer.element_map import ElementMap, start_text
 from nequip_elemtransfer.labels import labels_of
 from nequip_elemtransfer.plan.cross_validation import CrossValidation
 from nequip_elemtransfer.plan.errors import label_error
-from nequip_elemtransfer.plan.planning import N_FOLDS
+from nequip_elemtransfer.plan.planner import N_FOLDS
 from nequip_elemtransfer.plan.ranking import Contest, rank
 from nequip_elemtransfer.plan.structures import folds, to_frames
 from nequip_elemtransfer.source import SourceModel, load_source

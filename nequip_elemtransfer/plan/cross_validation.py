@@ -1,7 +1,7 @@
 """A candidate start on structures: λ, α and μ fitted on some, tried on the others."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -9,7 +9,7 @@ from nequip.data import AtomicDataDict
 
 from nequip_elemtransfer import fit
 from nequip_elemtransfer.config import LABEL_KINDS, LabelKind
-from nequip_elemtransfer.frames import compositions
+from nequip_elemtransfer.frames import atom_types, compositions
 from nequip_elemtransfer.labels import Labels, atoms_of_frames
 from nequip_elemtransfer.length_choice import LengthChoice, choice, guessed_lengths
 from nequip_elemtransfer.length_search import COARSE_FACTORS, LengthSearch
@@ -124,17 +124,30 @@ class CrossValidation:
             forces[atoms_of_frames(fold, self.counts)] = predicted.forces
         return Labels(energies, forces, stresses)
 
+    @property
+    def judged_types(self) -> list[str]:
+        """Those that start from another type: what is kept would say little of them. All where every type is kept."""
+        names = self.type_names
+        return [name for name, kept in zip(names, self.frozen) if not kept] or names
+
     def unexplained(self, scales: np.ndarray | None) -> dict[LabelKind, float]:
         """Part of the variance of each kind of held-out labels that the fitted start does not explain.
+
+        Forces count on atoms of :attr:`judged_types`.
 
         Args:
             scales: λ of each target type; None fits it too
         """
-        return unexplained(self.held_out(scales), self.labels, self.counts)
+        return unexplained(self.held_out(scales), self._judged_labels, self.counts)
 
     def unexplained_map_alone(self) -> dict[LabelKind, float]:
         """The same for the element map alone, at λ = α = 1."""
-        return unexplained(self.held_out(np.ones(len(self.frozen)), scale=False), self.labels, self.counts)
+        return unexplained(self.held_out(np.ones(len(self.frozen)), scale=False), self._judged_labels, self.counts)
+
+    @property
+    def _judged_labels(self) -> Labels:
+        judged = np.isin(np.array(self.type_names)[atom_types(self.frames)], self.judged_types)  # (n_atoms,)
+        return replace(self.labels, forces=np.where(judged[:, None], self.labels.forces, np.nan))
 
     def _lengths_without(self, fold: np.ndarray) -> np.ndarray:
         train = np.setdiff1d(np.arange(len(self.frames)), fold)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 GO, CARE, STOP = "go", "go with care", "do not"
 
-# Part of the held-out force variance that the fitted start leaves unexplained.
+# Part of the held-out force variance that the fitted start leaves unexplained, on atoms of types that are not kept.
 CLOSE = 0.05
 LEAST = 0.5
 # AUC, at the lengths where it is lowest, above which source and target are different kinds of structures.
@@ -28,7 +28,11 @@ class PlanVerdict:
 
 
 def judge(
-    unexplained: float | None, map_alone: float | None, auc: float | None, warnings: Sequence[str] = ()
+    unexplained: float | None,
+    map_alone: float | None,
+    auc: float | None,
+    warnings: Sequence[str] = (),
+    new_types: Sequence[str] = (),
 ) -> PlanVerdict:
     """The verdict on a start.
 
@@ -39,8 +43,9 @@ def judge(
         auc: of telling target from source structures by a descriptor, at the lengths where it is lowest; None without
             source structures
         warnings: of the length scan
+        new_types: whose atoms the first two numbers are of, where others are kept
     """
-    word, sentence = _rule(unexplained, auc, warnings)
+    word, sentence = _rule(unexplained, auc, warnings, f" on {' and '.join(new_types)}" if new_types else "")
     numbers = {
         "force variance the start leaves unexplained": unexplained,
         "the same for the element map alone": map_alone,
@@ -49,10 +54,11 @@ def judge(
     return PlanVerdict(word, sentence, numbers)
 
 
-def _rule(unexplained: float | None, auc: float | None, warnings: Sequence[str]) -> tuple[str, str]:
+def _rule(unexplained: float | None, auc: float | None, warnings: Sequence[str], on_atoms: str) -> tuple[str, str]:
     if unexplained is None:
         return CARE, "there are no forces on held-out structures to judge by, so compare with a start from scratch"
-    start = f"before any training the start explains {max(0.0, 1 - unexplained):.1%} of the variance of held-out forces"
+    explained = f"{max(0.0, 1 - unexplained):.1%} of the variance of held-out forces{on_atoms}"
+    start = f"before any training the start explains {explained}"
     if unexplained >= LEAST:
         return STOP, f"{start}, which is too little: take another source, or start from scratch"
     if auc is not None and auc > UNLIKE and unexplained > CLOSE:

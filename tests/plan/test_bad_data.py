@@ -37,7 +37,7 @@ from units import ENERGY, LENGTH, SHIFT
 
 from nequip_elemtransfer import fit
 from nequip_elemtransfer.cli import main
-from nequip_elemtransfer.plan import planning
+from nequip_elemtransfer.plan import planner, planning
 from nequip_elemtransfer.plan.summary import summary
 
 
@@ -68,7 +68,7 @@ def file(good, tmp_path):
 def run(source, monkeypatch):
     """The command on a file of structures; gives the exit code."""
     monkeypatch.setattr(planning, "load_source", lambda path: source)
-    monkeypatch.setattr(planning, "source_structures", lambda *args: ([], "there are none"))
+    monkeypatch.setattr(planner, "source_structures", lambda *args: ([], "there are none"))
     return lambda path, *options: main(["plan", "a source", str(path), *options])
 
 
@@ -76,7 +76,7 @@ def run(source, monkeypatch):
 def made(source, monkeypatch):
     """The plan for a file of structures."""
     monkeypatch.setattr(planning, "load_source", lambda path: source)
-    monkeypatch.setattr(planning, "source_structures", lambda *args: ([], "there are none"))
+    monkeypatch.setattr(planner, "source_structures", lambda *args: ([], "there are none"))
     return lambda path, **options: planning.plan("a source", path, **options)
 
 

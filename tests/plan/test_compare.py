@@ -55,7 +55,7 @@ def files(source, crystals, tmp_path, monkeypatch):
     structures = crystals(source, "Ge", 10, 5.5 * LENGTH)
     ase.io.write(tmp_path / "ge.xyz", structures)
     monkeypatch.setattr("nequip_elemtransfer.plan.planning.load_source", lambda path: source)
-    monkeypatch.setattr("nequip_elemtransfer.plan.planning.source_structures", lambda *_: ([], "none is at hand"))
+    monkeypatch.setattr("nequip_elemtransfer.plan.planner.source_structures", lambda *_: ([], "none is at hand"))
     ase.io.write(tmp_path / "labels.xyz", structures)
     (tmp_path / "known.py").write_text(KNOWN)
     monkeypatch.chdir(tmp_path)

@@ -49,6 +49,20 @@ def test_fits_are_exact_at_the_true_length(start):
     assert max(start.unexplained(np.array([LENGTH])).values()) < 1e-12 < start.unexplained_map_alone()["forces"]
 
 
+def test_what_is_kept_says_nothing_of_the_new_type(source, crystals, start_of):
+    """Silicon, which the model has exactly, beside germanium at a wrong length: the verdict is of germanium."""
+    structures = crystals(source, "Si", 3, 5.4, 1.0, 1.0, 0.0) + crystals(source, "Ge", 3, 5.7)
+    start = start_of(source, structures, {"Si": "Si", "Ge": "Si"})
+    scales, ge = np.array([1.0, 1.0]), np.repeat([False, True], 3 * 8)
+    error = start.held_out(scales).forces - start.labels.forces
+    assert_allclose(error[~ge], 0, atol=1e-10)
+    expected = np.sum(error[ge] ** 2) / np.sum(start.labels.forces[ge] ** 2)
+    assert start.judged_types == ["Ge"]
+    assert start.unexplained(scales)["forces"] == pytest.approx(expected, rel=1e-12)
+    all_atoms = np.sum(error**2) / np.sum(start.labels.forces**2)
+    assert expected > 1.2 * all_atoms
+
+
 def test_held_out_uses_the_other_folds_only(start):
     """Labels of a fold do not reach its own prediction."""
     scales, fold = np.array([1.0]), start.folds[0]

@@ -35,3 +35,4 @@ def test_sentences_hold_the_numbers():
     assert "90.0% of the variance" in judge(0.1, None, 0.99).sentence and "AUC 0.99" in judge(0.1, None, 0.99).sentence
     assert "explains 0.0% of" in judge(1.2, None, None).sentence
     assert judge(0.01, None, 0.5, ("it is flat.",)).sentence.endswith("but it is flat")
+    assert "forces on Ge and Sn" in judge(0.1, None, 0.5, new_types=["Ge", "Sn"]).sentence
