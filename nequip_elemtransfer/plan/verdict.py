@@ -5,11 +5,24 @@ from dataclasses import dataclass
 
 GO, CARE, STOP = "go", "go with care", "do not"
 
-# Part of the held-out force variance that the fitted start leaves unexplained, on atoms of types that are not kept.
-CLOSE = 0.05
-LEAST = 0.5
-# AUC, at the lengths where it is lowest, above which source and target are different kinds of structures.
-UNLIKE = 0.95
+
+@dataclass(frozen=True)
+class Limits:
+    """What the rules compare with.
+
+    Args:
+        close: part of the held-out force variance that the fitted start may leave unexplained whatever the structures
+            look like, on atoms of types that are not kept
+        least: the same, from which on a start is of no use
+        unlike: AUC, at the lengths where it is lowest, above which source and target are different kinds of structures
+    """
+
+    close: float = 0.05
+    least: float = 0.5
+    unlike: float = 0.95
+
+
+LIMITS = Limits()
 
 
 @dataclass(frozen=True)
@@ -33,6 +46,7 @@ def judge(
     auc: float | None,
     warnings: Sequence[str] = (),
     new_types: Sequence[str] = (),
+    limits: Limits = LIMITS,
 ) -> PlanVerdict:
     """The verdict on a start.
 
@@ -44,8 +58,10 @@ def judge(
             source structures
         warnings: of the length scan
         new_types: whose atoms the first two numbers are of, where others are kept
+        limits: of the rules
     """
-    word, sentence = _rule(unexplained, auc, warnings, f" on {' and '.join(new_types)}" if new_types else "")
+    on_atoms = f" on {' and '.join(new_types)}" if new_types else ""
+    word, sentence = _rule(unexplained, auc, warnings, on_atoms, limits)
     numbers = {
         "force variance the start leaves unexplained": unexplained,
         "the same for the element map alone": map_alone,
@@ -54,19 +70,21 @@ def judge(
     return PlanVerdict(word, sentence, numbers)
 
 
-def _rule(unexplained: float | None, auc: float | None, warnings: Sequence[str], on_atoms: str) -> tuple[str, str]:
+def _rule(
+    unexplained: float | None, auc: float | None, warnings: Sequence[str], on_atoms: str, limits: Limits
+) -> tuple[str, str]:
     if unexplained is None:
         return CARE, "there are no forces on held-out structures to judge by, so compare with a start from scratch"
     explained = f"{max(0.0, 1 - unexplained):.1%} of the variance of held-out forces{on_atoms}"
     start = f"before any training the start explains {explained}"
-    if unexplained >= LEAST:
+    if unexplained >= limits.least:
         return STOP, f"{start}, which is too little: take another source, or start from scratch"
-    if auc is not None and auc > UNLIKE and unexplained > CLOSE:
+    if auc is not None and auc > limits.unlike and unexplained > limits.close:
         return STOP, (
             f"{start}, but the structures are of another kind than the source's at any length (AUC {auc:.2f}): such a "
             "start trains to larger errors than one from scratch"
         )
-    if unexplained > CLOSE and auc is None:
+    if unexplained > limits.close and auc is None:
         return CARE, f"{start}, and without source structures nothing says whether the rest can be learned from there"
     if warnings:
         return CARE, f"{start}, but {warnings[0].rstrip('.')}"

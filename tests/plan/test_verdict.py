@@ -2,7 +2,7 @@
 
 import pytest
 
-from nequip_elemtransfer.plan.verdict import CARE, CLOSE, GO, LEAST, STOP, UNLIKE, judge
+from nequip_elemtransfer.plan.verdict import CARE, GO, LIMITS, STOP, Limits, judge
 
 
 @pytest.mark.parametrize(
@@ -25,10 +25,14 @@ def test_rules(unexplained, auc, warnings, word):
     assert list(verdict.numbers.values()) == [unexplained, 0.9, auc]
 
 
-def test_limits_belong_to_one_side_each():
-    assert judge(LEAST, None, 0.5).word == STOP and judge(LEAST - 1e-9, None, 0.5).word == GO
-    assert judge(CLOSE, None, 1.0).word == GO and judge(CLOSE + 1e-9, None, 1.0).word == STOP
-    assert judge(0.1, None, UNLIKE).word == GO and judge(0.1, None, UNLIKE + 1e-9).word == STOP
+@pytest.mark.parametrize("limits", [LIMITS, Limits(close=0.1, least=0.3, unlike=0.8)])
+def test_limits_belong_to_one_side_each(limits):
+    def word(unexplained, auc):
+        return judge(unexplained, None, auc, limits=limits).word
+
+    assert word(limits.least, 0.5) == STOP and word(limits.least - 1e-9, 0.5) == GO
+    assert word(limits.close, 1.0) == GO and word(limits.close + 1e-9, 1.0) == STOP
+    assert word(0.2, limits.unlike) == GO and word(0.2, limits.unlike + 1e-9) == STOP
 
 
 def test_sentences_hold_the_numbers():
