@@ -7,8 +7,11 @@ import ase.io
 import pytest
 
 from nequip_elemtransfer.cli import main
-from nequip_elemtransfer.data import mlearn, nbmotaw, stillinger_weber, xtb
+from nequip_elemtransfer.data import mlearn, nbmotaw, xtb
+from nequip_elemtransfer.data.emt import EMT_METALS
 from nequip_elemtransfer.data.published import PublishedSet
+from nequip_elemtransfer.data.sampled import SampledSet
+from nequip_elemtransfer.data.stillinger_weber import STILLINGER_WEBER
 
 SMALL_SW = "--supercell 1 --frames 12 --temperatures 0.03 --liquid-temperatures 0.14 --sizes 2"
 
@@ -74,9 +77,15 @@ def test_usage_errors_exit_with_2(command, capsys):
     assert "usage: nequip-elemtransfer" in capsys.readouterr().err
 
 
+def defaults_of(sampled):
+    temperatures = {name: tuple(getattr(sampled, name)) for name in ("temperatures", "liquid_temperatures")}
+    return {"systems": sampled.default, **temperatures}
+
+
 def test_defaults_of_the_command_are_those_of_the_function(monkeypatch, tmp_path):
     sets = [
-        ("sw", stillinger_weber, stillinger_weber.prepare, {}),
+        ("sw", SampledSet, STILLINGER_WEBER.prepare, defaults_of(STILLINGER_WEBER)),
+        ("emt", SampledSet, EMT_METALS.prepare, defaults_of(EMT_METALS)),
         ("xtb", xtb, xtb.prepare, {}),
         ("mlearn", PublishedSet, mlearn.MLEARN.prepare, {"systems": mlearn.MLEARN.default}),
         ("nbmotaw", PublishedSet, nbmotaw.NBMOTAW.prepare, {"systems": nbmotaw.NBMOTAW.default}),

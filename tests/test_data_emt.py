@@ -26,7 +26,7 @@ def test_lattice_constant_is_that_of_lowest_energy(metal):
 
 
 def test_structures_of_a_metal():
-    frames = list(emt.generate("Cu", 8, **SMALL))
+    frames = list(emt.EMT_METALS.generate("Cu", 8, **SMALL))
     assert [atoms.info["group"] for atoms in frames] == ["fcc"] * 2 + ["strained"] * 2 + ["vacancy"] * 2 + [
         "liquid"
     ] * 2
@@ -45,7 +45,7 @@ def test_structures_of_a_metal():
 
 
 def test_alloys_have_their_own_composition_and_volume():
-    frames = list(emt.generate("CuAu", 12, **SMALL))
+    frames = list(emt.EMT_METALS.generate("CuAu", 12, **SMALL))
     fractions = [np.mean(atoms.symbols == "Au") for atoms in frames]
     assert len(set(fractions)) > 6 and min(fractions) < 0.4 and max(fractions) > 0.6
     a_cu, a_au = (emt.lattice_constant(metal) for metal in ("Cu", "Au"))
@@ -56,7 +56,7 @@ def test_alloys_have_their_own_composition_and_volume():
 
 
 def test_same_seed_same_structures():
-    first, again, other = (list(emt.generate("AgAu", 4, seed=seed, **SMALL)) for seed in (1, 1, 2))
+    first, again, other = (list(emt.EMT_METALS.generate("AgAu", 4, seed=seed, **SMALL)) for seed in (1, 1, 2))
     for a, b, c in zip(first, again, other):
         np.testing.assert_array_equal(a.positions, b.positions)
         assert a.positions.shape != c.positions.shape or np.abs(a.positions - c.positions).max() > 0.01

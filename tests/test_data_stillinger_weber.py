@@ -33,7 +33,7 @@ def disordered(element: str, seed: int = 1) -> Atoms:
 @pytest.fixture(scope="module")
 def snapshots() -> dict[str, list[Atoms]]:
     settings = {"temperatures": [0.01, 0.05], "liquid_temperatures": [0.14]}
-    return {element: list(sw.generate(element, 48, **settings)) for element in ELEMENTS}
+    return {element: list(sw.STILLINGER_WEBER.generate(element, 48, **settings)) for element in ELEMENTS}
 
 
 def of_group(frames: list[Atoms], group: str) -> list[Atoms]:
@@ -216,7 +216,7 @@ def test_snapshots_are_decorrelated(snapshots):
 def test_same_seed_gives_the_same_numbers():
     def run(seed):
         settings = {"supercell": 1, "temperatures": [0.03], "liquid_temperatures": [0.14]}
-        return list(sw.generate("Ge", 8, seed=seed, **settings))
+        return list(sw.STILLINGER_WEBER.generate("Ge", 8, seed=seed, **settings))
 
     first, second, other = run(3), run(3), run(4)
     for a, b in zip(first, second, strict=True):
@@ -230,20 +230,20 @@ def test_bad_input_names_value_and_choices():
     with pytest.raises(ValueError, match="'Pb'.*Si, Ge"):
         sw.stillinger_weber_calculator("Pb")
     with pytest.raises(ValueError, match="'C'.*Si, Ge"):
-        sw.generate("C")
+        sw.STILLINGER_WEBER.generate("C")
     with pytest.raises(ValueError, match="frames.*0"):
-        sw.generate("Si", 0)
+        sw.STILLINGER_WEBER.generate("Si", 0)
     with pytest.raises(ValueError, match="supercell.*0"):
-        sw.generate("Si", supercell=0)
+        sw.STILLINGER_WEBER.generate("Si", supercell=0)
     with pytest.raises(ValueError, match="temperatures of diamond.*-0.1"):
-        sw.generate("Si", temperatures=[0.01, -0.1])
+        sw.STILLINGER_WEBER.generate("Si", temperatures=[0.01, -0.1])
     with pytest.raises(ValueError, match="temperatures of liquid"):
-        sw.generate("Si", liquid_temperatures=[])
+        sw.STILLINGER_WEBER.generate("Si", liquid_temperatures=[])
 
 
 def test_too_few_frames_are_refused_before_any_dynamics(tmp_path):
     with pytest.raises(ValueError, match="too few Si structures.*val"):
-        sw.prepare(tmp_path / "out", frames=8)
+        sw.STILLINGER_WEBER.prepare(tmp_path / "out", frames=8)
     with pytest.raises(ValueError, match="500 Si structures.*112"):
-        sw.prepare(tmp_path / "out", sizes=[500])
+        sw.STILLINGER_WEBER.prepare(tmp_path / "out", sizes=[500])
     assert not (tmp_path / "out").exists()

@@ -102,7 +102,15 @@ MOST_LINES, MOST_LINES_OF_A_FUNCTION = 350, 60
 SHORT_TOO = [PACKAGE.parent / name for name in ("tests", "docs", "demo", "benchmarks")]
 # The same thing of every command, of every module that logs, of every data set.
 ONE_EACH = {"main", "logger"}
-DATA_SETS = {"data.emt", "data.mlearn", "data.nbmotaw", "data.stillinger_weber", "data.xtb", "data.sampling"}
+DATA_SETS = {
+    "data.emt",
+    "data.mlearn",
+    "data.nbmotaw",
+    "data.stillinger_weber",
+    "data.xtb",
+    "data.sampled",
+    "data.sampling",
+}
 
 
 @cache

@@ -35,9 +35,9 @@ def _add_sw(sources) -> None:
 
 
 def _run_sw(args: argparse.Namespace) -> None:
-    from nequip_elemtransfer.data import stillinger_weber
+    from nequip_elemtransfer.data.stillinger_weber import STILLINGER_WEBER
 
-    _write(args, stillinger_weber.prepare, elements=args.elements, **_sampling(args))
+    _write(args, STILLINGER_WEBER.prepare, systems=args.elements, **_sampling(args))
 
 
 def _add_emt(sources) -> None:
@@ -54,9 +54,9 @@ def _add_emt(sources) -> None:
 
 
 def _run_emt(args: argparse.Namespace) -> None:
-    from nequip_elemtransfer.data import emt
+    from nequip_elemtransfer.data.emt import EMT_METALS
 
-    _write(args, emt.prepare, systems=args.elements, **_sampling(args))
+    _write(args, EMT_METALS.prepare, systems=args.elements, **_sampling(args))
 
 
 def _add_mlearn(sources) -> None:

@@ -8,9 +8,6 @@ structure has its own composition, drawn evenly over all compositions, and its o
 composition's mean lattice constant (Vegard) and mean ε and τ.
 """
 
-from collections.abc import Iterator, Sequence
-from pathlib import Path
-
 import ase.units
 import numpy as np
 from ase import Atoms
@@ -20,8 +17,8 @@ from ase.calculators.emt import parameters as EMT_PARAMETERS
 from ase.data import atomic_masses, atomic_numbers
 from ase.symbols import string2symbols
 
-from . import DEFAULT_SIZES
-from .sampling import Material, Schedule, Trajectory, plan_trajectories, prepare_sets, sample
+from .sampled import SampledSet
+from .sampling import Material, Schedule
 
 METALS = ("Al", "Cu", "Ag", "Au", "Ni", "Pd", "Pt")
 GROUPS = ("fcc", "strained", "vacancy", "liquid")
@@ -39,89 +36,6 @@ SCHEDULE = Schedule(
 )
 
 
-def prepare(
-    out: Path,
-    *,
-    systems: Sequence[str] = ("Cu", "Ag"),
-    frames: int = 160,
-    supercell: int = 2,
-    temperatures: Sequence[float] = CRYSTAL_TEMPERATURES,
-    liquid_temperatures: Sequence[float] = LIQUID_TEMPERATURES,
-    sizes: Sequence[int] = DEFAULT_SIZES,
-    seed: int = 0,
-    subset_seed: int | None = None,
-    force: bool = False,
-) -> dict[str, list[Atoms]]:
-    """Generate the structures and write the extxyz files of :mod:`.files` into ``out``.
-
-    Args:
-        out: folder for the extxyz files, made if need be.
-        systems: metals and alloys, see :func:`generate`.
-        frames, supercell, temperatures, liquid_temperatures: see :func:`generate`.
-        sizes, subset_seed: see :func:`.files.divide`.
-        seed: fixes the structures and the split.
-        force: replace files that exist.
-
-    Returns:
-        frames by file name, as written.
-
-    Raises:
-        ValueError: see :func:`generate` and :func:`.files.divide`.
-        NotADirectoryError, FileExistsError: see :func:`.atomic.require_folder`.
-    """
-    trajectories = {system: _trajectories(system, frames, temperatures, liquid_temperatures) for system in systems}
-
-    def structures(system: str) -> Iterator[Atoms]:
-        return generate(
-            system,
-            frames,
-            supercell=supercell,
-            temperatures=temperatures,
-            liquid_temperatures=liquid_temperatures,
-            seed=seed,
-        )
-
-    return prepare_sets(
-        out, systems, trajectories, structures, sizes=sizes, seed=seed, subset_seed=subset_seed, force=force
-    )
-
-
-def generate(
-    system: str,
-    frames: int = 160,
-    *,
-    supercell: int = 2,
-    temperatures: Sequence[float] = CRYSTAL_TEMPERATURES,
-    liquid_temperatures: Sequence[float] = LIQUID_TEMPERATURES,
-    seed: int = 0,
-) -> Iterator[Atoms]:
-    """Labelled snapshots of Langevin dynamics, in equal parts from four groups.
-
-    ``fcc`` is the crystal at its 0 K volume, ``strained`` the same with a random strain of up to 4 % per component,
-    ``vacancy`` the crystal without one atom, ``liquid`` a melt of the crystal's density.
-
-    Args:
-        system: a metal such as ``Cu`` or an alloy such as ``CuAu``; of Al, Cu, Ag, Au, Ni, Pd and Pt.
-        frames: how many, in all groups together.
-        supercell: cubic cells of 4 atoms along each edge, so 4 * supercell**3 atoms.
-        temperatures: of the crystalline groups, k_B T / ε.
-        liquid_temperatures: of the liquid, k_B T / ε.
-        seed: same seed, bitwise the same structures.
-
-    Returns:
-        as :func:`.sampling.sample`.
-
-    Raises:
-        ValueError: unknown metal, one named twice, or a number that is not positive.
-    """
-    if supercell < 1:
-        raise ValueError(f"supercell must be at least 1, found {supercell}")
-    trajectories = _trajectories(system, frames, temperatures, liquid_temperatures)
-    metals = _metals(system)
-    seeds = np.random.SeedSequence([seed, *(atomic_numbers[metal] for metal in metals)])
-    return sample(_material(metals, supercell), SCHEDULE, trajectories, seeds)
-
-
 def lattice_constant(metal: str) -> float:
     """Lattice constant of the fcc crystal, √2 β s₀ of EMT, in Å.
 
@@ -130,21 +44,9 @@ def lattice_constant(metal: str) -> float:
     return np.sqrt(2) * _neighbor_distance(metal)
 
 
-def _trajectories(
-    system: str, frames: int, temperatures: Sequence[float], liquid_temperatures: Sequence[float]
-) -> list[Trajectory]:
-    trajectories = plan_trajectories(GROUPS, frames, temperatures, liquid_temperatures)
-    if len(_metals(system)) == 1:
-        return trajectories
-    # an alloy gets a new composition, and so a trajectory of its own, for each structure
-    return [
-        Trajectory(trajectory.group, trajectory.temperature, 1)
-        for trajectory in trajectories
-        for _ in range(trajectory.frames)
-    ]
+def _material(system: str, supercell: int) -> Material:
+    metals = _metals(system)
 
-
-def _material(metals: Sequence[str], supercell: int) -> Material:
     def crystal(rng: np.random.Generator) -> Atoms:
         atoms = bulk(metals[0], "fcc", a=1.0, cubic=True) * supercell
         if len(metals) > 1:
@@ -175,3 +77,17 @@ def _metals(system: str) -> list[str]:
             f"no EMT structures for {system!r}; name one of {', '.join(METALS)}, or several different ones as in 'CuAu'"
         )
     return metals
+
+
+# an alloy gets a new composition, and so a trajectory of its own, for each structure
+EMT_METALS = SampledSet(
+    default=("Cu", "Ag"),
+    groups=GROUPS,
+    temperatures=CRYSTAL_TEMPERATURES,
+    liquid_temperatures=LIQUID_TEMPERATURES,
+    schedule=SCHEDULE,
+    material=_material,
+    seeds=lambda system: [atomic_numbers[metal] for metal in _metals(system)],
+    check=_metals,
+    one_each=lambda system: len(_metals(system)) > 1,
+)

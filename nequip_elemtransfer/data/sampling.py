@@ -4,22 +4,15 @@ Temperatures are ``k_B T / ε`` and times multiples of ``τ``, so that different
 states.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from pathlib import Path
 
 import ase.units
 import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.md.langevinbaoab import LangevinBAOAB
-from tqdm import tqdm
-
-from nequip_elemtransfer.output.atomic import require_folder
-
-from .files import check_parts, divide, part_names, write_files
-from .split import Stratum, split
 
 LARGEST_STRAIN = 0.04
 
@@ -110,55 +103,6 @@ def sample(
         _trajectory(material, schedule, trajectory, np.random.default_rng(own_seed))
         for trajectory, own_seed in zip(trajectories, seed.spawn(len(trajectories)), strict=True)
     )
-
-
-def prepare_sets(
-    out: Path,
-    names: Sequence[str],
-    trajectories: Mapping[str, Sequence[Trajectory]],
-    generate: Callable[[str], Iterator[Atoms]],
-    *,
-    sizes: Sequence[int],
-    seed: int,
-    subset_seed: int | None,
-    force: bool,
-) -> dict[str, list[Atoms]]:
-    """Generate each named set with a progress bar, split it, and write all files, or none.
-
-    What is wrong with the sizes or the folder is found before anything is generated.
-
-    Args:
-        names: of the sets; they start the file names.
-        trajectories: by name, what ``generate`` will yield.
-        generate: gives the structures of a name.
-        sizes, seed, subset_seed: see :func:`.files.divide`.
-        force: replace files that exist.
-
-    Raises:
-        ValueError: see :func:`.files.divide`.
-        NotADirectoryError, FileExistsError: see :func:`.atomic.require_folder`.
-    """
-    for name in names:
-        require_folder(out, part_names(name, sizes), force=force)
-        strata = [
-            (trajectory.group, str(trajectory.temperature))
-            for trajectory in trajectories[name]
-            for _ in range(trajectory.frames)
-        ]
-        check_parts(name, split(strata, seed=seed), sizes)
-    files: dict[str, list[Atoms]] = {}
-    for name in names:
-        total = sum(trajectory.frames for trajectory in trajectories[name])
-        structures = list(tqdm(generate(name), desc=f"{name} structures", total=total))
-        strata = [stratum(atoms) for atoms in structures]
-        files |= divide(name, structures, strata, sizes=sizes, seed=seed, subset_seed=subset_seed)
-    write_files(out, files, force=force)
-    return files
-
-
-def stratum(atoms: Atoms) -> Stratum:
-    """Group and temperature, what the split is stratified by."""
-    return atoms.info["group"], f"{atoms.info['temperature']:.0f} K"
 
 
 def _trajectory(

@@ -19,9 +19,6 @@ more stable. The default crystals stay below 0.067, and the liquids are molten a
 0.14 or more, where neither element freezes again.
 """
 
-from collections.abc import Iterator, Sequence
-from pathlib import Path
-
 import ase.units
 import numpy as np
 from ase import Atoms
@@ -35,8 +32,8 @@ from matscipy.calculators.manybody.explicit_forms.stillinger_weber import (
 )
 from matscipy.neighbours import CutoffNeighbourhood, first_neighbours, triplet_list
 
-from . import DEFAULT_SIZES
-from .sampling import Material, Schedule, Trajectory, plan_trajectories, prepare_sets, sample
+from .sampled import SampledSet
+from .sampling import Material, Schedule
 
 PARAMETERS = {
     "Si": Stillinger_Weber_PRB_31_5262_Si,
@@ -64,91 +61,6 @@ SCHEDULE = Schedule(
 )
 
 
-def prepare(
-    out: Path,
-    *,
-    elements: Sequence[str] = ("Si", "Ge"),
-    frames: int = 160,
-    supercell: int = 2,
-    temperatures: Sequence[float] = CRYSTAL_TEMPERATURES,
-    liquid_temperatures: Sequence[float] = LIQUID_TEMPERATURES,
-    sizes: Sequence[int] = DEFAULT_SIZES,
-    seed: int = 0,
-    subset_seed: int | None = None,
-    force: bool = False,
-) -> dict[str, list[Atoms]]:
-    """Generate the structures and write the extxyz files of :mod:`.files` into ``out``.
-
-    Args:
-        out: folder for the extxyz files, made if need be.
-        elements: of ``Si`` and ``Ge``.
-        frames, supercell, temperatures, liquid_temperatures: see :func:`generate`.
-        sizes, subset_seed: see :func:`.files.divide`.
-        seed: fixes the structures and the split.
-        force: replace files that exist.
-
-    Returns:
-        frames by file name, as written.
-
-    Raises:
-        ValueError: see :func:`generate` and :func:`.files.divide`.
-        NotADirectoryError, FileExistsError: see :func:`.atomic.require_folder`.
-    """
-    trajectories = {element: _trajectories(element, frames, temperatures, liquid_temperatures) for element in elements}
-
-    def structures(element: str) -> Iterator[Atoms]:
-        return generate(
-            element,
-            frames,
-            supercell=supercell,
-            temperatures=temperatures,
-            liquid_temperatures=liquid_temperatures,
-            seed=seed,
-        )
-
-    return prepare_sets(
-        out, elements, trajectories, structures, sizes=sizes, seed=seed, subset_seed=subset_seed, force=force
-    )
-
-
-def generate(
-    element: str,
-    frames: int = 160,
-    *,
-    supercell: int = 2,
-    temperatures: Sequence[float] = CRYSTAL_TEMPERATURES,
-    liquid_temperatures: Sequence[float] = LIQUID_TEMPERATURES,
-    seed: int = 0,
-) -> Iterator[Atoms]:
-    """Labelled snapshots of Langevin dynamics, in equal parts from four groups.
-
-    ``diamond`` is the crystal at its 0 K volume, ``strained`` the same with a new random strain of
-    up to 4 % per component before each snapshot, ``vacancy`` the crystal without one atom,
-    ``liquid`` a melt of the crystal's density.
-
-    Args:
-        element: ``Si`` or ``Ge``.
-        frames: how many, in all groups together.
-        supercell: cubic cells of 8 atoms along each edge, so 8 * supercell**3 atoms.
-        temperatures: of the crystalline groups, k_B T / ε.
-        liquid_temperatures: of the liquid, k_B T / ε.
-        seed: same seed, bitwise the same structures.
-
-    Returns:
-        an iterator of structures with energy (eV), energies (n,) in eV, forces (n, 3) in eV/Å and
-        stress (6,) in eV/Å³ in a SinglePointCalculator, and ``group`` and ``temperature`` (K) in
-        ``info``.
-
-    Raises:
-        ValueError: unknown element, or a number that is not positive.
-    """
-    if supercell < 1:
-        raise ValueError(f"supercell must be at least 1, found {supercell}")
-    trajectories = _trajectories(element, frames, temperatures, liquid_temperatures)
-    seeds = np.random.SeedSequence([seed, atomic_numbers[element]])
-    return sample(_material(element, supercell), SCHEDULE, trajectories, seeds)
-
-
 def stillinger_weber_calculator(element: str) -> Calculator:
     """ASE calculator of energy, per-atom energies, forces and stress.
 
@@ -171,13 +83,6 @@ def lattice_constant(element: str) -> float:
 def kelvin(element: str, reduced_temperature: float) -> float:
     """Temperature in K of a reduced temperature k_B T / ε."""
     return reduced_temperature * _parameters(element)["epsilon"] / ase.units.kB
-
-
-def _trajectories(
-    element: str, frames: int, temperatures: Sequence[float], liquid_temperatures: Sequence[float]
-) -> list[Trajectory]:
-    _parameters(element)
-    return plan_trajectories(GROUPS, frames, temperatures, liquid_temperatures)
 
 
 def _material(element: str, supercell: int) -> Material:
@@ -213,3 +118,15 @@ def _parameters(element: str) -> dict:
     if element not in PARAMETERS:
         raise ValueError(f"no Stillinger-Weber parameters for {element!r}; choose from {', '.join(PARAMETERS)}")
     return PARAMETERS[element]
+
+
+STILLINGER_WEBER = SampledSet(
+    default=("Si", "Ge"),
+    groups=GROUPS,
+    temperatures=CRYSTAL_TEMPERATURES,
+    liquid_temperatures=LIQUID_TEMPERATURES,
+    schedule=SCHEDULE,
+    material=_material,
+    seeds=lambda element: [atomic_numbers[element]],
+    check=_parameters,
+)

@@ -16,7 +16,7 @@ from commands import run
 from real_runs import structures
 
 from nequip_elemtransfer.cli import main
-from nequip_elemtransfer.data import emt
+from nequip_elemtransfer.data.emt import EMT_METALS
 from nequip_elemtransfer.deploy.cli import main as deploy_main
 
 CONFIGS = Path(__file__).resolve().parents[2] / "example_configs"
@@ -51,7 +51,7 @@ def workplace(tmp_path_factory):
 
 
 def metal(system, n, seed):
-    return list(emt.generate(system, n, supercell=1, temperatures=[0.01], liquid_temperatures=[0.05], seed=seed))
+    return list(EMT_METALS.generate(system, n, supercell=1, temperatures=[0.01], liquid_temperatures=[0.05], seed=seed))
 
 
 def renamed_metal(system, n, seed):
