@@ -6,7 +6,7 @@ the ``${element_transfer:...}`` look-ups; their code, and what a config names of
 
 from typing import Any
 
-from nequip.utils.resolvers import register_resolvers
+from omegaconf import OmegaConf
 
 __version__ = "0.1.0"
 
@@ -29,4 +29,5 @@ def __getattr__(name: str) -> Any:
     return getattr(train, name)
 
 
-register_resolvers({"element_transfer": _element_transfer})
+# NequIP's register_resolvers does the same, but importing it takes seconds, and `data` or `label` have no use for NequIP
+OmegaConf.register_new_resolver("element_transfer", _element_transfer)

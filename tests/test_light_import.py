@@ -1,3 +1,5 @@
+"""What is imported when, and that the look-ups are known wherever NequIP is."""
+
 import json
 import subprocess
 import sys
@@ -21,6 +23,25 @@ def test_import_of_nequip_registers_the_look_ups_and_runs_nothing_else():
     loaded, registered = json.loads(done.stdout.splitlines()[-1])
     assert loaded == ["nequip_elemtransfer"]
     assert registered is True
+
+
+WITHOUT_NEQUIP = """
+import sys
+from nequip_elemtransfer import calculators, cli
+from nequip_elemtransfer.calculators import worker
+from nequip_elemtransfer.data import emt, stillinger_weber, xtb
+from nequip_elemtransfer.deploy import cli
+print(sorted({"nequip", "torch"} & {*sys.modules}))
+import nequip
+from omegaconf import OmegaConf
+print(OmegaConf.has_resolver("element_transfer"))
+"""
+
+
+def test_commands_start_without_nequip():
+    """Its import takes seconds, and `--help`, data sets and the processes of calculators do without."""
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", WITHOUT_NEQUIP], capture_output=True, text=True)
+    assert done.stdout.splitlines() == ["[]", "True"], done.stderr
 
 
 def test_the_registered_look_up_answers():
