@@ -162,6 +162,19 @@ def crystal(reports: Mapping[str, Any]) -> tuple[Sequence[str], list[list[str]]]
     return ["property", "reference", *(model["start"].replace("_", " ") for model in models)], rows
 
 
+def crystals(reports: Mapping[str, Any]) -> tuple[Sequence[str], list[list[str]]]:
+    """The most telling properties at the study's first size: a row for the reference and for each start."""
+    (report,) = reports.values()
+    size = min(model["size"] for model in report["properties"])
+    known = [report["reference"].get(name) for name in _HEADLINE]
+    rows = [["reference", *("–" if value is None else f"{value:.4g}" for value in known)]]
+    for model in report["properties"]:
+        if model["size"] == size:
+            found = [number(Spread(**model["quantities"][name]["values"])) for name in _HEADLINE]
+            rows.append([model["start"].replace("_", " "), *found])
+    return ["start", *(PROPERTY_LABELS[name] for name in _HEADLINE)], rows
+
+
 def _property(quantity: Mapping[str, Any] | None) -> str:
     """Mean and deviation over seeds, and how much nearer to the reference than from scratch, with the interval."""
     if quantity is None or quantity["values"] is None:
@@ -203,6 +216,7 @@ VIEWS: dict[str, Callable[[Mapping[str, Any]], tuple[Sequence[str], list[list[st
     "starts": starts,
     "divided": divided,
     "crystal": crystal,
+    "crystals": crystals,
     "headline": headline,
 }
 

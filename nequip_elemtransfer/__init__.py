@@ -29,5 +29,5 @@ def __getattr__(name: str) -> Any:
     return getattr(train, name)
 
 
-# NequIP's register_resolvers does the same, but importing it takes seconds, and `data` or `label` have no use for NequIP
+# as NequIP's register_resolvers does, whose import takes seconds; `data` or `label` have no use for NequIP
 OmegaConf.register_new_resolver("element_transfer", _element_transfer)

@@ -6,15 +6,17 @@ imports, several seconds, are done once. ``run_anew`` starts a command as a shel
 
 import multiprocessing
 import os
+import runpy
 import subprocess
 import sys
 import tempfile
 from importlib.metadata import entry_points
+from multiprocessing.reduction import DupFd
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[1]
-# not nequip.scripts.package, which decides where the log goes
-_IMPORTED = ["nequip.scripts.train", "nequip_elemtransfer.resolvers"]
+# not nequip.scripts.package, which decides where the log goes; NequIP imports pytorch_lightning for each trainer
+_IMPORTED = ["nequip.scripts.train", "nequip_elemtransfer.resolvers", "pytorch_lightning"]
 _ENVIRONMENT = {"OMP_NUM_THREADS": "1"}
 
 
@@ -28,11 +30,9 @@ def run(name: str, *args, cwd: Path, check: bool = True) -> subprocess.Completed
     command = [script(name), *(str(arg) for arg in args)]
     with tempfile.TemporaryDirectory() as folder:
         output, error = Path(folder) / "stdout", Path(folder) / "stderr"
-        work = (name, command, cwd, os.environ | _ENVIRONMENT, output, error)
-        process = _server().Process(target=_execute, args=work)
-        process.start()
-        process.join()
-        done = subprocess.CompletedProcess(command, process.exitcode, output.read_text(), error.read_text())
+        with open(output, "w") as out, open(error, "w") as err:
+            process = Forked(command, cwd=cwd, stdout=out, stderr=err, env=os.environ | _ENVIRONMENT)
+        done = subprocess.CompletedProcess(command, process.wait(), output.read_text(), error.read_text())
     return _checked(done, check)
 
 
@@ -50,20 +50,61 @@ def _checked(done, check):
     return done
 
 
-def _server():
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(_IMPORTED)
-    return context
+class Forked:
+    """What is used of :class:`subprocess.Popen`, for a command or ``python -m MODULE``.
+
+    Descriptors of ``pass_fds`` are open in the process, under other numbers.
+    """
+
+    def __init__(self, command, *, stdout, stderr, env, cwd=".", start_new_session=False, pass_fds=(), stdin=None):
+        output = _Passed(stdout.fileno())
+        error = output if stderr == subprocess.STDOUT else _Passed(stderr.fileno())
+        held = [_Passed(number) for number in pass_fds]
+        work = (command, os.path.abspath(cwd), env, start_new_session, output, error, held)
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(_IMPORTED)
+        self.args, self._process = command, context.Process(target=_execute, args=work)
+        self._process.start()
+        self.pid = self._process.pid
+
+    def poll(self) -> int | None:
+        return self._process.exitcode
+
+    def wait(self, timeout: float | None = None) -> int:
+        self._process.join(timeout)
+        if self._process.exitcode is None:
+            raise subprocess.TimeoutExpired(self.args, timeout)
+        return self._process.exitcode
 
 
-def _execute(name, command, cwd, environment, output, error):
+class _Passed:
+    """A descriptor on its way to another process, which gets one of the same file."""
+
+    def __init__(self, number):
+        self.number = number
+
+    def __reduce__(self):
+        return _received, (DupFd(self.number),)
+
+
+def _received(descriptor):
+    return descriptor.detach()
+
+
+def _execute(command, cwd, environment, new_session, output, error, held):
     """In the new process."""
-    for number, file in ((0, os.devnull), (1, output), (2, error)):
-        os.dup2(os.open(file, os.O_RDWR | os.O_CREAT), number)
+    if new_session:
+        os.setsid()
+    for number, file in ((0, os.open(os.devnull, os.O_RDONLY)), (1, output), (2, error)):
+        os.dup2(file, number)
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(environment)
     sys.path[:0] = environment.get("PYTHONPATH", "").split(os.pathsep)
-    sys.argv = command
-    (entry_point,) = entry_points(group="console_scripts", name=name)
-    sys.exit(entry_point.load()())
+    if command[:2] == [sys.executable, "-m"]:
+        sys.argv = command[2:]
+        runpy.run_module(command[2], run_name="__main__", alter_sys=True)
+    else:
+        sys.argv = command
+        (entry_point,) = entry_points(group="console_scripts", name=Path(command[0]).name)
+        sys.exit(entry_point.load()())

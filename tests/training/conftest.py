@@ -6,8 +6,8 @@ import ase.io
 import pytest
 import yaml
 from ase.calculators.singlepoint import SinglePointCalculator
-from commands import run
 from real_runs import MODEL, install, package, structures, train, training_config, transfer_config, write_structures
+from studies import run_study
 
 from nequip_elemtransfer import resolvers
 from nequip_elemtransfer.data.stillinger_weber import stillinger_weber_calculator
@@ -83,8 +83,8 @@ def grid(study, labelled, made_once):
     )
 
     def fill(folder):
-        command = ["nequip-elemtransfer", "study", "run", file, "--out", folder / "out", "--jobs", "2"]
-        assert run(*command, cwd=folder).stdout.startswith("4 tasks finished, 0 failed")
+        code, printed = run_study(file, folder / "out", "--jobs", "2")
+        assert code == 0 and printed.startswith("4 tasks finished, 0 failed")
 
     return file, made_once("grid", fill) / "out"
 

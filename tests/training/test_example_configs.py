@@ -14,6 +14,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.symbols import string2symbols
 from commands import run
 from real_runs import structures
+from studies import run_study
 
 from nequip_elemtransfer.cli import main
 from nequip_elemtransfer.data.emt import EMT_METALS
@@ -135,7 +136,7 @@ def test_molecules_are_planned_deployed_and_studied(workplace, monkeypatch, caps
     for name in ("molecules", "reference", "properties", "plan"):  # of which the first three need xTB
         del study[name]
     Path("study.yaml").write_text(yaml.safe_dump(study))
-    assert main(["study", "run", "study.yaml", "--out", "study"]) == 0
+    assert run_study("study.yaml", "study")[0] == 0
     report = json.loads(Path("study/report.json").read_text())
     assert {curve["start"] for curve in report["curves"]} == set(study["starts"])
     for curve in report["curves"]:

@@ -96,7 +96,7 @@ def installed(tmp_path, monkeypatch):
 
 def test_extension_works_without_code_of_ours(data, tmp_path):
     """Its pair axis is found, its length scale proved, and the result trained, restarted and packaged."""
-    train(tmp_path / "si", training_config(data, "Si", MODEL), run=run_anew)
+    train(tmp_path / "si", training_config(data, "Si", MODEL))
     source = tmp_path / "si" / "out" / "best.ckpt"
     key = {"elements": {"Ge": "Si", "Si": "Si"}, "energy_scale": 0.8}
     log = train(tmp_path / "ge", transfer_config(data, source, **key), run=run_anew).stdout
@@ -114,9 +114,9 @@ def test_extension_works_without_code_of_ours(data, tmp_path):
 def test_extension_with_a_tensor_no_rule_covers(data, tmp_path, extra):
     """n³ rows, or a row more than types: nobody can say what the new type's part of it should be."""
     config = training_config(data, "Si", MODEL | {"extra": extra})
-    train(tmp_path / "si", config, "trainer.max_epochs=1", run=run_anew)
+    train(tmp_path / "si", config, "trainer.max_epochs=1")
     config = transfer_config(data, tmp_path / "si" / "out" / "best.ckpt")
-    done = train(tmp_path / "ge", config, check=False, run=run_anew)
+    done = train(tmp_path / "ge", config, check=False)
     assert done.returncode != 0 and not list((tmp_path / "ge").rglob("*.ckpt"))
     assert (
         "made_up_pairs.model.PairModel cannot be transferred: with one more type, these tensors change in a way no "

@@ -5,9 +5,9 @@ import shutil
 
 import pytest
 import yaml
-from commands import run, run_anew
+from commands import run_anew
+from studies import run_study
 
-from nequip_elemtransfer.cli import main
 from nequip_elemtransfer.data.stillinger_weber import lattice_constant
 from nequip_elemtransfer.study.grid import Grid
 from nequip_elemtransfer.study.measure.evaluation import evaluation_tasks
@@ -25,10 +25,11 @@ def evaluated(grid, study, labelled, tmp_path_factory):
         **EVALUATIONS,
     )
     out = tmp_path_factory.mktemp("evaluated") / "out"
-    command = ["nequip-elemtransfer", "study", "run", file, "--out", out]
-    run(*command, "--prepare", cwd=out.parent)
+    run_study(file, out, "--prepare")
     shutil.copytree(trained / "runs", out / "runs")
-    return file, out, run(*command, "--jobs", "2", cwd=out.parent).stdout
+    code, printed = run_study(file, out, "--jobs", "2")
+    assert code == 0
+    return file, out, printed
 
 
 EVALUATIONS = {
@@ -90,14 +91,14 @@ def test_more_simulations_keep_those_there_are(evaluated, study, labelled):
     entries = yaml.safe_load(file.read_text())
     entries["stability"]["runs"] = 2
     file.write_text(yaml.safe_dump(entries))
-    assert main(["study", "run", str(file), "--out", str(out), "--jobs", "2"]) == 0
+    assert run_study(file, out, "--jobs", "2")[0] == 0
     assert len(list(out.glob("evaluations/stability/*/*K-1.json"))) == 6
     assert {path: path.stat().st_mtime_ns for path in first} == first
     entry = json.loads((out / "report.json").read_text())["stability"][0]
     assert len(entry["survived"]) == 2
 
 
-def test_failed_evaluation_is_a_gap(evaluated, tmp_path, capsys):
+def test_failed_evaluation_is_a_gap(evaluated, tmp_path):
     """A reference that cannot be made fails with its log; trainings and models are not touched."""
     file, finished, _ = evaluated
     out = tmp_path / "out"
@@ -108,23 +109,22 @@ def test_failed_evaluation_is_a_gap(evaluated, tmp_path, capsys):
     broken = file.with_name("broken.yaml")
     broken.write_text(yaml.safe_dump({key: value for key, value in entries.items() if key != "stability"}))
     shutil.rmtree(out / "grid")  # the configs name the other folder's files
-    assert main(["study", "run", str(broken), "--out", str(out)]) == 1
-    printed = capsys.readouterr().out
-    assert "failed: properties of reference (its log: " in printed
+    code, printed = run_study(broken, out)
+    assert code == 1 and "failed: properties of reference (its log: " in printed
     html = (out / "report.html").read_text()
     assert "<code>properties of reference</code>: failed" in html and "no Stillinger-Weber parameters" in html
     assert "properties of scratch-n6-seed0" not in html.split("</h2>")[0]
 
 
-def test_hydras_launchers(evaluated, tmp_path, capsys):
+def test_hydras_launchers(evaluated, tmp_path):
     """Evaluations as jobs, a process each; a study takes over what it finds."""
     pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
     file, finished, _ = evaluated
     out = tmp_path / "out"
     shutil.copytree(finished / "runs", out / "runs")
     shutil.copytree(finished / "structures", out / "structures")
-    assert main(["study", "run", str(file), "--out", str(out), "--prepare"]) == 0
-    assert "measure.job -cp" in capsys.readouterr().out
+    code, printed = run_study(file, out, "--prepare")
+    assert code == 0 and "measure.job -cp" in printed
     done = {"properties-scratch-n6-seed0", "plan-corresponding_states-n6-seed0"}
     jobs = ["--multirun", "hydra/launcher=submitit_local", f"+evaluation={','.join(sorted(done))}"]
     options = ["-cp", out / "grid", "-cn", "evaluations", *jobs]

@@ -6,8 +6,8 @@ import ase.io
 import pytest
 import torch
 from ase.calculators.singlepoint import SinglePointCalculator
-from commands import run
 from real_runs import structures
+from studies import run_study
 
 
 @pytest.fixture(scope="module")
@@ -32,8 +32,8 @@ def taught(study, data, labelled, tmp_path_factory):
     teacher = {"config": "transfer", "overrides": key, "pretrain": pretrain}
     file = study("teacher", starts={"teacher": teacher}, sizes=[3])
     out = folder / "out"
-    printed = run("nequip-elemtransfer", "study", "run", file, "--out", out, cwd=folder).stdout
-    assert printed.startswith("2 tasks finished, 0 failed")
+    code, printed = run_study(file, out)
+    assert code == 0 and printed.startswith("2 tasks finished, 0 failed")
     return out
 
 
