@@ -205,7 +205,7 @@ def test_example_of_a_teacher(workplace):
     for name in ("teacher", "teacher_val"):
         Path(f"ge/{name}.xyz").write_bytes(Path("data/mlearn/Ge_train.xyz").read_bytes())
     grid = prepare_study(EXAMPLES / "study_teacher.yaml", Path("out"))
-    assert len(grid.runs) == 1 + 2 * 3
+    assert len(grid.runs) == 1 + 3 * 3
     before, after = (config_of(Path("out"), name) for name in ("pretrain-teacher", "teacher-n10-seed0"))
     assert before["data"]["val_file_path"] == "ge/teacher_val.xyz"
     assert before["element_transfer"]["elements"] == {"Ge": "Si"}
