@@ -142,37 +142,43 @@ def _headline_column(report: Mapping[str, Any], curve: Mapping[str, Any]) -> lis
     point = curve["test_sets"]["all"][0]
     errors = [_spread(point["errors"][name], 2 if name == STRESS_MAE else 1) for name in TEST_ERRORS]
     (model,) = (m for m in report["properties"] if (m["start"], m["size"]) == (curve["start"], point["size"]))
-    found = [number(Spread(**model["quantities"][name]["values"])) for name in _HEADLINE]
     known = [report["reference"].get(name) for name in _HEADLINE]
-    crystal = [f"{text} ({value:.4g})" if value is not None else text for text, value in zip(found, known)]
+    crystal = [f"{x} ({value:.4g})" if value is not None else x for x, value in zip(_headline_crystal(model), known)]
     return [*errors, *crystal, f"{point['steps']['mean']:.0f}"]
+
+
+def _headline_crystal(model: Mapping[str, Any]) -> list[str]:
+    return [number(Spread(**model["quantities"][name]["values"])) for name in _HEADLINE]
 
 
 def crystal(reports: Mapping[str, Any]) -> tuple[Sequence[str], list[list[str]]]:
     """Properties beside the reference's: a row for each, a column for each start, at the study's first size."""
     (report,) = reports.values()
-    size = min(model["size"] for model in report["properties"])
-    models = [model for model in report["properties"] if model["size"] == size]
+    models = _models_of_first_size(report)
     rows = []
     for name, label in PROPERTY_LABELS.items():
         quantities = [model["quantities"].get(name) for model in models]
         if any(quantity and quantity["values"] for quantity in quantities):
-            reference = report["reference"].get(name)
-            rows.append([label, "–" if reference is None else f"{reference:.4g}", *map(_property, quantities)])
+            rows.append([label, _known(report["reference"].get(name)), *map(_property, quantities)])
     return ["property", "reference", *(model["start"].replace("_", " ") for model in models)], rows
 
 
 def crystals(reports: Mapping[str, Any]) -> tuple[Sequence[str], list[list[str]]]:
     """The most telling properties at the study's first size: a row for the reference and for each start."""
     (report,) = reports.values()
-    size = min(model["size"] for model in report["properties"])
-    known = [report["reference"].get(name) for name in _HEADLINE]
-    rows = [["reference", *("–" if value is None else f"{value:.4g}" for value in known)]]
-    for model in report["properties"]:
-        if model["size"] == size:
-            found = [number(Spread(**model["quantities"][name]["values"])) for name in _HEADLINE]
-            rows.append([model["start"].replace("_", " "), *found])
+    rows = [["reference", *(_known(report["reference"].get(name)) for name in _HEADLINE)]]
+    for model in _models_of_first_size(report):
+        rows.append([model["start"].replace("_", " "), *_headline_crystal(model)])
     return ["start", *(PROPERTY_LABELS[name] for name in _HEADLINE)], rows
+
+
+def _models_of_first_size(report: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    size = min(model["size"] for model in report["properties"])
+    return [model for model in report["properties"] if model["size"] == size]
+
+
+def _known(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4g}"
 
 
 def _property(quantity: Mapping[str, Any] | None) -> str:

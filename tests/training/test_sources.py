@@ -31,7 +31,7 @@ EMA = "nequip.train.EMALightningModule"
     ("module", "model"),
     [
         pytest.param(PLAIN, MODEL | {"model_dtype": "float64"}, id="plain-float64"),
-        pytest.param(EMA, MODEL | {"compile_mode": "compile", "num_layers": 1}, id="ema-float32-compiled"),
+        pytest.param(EMA, MODEL | {"compile_mode": "compile"}, id="ema-float32-compiled"),
         pytest.param(EMA, PRESET | {"model_dtype": "float64"}, id="ema-float64-preset"),
         pytest.param(PLAIN, TRAINABLE, id="plain-float32-full-trainable-scales"),
     ],
@@ -73,11 +73,12 @@ def test_checkpoint_saved_on_cuda_loads_on_the_cpu(source, tmp_path, monkeypatch
     assert all(torch.equal(loaded.state[name], tensor) for name, tensor in original.state.items())
 
 
-def test_target_compile_mode_is_selectable(data, source):
-    """The source has none, which is eager; a compiled transfer is trained in ``train/test_stages.py``."""
-    config = OmegaConf.create(transfer_config(data, source, compile_mode="compile"))
-    assert "compile_mode" not in load_source(str(source)).architecture
-    assert look_up("model", config)["architecture"]["compile_mode"] == "compile"
+def test_target_compile_mode_is_selectable(data, source, tmp_path):
+    config = transfer_config(data, source, compile_mode="compile")
+    train(tmp_path, config, "trainer.max_epochs=1")
+    saved = torch.load(tmp_path / "out" / "last.ckpt", weights_only=True)
+    assert saved["hyper_parameters"]["model"]["architecture"]["compile_mode"] == "compile"
+    assert all(torch.isfinite(v).all() for v in saved["state_dict"].values() if isinstance(v, torch.Tensor))
 
 
 def test_a_transferred_model_is_a_source_again(data, source, tmp_path):
