@@ -12,6 +12,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from statistics import fmean, median
 from typing import Any
 
 from nequip_elemtransfer.study.config.starts import CORRESPONDING_STATES, SCRATCH
@@ -26,6 +27,7 @@ PAGES = (DOCS / "results.md", DOCS / "earlier_results.md", DOCS.parent / "README
 PROPERTY_LABELS = VALUES | DEVIATIONS
 _DATA = {"mlearn_converged": "DFT", "sw_converged": "Stillinger-Weber"}
 _HEADLINE = ("lattice_constant", "C11", "C12", "C44", "vacancy_formation_energy")
+_ERROR_TITLES = ("forces (meV/Å)", "energies (meV/atom)", "stresses (meV/Å³)")  # of TEST_ERRORS
 _MARKED = re.compile(r"(<!-- table: (?P<view>\w+) (?P<studies>[\w ]+) -->\n).*?(<!-- end of table -->)", re.S)
 
 
@@ -102,7 +104,7 @@ def starts(reports: Mapping[str, Any]) -> tuple[Sequence[str], list[list[str]]]:
                 best = f"{steps['mean']:.0f} ({steps['low']:.0f} to {steps['high']:.0f})" if steps else "–"
                 rows.append((row["size"], [curve["start"].replace("_", " "), *found, best]))
     rows.sort(key=lambda row: row[0])
-    header = ["structures", "start", "forces (meV/Å)", "energies (meV/atom)", "stresses (meV/Å³)", "steps"]
+    header = ["structures", "start", *_ERROR_TITLES, "steps"]
     return header, [[str(size), *row] for size, row in rows]
 
 
@@ -133,8 +135,7 @@ def headline(reports: Mapping[str, Any]) -> tuple[Sequence[str], list[list[str]]
             if curve["start"] in (SCRATCH, CORRESPONDING_STATES):
                 title = f"{_DATA[name]}, {'from scratch' if curve['start'] == SCRATCH else 'from silicon'}"
                 columns[title] = _headline_column(report, curve)
-    labels = ("forces (meV/Å)", "energies (meV/atom)", "stresses (meV/Å³)")
-    rows = [*labels, *(PROPERTY_LABELS[name] for name in _HEADLINE), "steps to the best model"]
+    rows = [*_ERROR_TITLES, *(PROPERTY_LABELS[name] for name in _HEADLINE), "steps to the best model"]
     return ["", *columns], [[label, *(column[i] for column in columns.values())] for i, label in enumerate(rows)]
 
 
@@ -170,6 +171,30 @@ def crystals(reports: Mapping[str, Any]) -> tuple[Sequence[str], list[list[str]]
     for model in _models_of_first_size(report):
         rows.append([model["start"].replace("_", " "), *_headline_crystal(model)])
     return ["start", *(PROPERTY_LABELS[name] for name in _HEADLINE)], rows
+
+
+def selection(reports: Mapping[str, Any]) -> tuple[Sequence[str], list[list[str]]]:
+    """Test errors, mean and largest, of a selected set (first study) beside those of random draws (second)."""
+    selected, drawn = (list(zip(*map(_mean_and_largest, _finished(report)))) for report in reports.values())
+    rows = {
+        "selected": [fmean(column) for column in selected],
+        "random, median": [median(column) for column in drawn],
+        "random, lowest": [min(column) for column in drawn],
+        "random, highest": [max(column) for column in drawn],
+    }
+    better = [f"{sum(draw < one for draw in column)} of {len(column)}" for column, one in zip(drawn, rows["selected"])]
+    header = [f"{which}{title}" for title in _ERROR_TITLES for which in ("", "largest of ")]
+    shown = [[name, *(f"{1000 * value:.3g}" for value in values)] for name, values in rows.items()]
+    return ["ten structures", *header], [*shown, ["draws with a lower error", *better]]
+
+
+def _finished(report: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [run for run in report["runs"] if run["state"] == "finished"]
+
+
+def _mean_and_largest(run: Mapping[str, Any]) -> list[float]:
+    errors = run["tests"]["all"]
+    return [errors[name] for mean in TEST_ERRORS for name in (mean, mean.replace("_mae", "_maxabserr"))]
 
 
 def _models_of_first_size(report: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -223,6 +248,7 @@ VIEWS: dict[str, Callable[[Mapping[str, Any]], tuple[Sequence[str], list[list[st
     "divided": divided,
     "crystal": crystal,
     "crystals": crystals,
+    "selection": selection,
     "headline": headline,
 }
 

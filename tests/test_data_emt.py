@@ -56,7 +56,8 @@ def test_alloys_have_their_own_composition_and_volume():
 
 
 def test_same_seed_same_structures():
-    first, again, other = (list(emt.EMT_METALS.generate("AgAu", 4, seed=seed, **SMALL)) for seed in (1, 1, 2))
+    smallest = SMALL | {"supercell": 1}
+    first, again, other = (list(emt.EMT_METALS.generate("AgAu", 4, seed=seed, **smallest)) for seed in (1, 1, 2))
     for a, b, c in zip(first, again, other):
         np.testing.assert_array_equal(a.positions, b.positions)
         assert a.positions.shape != c.positions.shape or np.abs(a.positions - c.positions).max() > 0.01
@@ -71,8 +72,9 @@ def test_what_emt_does_not_know(system, tmp_path, capsys):
 
 
 def test_command(tmp_path, capsys):
-    command = "data emt --elements Cu CuAu --frames 12 --temperatures 0.01 --liquid-temperatures 0.05 --sizes 2 --out"
-    assert main([*command.split(), str(tmp_path)]) == 0
+    command = "data emt --elements Cu CuAu --frames 12 --supercell 1 --sizes 2 --out"
+    temperatures = ["--temperatures", "0.01", "--liquid-temperatures", "0.05"]
+    assert main([*command.split(), str(tmp_path), *temperatures]) == 0
     names = [f"{system}_{part}.xyz" for system in ("Cu", "CuAu") for part in ("test", "train", "train_2", "val")]
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names)
     assert "Cu structures: 100%" in capsys.readouterr().err

@@ -32,7 +32,7 @@ GERMANES = ["CH3SiH3", "SiH4", "Si2H6", "SiH2_s1A1d"]
 CUTOFF = 6.0  # Å, beyond any that a target has here
 
 
-@pytest.fixture(params=["nequip", "allegro"])
+@pytest.fixture(scope="module", params=["nequip", "allegro"])
 def source(request, nequip_architecture, allegro_architecture):
     """H, C and Si, with a zero of energy of each."""
     make = nequip_architecture if request.param == "nequip" else allegro_architecture
@@ -74,7 +74,7 @@ def transfer(source, frames, elements=ELEMENTS, **key):
     return Transfer(config, source, lambda r_max: frames).run()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def labelled(source):
     """Germanes with energies and forces of the source at the known scales; no stresses, as there is no volume."""
     frames = [frame_of(atoms, list(ELEMENTS)) for atoms in germanes()]
@@ -89,9 +89,15 @@ def labelled(source):
     return frames
 
 
-def test_the_new_element_is_found_again(source, labelled):
+@pytest.fixture(scope="module")
+def fitted(source, labelled):
+    """What is made of the source with everything fitted to the germanes."""
+    return transfer(source, labelled)
+
+
+def test_the_new_element_is_found_again(fitted):
     """λ, α and μ of Ge from energies and forces of molecules; H and C keep theirs to the last bit."""
-    found = transfer(source, labelled).provenance
+    found = fitted.provenance
     assert found["length_scale"]["decided_by"] == "labels"
     assert found["length_scale"]["per_type"] == {"H": 1.0, "C": 1.0, "Ge": pytest.approx(1.05, abs=3e-3)}
     assert found["energy_scale"]["per_type"] == {"H": 1.0, "C": 1.0, "Ge": pytest.approx(0.8, rel=0.03)}
@@ -101,9 +107,9 @@ def test_the_new_element_is_found_again(source, labelled):
 
 
 @pytest.mark.parametrize("name", ["CH4", "C2H4", "C2H2", "H2", "C3H8"])
-def test_molecules_without_the_new_element_are_as_they_were(source, labelled, name):
+def test_molecules_without_the_new_element_are_as_they_were(source, fitted, name):
     """Invariant 4 on molecules, with everything fitted."""
-    model = built(transfer(source, labelled))
+    model = built(fitted)
     atoms = molecule(name)
     atoms.rattle(0.05, seed=1)
     energy, forces = evaluate(model, frame_of(atoms, list(ELEMENTS)))
@@ -129,10 +135,9 @@ def test_only_pairs_with_the_new_element_get_another_length(source, labelled):
 def test_types_with_few_atoms(source, labelled):
     """One structure with the new type, of one atom, and none with the kept ones alone: enough for its three numbers."""
     one = [frame for frame in labelled if len(frame[AtomicDataDict.POSITIONS_KEY]) == 8][:1]
-    found = transfer(source, one).provenance
-    assert found["energy_shifts"]["fitted_types"] == ["Ge"]
-    made = built(transfer(source, one))
-    energy, _ = evaluate(made, one[0])
+    result = transfer(source, one)
+    assert result.provenance["energy_shifts"]["fitted_types"] == ["Ge"]
+    energy, _ = evaluate(built(result), one[0])
     assert energy == pytest.approx(one[0][AtomicDataDict.TOTAL_ENERGY_KEY].item(), abs=1e-6)
 
 

@@ -1,22 +1,15 @@
-"""NequIP's own tests of models, on transferred ones: symmetry, locality, gradients, batches, compiled files in ASE."""
+"""NequIP's own tests of models, on transferred ones: symmetry, locality, gradients, batches, compiled training."""
 
-import os
-import subprocess
-import sysconfig
 from functools import cache
 from importlib.util import find_spec
-from pathlib import Path
 
-import nequip.utils.unittests
 import pytest
-import torch
 from ase.build import molecule
 from nequip.data import from_ase
 from nequip.data.transforms import ChemicalSpeciesToAtomTypeMapper, NeighborListTransform
 from nequip.utils.test import set_irreps_debug
 from nequip.utils.unittests.conftest import *  # noqa: F403  the fixtures these tests ask for
 from nequip.utils.unittests.model_tests import BaseEnergyModelTests
-from omegaconf import OmegaConf, open_dict
 
 from nequip_elemtransfer import architecture as arch
 from nequip_elemtransfer.config import TransferConfig
@@ -94,7 +87,6 @@ class TransferredModelTests(BaseEnergyModelTests):
     """NequIP's tests know a model by its configuration; here that of the target, and which transfer it came from."""
 
     family: str
-    compiled: str | None  # the precision in which the compiled file is made, which takes long; None if it is not
 
     @pytest.fixture(scope="class", params=list(SOURCES))
     @classmethod
@@ -117,70 +109,14 @@ class TransferredModelTests(BaseEnergyModelTests):
         yield
         set_irreps_debug(False)
 
-    # ---- ASE integration: a real nequip-train with the key, in place of a plain model
-
-    @pytest.fixture(scope="class", params=["minimal_toy_emt.yaml"])
-    @classmethod
-    def conffile(cls, request):
-        return request.param
-
-    @pytest.fixture(scope="class", params=["fresh"])
-    @classmethod
-    def model_source(cls, request):
-        return request.param
-
-    def model_parameter_updates(self, model_config):
-        return {}
-
     @pytest.fixture(scope="class")
-    @classmethod
-    def train_fn(cls, tmp_path_factory):
-        def session(conffile, model_dtype, extra_train_from_save, model_config):
-            family, kind = model_config["transfer"]
-            if (kind, model_dtype) != ("single-type", cls.compiled):
-                pytest.skip("compiled once, Allegro in float64; tests/deploy compiles a transferred NequIP model")
-            folder = tmp_path_factory.mktemp(family)
-            save_checkpoint(source_of(family, kind, model_dtype), folder / "si.ckpt")
-            config = transfer_config(conffile, folder)
-            OmegaConf.save(config, folder / "conf.yaml")
-            # the commands lie beside the Python that runs the tests, whether or not its environment is activated
-            path = os.pathsep.join([sysconfig.get_path("scripts"), os.environ["PATH"]])
-            env = os.environ | {"TEST_VAL_TWO": "2", "OMP_NUM_THREADS": "1", "PATH": path}
-            done = subprocess.run(["nequip-train", "-cn", "conf"], cwd=folder, env=env, capture_output=True, text=True)
-            assert done.returncode == 0, done.stderr
-            yield config, str(folder), env
-
-        return session
-
-
-def save_checkpoint(source, path):
-    """As ``nequip-train`` writes it."""
-    state = {f"model.sole_model.{name}": tensor for name, tensor in source.state.items()}
-    info = {"training_module": {"_target_": "nequip.train.NequIPLightningModule"}}
-    hyper_parameters = {"model": source.architecture, "optimizer": {}, "info_dict": info}
-    state["run_stage"] = torch.zeros(1, dtype=torch.long)
-    torch.save({"state_dict": state, "hyper_parameters": hyper_parameters}, path)
-
-
-def transfer_config(conffile, folder):
-    """NequIP's training config of that name, as a transfer and with less data."""
-    config = OmegaConf.load(Path(nequip.utils.unittests.__file__).parent / conffile)
-    with open_dict(config):
-        key = {"elements": {"Cu": "Si"}, "length_scale": 1.1, "energy_scale": 0.8}
-        config.element_transfer = key | {"source": str(folder / "si.ckpt")}
-        config.model_type_names = "${element_transfer:type_names}"
-        config.cutoff_radius = "${element_transfer:r_max}"
-        config.training_module.model = "${element_transfer:model}"
-        config.hydra = {"run": {"dir": str(folder)}}
-    config.data.split_dataset.update({"train": 4, "val": 2, "test": 2})
-    config.data.split_dataset.dataset.update({"num_frames": 8, "supercell": [2, 2, 2]})
-    config.data.val_dataloader.batch_size = 1
-    config.trainer.max_epochs = 2
-    return config
+    def fake_model_training_session(self):
+        """Of NequIP's tests of compiled files in ASE."""
+        pytest.skip("tests/deploy compiles a transferred NequIP and a transferred Allegro model, and tries them in ASE")
 
 
 class TestTransferredNequIP(TransferredModelTests):
-    family, compiled = "NequIP", None
+    family = "NequIP"
 
     @pytest.fixture
     def strict_locality(self):
@@ -189,7 +125,7 @@ class TestTransferredNequIP(TransferredModelTests):
 
 @pytest.mark.skipif(find_spec("allegro") is None, reason="needs nequip-allegro")
 class TestTransferredAllegro(TransferredModelTests):
-    family, compiled = "Allegro", "float64"
+    family = "Allegro"
 
     @pytest.fixture
     def strict_locality(self):

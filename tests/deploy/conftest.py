@@ -19,9 +19,8 @@ ALLEGRO = {
     "_target_": "allegro.model.AllegroModel",
     "seed": 1,
     "model_dtype": "float32",
-    "type_names": ["Si", "Ge"],
-    "r_max": 4.4,
-    "per_edge_type_cutoff": {"Si": {"Si": 4.0, "Ge": 4.2}, "Ge": {"Si": 4.2, "Ge": 4.4}},
+    "type_names": ["Si"],
+    "r_max": 4.0,
     "l_max": 1,
     "num_layers": 1,
     "num_scalar_features": 4,
@@ -31,7 +30,7 @@ ALLEGRO = {
     "readout_mlp_hidden_layers_width": 4,
     "radial_chemical_embed": {"_target_": "allegro.nn.TwoBodyBesselScalarEmbed", "num_bessels": 4},
     "avg_num_neighbors": 16.0,
-    "per_type_energy_shifts": {"Si": -4.3, "Ge": -3.8},
+    "per_type_energy_shifts": -4.3,
 }
 
 
@@ -59,9 +58,11 @@ def ge_run(data, si_run, made_once):
 
 @pytest.fixture(scope="session")
 def allegro_run(data, made_once):
-    """Output folder of an Allegro training of two types, float32, with cutoffs per pair of types."""
+    """Output folder of an Allegro model of Si that Ge has joined, float32, with cutoffs per pair of types."""
     pytest.importorskip("allegro")
-    config = training_config(data, "SiGe", ALLEGRO, ALLEGRO["type_names"], ALLEGRO["r_max"])
+    source = made_once("deploy_allegro_si", lambda folder: train(folder, training_config(data, "Si", ALLEGRO)))
+    key = {"elements": {"Si": "Si", "Ge": "Si"}, "length_scale": {"Si": 1.0, "Ge": 1.1}}
+    config = transfer_config(data, source / "out" / "best.ckpt", system="SiGe", **key)
     return made_once("deploy_allegro", lambda folder: train(folder, config)) / "out"
 
 

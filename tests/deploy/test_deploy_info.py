@@ -28,10 +28,16 @@ def test_transferred_model(deployed, ge_run, ending):
 @pytest.mark.parametrize("ending", [".nequip.pth", ".nequip.pt2", ".nequip.zip"])
 def test_cutoffs_per_pair(deployed, ending):
     info = read_info(deployed("allegro", ending))
-    assert info["per_edge_type_cutoff"] == {"Si": {"Si": 4.0, "Ge": 4.2}, "Ge": {"Si": 4.2, "Ge": 4.4}}
-    assert info["element_transfer"] is None
+    cutoffs = [info["per_edge_type_cutoff"][a][b] for a in ("Si", "Ge") for b in ("Si", "Ge")]
+    assert cutoffs == pytest.approx([4.0, 4.2, 4.2, 4.4])
+    assert info["element_transfer"]["elements"] == {"Si": "Si", "Ge": "Si"}
     assert info["pair_style"] == (None if ending == ".nequip.zip" else "allegro")
-    assert "Si 4.2, Ge 4.4" in describe(info) and "No element transfer" in describe(info)
+    assert "Si 4.2, Ge 4.4" in describe(info)
+
+
+def test_without_a_transfer(deployed):
+    info = read_info(deployed("si", ".nequip.pth"))
+    assert info["element_transfer"] is None and "No element transfer" in describe(info)
 
 
 def test_text(deployed, capsys):

@@ -101,10 +101,10 @@ def training_config(data, element, model, types=None, r_max=4.0):
     }
 
 
-def transfer_config(data, source, **key):
+def transfer_config(data, source, system="Ge", **key):
     """A config that starts Ge from a Si source, by default without a search for λ, which takes its time."""
     config = training_config(
-        data, "Ge", "${element_transfer:model}", "${element_transfer:type_names}", "${element_transfer:r_max}"
+        data, system, "${element_transfer:model}", "${element_transfer:type_names}", "${element_transfer:r_max}"
     )
     defaults = {"source": str(source), "elements": {"Ge": "Si"}, "length_scale": "covalent_radii"}
     return {"element_transfer": defaults | key, **config}

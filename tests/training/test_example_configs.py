@@ -19,6 +19,7 @@ from studies import run_study
 from nequip_elemtransfer.cli import main
 from nequip_elemtransfer.data.emt import EMT_METALS
 from nequip_elemtransfer.deploy.cli import main as deploy_main
+from nequip_elemtransfer.study.config.starts import CORRESPONDING_STATES, SCRATCH
 
 CONFIGS = Path(__file__).resolve().parents[2] / "example_configs"
 SHORT = ["++trainer.max_epochs=2", "++trainer.check_val_every_n_epoch=1", "trainer.log_every_n_steps=1"]
@@ -119,7 +120,8 @@ def test_molecules_are_planned_deployed_and_studied(workplace, monkeypatch, caps
             nequip_train(workplace, name)
     monkeypatch.chdir(workplace)
     source, data = "runs/xtb_si/best.ckpt", Path("data/xtb")
-    assert main(["plan", source, str(data / "Ge_train_10.xyz"), "--source-data", str(data / "Si_train.xyz")]) == 0
+    planned = ["plan", source, str(data / "Ge_train_10.xyz"), "--elements", "Ge=Si"]
+    assert main([*planned, "--source-data", str(data / "Si_train.xyz")]) == 0
     said = capsys.readouterr().out
     assert "No structure has stresses" in said and re.search(r"^C +C +1\.0000 +1\.0000 ", said, re.MULTILINE)
     deployed = workplace / "ge.nequip.pth"
@@ -131,7 +133,8 @@ def test_molecules_are_planned_deployed_and_studied(workplace, monkeypatch, caps
         (data / f"subset{seed}" / "Ge_train.xyz").write_bytes((data / "Ge_train_10.xyz").read_bytes())
     (data / "Ge_both.xyz").write_bytes((data / "Ge_test.xyz").read_bytes() + (data / "Ge_val.xyz").read_bytes())
     study |= {name: str(CONFIGS / study[name]) for name in ("scratch", "transfer")}
-    study |= {"models": {"default": {"source": source}}, "sizes": [10], "seeds": [0]}
+    starts = {name: study["starts"][name] for name in (SCRATCH, CORRESPONDING_STATES)}
+    study |= {"sizes": [10], "seeds": [0], "starts": starts}
     study |= {"overrides": ["max_steps=4"], "validate_every": 2}
     for name in ("molecules", "reference", "properties", "plan"):  # of which the first three need xTB
         del study[name]

@@ -124,13 +124,18 @@ def _errors(name: str, results: Mapping[int, Mapping[str, Any]], references: Map
     return {seed: abs(value - references[name]) for seed, value in found.items() if value is not None}
 
 
+def deviation(name: str, own: Any, reference: Any) -> float | None:
+    """How far a function is off, in the unit that :data:`DEVIATIONS` says; None if nothing can be compared."""
+    return _DEVIATION[name](own, reference)
+
+
 def _deviations(name: str, results: Mapping[int, Mapping[str, Any]], reference: Mapping[str, Any]) -> dict[int, float]:
     if not reference.get(name):
         return {}
     found = {
-        seed: _DEVIATION[name](result[name], reference[name]) for seed, result in results.items() if result.get(name)
+        seed: deviation(name, result[name], reference[name]) for seed, result in results.items() if result.get(name)
     }
-    return {seed: deviation for seed, deviation in found.items() if deviation is not None}
+    return {seed: value for seed, value in found.items() if value is not None}
 
 
 def _of_equations_of_state(own: Mapping[str, Any], reference: Mapping[str, Any]) -> float:
