@@ -11,6 +11,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
 from pathlib import Path
 from statistics import fmean, median
 from typing import Any
@@ -23,7 +24,7 @@ from nequip_elemtransfer.study.report.sections import number
 from nequip_elemtransfer.study.run.metrics import STRESS_MAE
 
 DOCS = Path(__file__).parent
-PAGES = (DOCS / "results.md", DOCS / "earlier_results.md", DOCS.parent / "README.md")
+PAGES = (DOCS / "results.md", DOCS / "earlier_results.md", DOCS / "candidates.md", DOCS.parent / "README.md")
 PROPERTY_LABELS = VALUES | DEVIATIONS
 _DATA = {"mlearn_converged": "DFT", "sw_converged": "Stillinger-Weber"}
 _HEADLINE = ("lattice_constant", "C11", "C12", "C44", "vacancy_formation_energy")
@@ -165,11 +166,13 @@ def crystal(reports: Mapping[str, Any]) -> tuple[Sequence[str], list[list[str]]]
 
 
 def crystals(reports: Mapping[str, Any]) -> tuple[Sequence[str], list[list[str]]]:
-    """The most telling properties at the study's first size: a row for the reference and for each start."""
-    (report,) = reports.values()
-    rows = [["reference", *(_known(report["reference"].get(name)) for name in _HEADLINE)]]
-    for model in _models_of_first_size(report):
-        rows.append([model["start"].replace("_", " "), *_headline_crystal(model)])
+    """The most telling properties at the first size: a row for the reference and for each start, or study."""
+    known = next(iter(reports.values()))["reference"]
+    rows = [["reference", *(_known(known.get(name)) for name in _HEADLINE)]]
+    for name, report in reports.items():
+        for model in _models_of_first_size(report):
+            title = model["start"] if len(reports) == 1 else name
+            rows.append([title.replace("_", " "), *_headline_crystal(model)])
     return ["start", *(PROPERTY_LABELS[name] for name in _HEADLINE)], rows
 
 
@@ -184,7 +187,7 @@ def selection(reports: Mapping[str, Any]) -> tuple[Sequence[str], list[list[str]
     }
     better = [f"{sum(draw < one for draw in column)} of {len(column)}" for column, one in zip(drawn, rows["selected"])]
     header = [f"{which}{title}" for title in _ERROR_TITLES for which in ("", "largest of ")]
-    shown = [[name, *(f"{1000 * value:.3g}" for value in values)] for name, values in rows.items()]
+    shown = [[name, *(f"{Decimal(f'{1000 * value:.3g}'):f}" for value in values)] for name, values in rows.items()]
     return ["ten structures", *header], [*shown, ["draws with a lower error", *better]]
 
 

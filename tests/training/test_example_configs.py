@@ -127,6 +127,8 @@ def test_molecules_are_planned_deployed_and_studied(workplace, monkeypatch, caps
     deployed = workplace / "ge.nequip.pth"
     assert deploy_main(["build", "--model", "runs/xtb_ge_transfer/best.ckpt", str(deployed)]) == 0
     assert deployed.is_file() and "two copies" in capsys.readouterr().out
+    joined = nequip_train(workplace, "xtb_ge_replay")["hyper_parameters"]["model"]["provenance"]
+    assert joined["elements"] == {"H": "H", "C": "C", "Si": "Si", "Ge": "Si"}
     study = yaml.safe_load((CONFIGS / "study_xtb.yaml").read_text())
     for seed in study["seeds"]:
         (data / f"subset{seed}").mkdir()
