@@ -130,15 +130,14 @@ class CrossValidation:
         names = self.type_names
         return [name for name, kept in zip(names, self.frozen) if not kept] or names
 
-    def unexplained(self, scales: np.ndarray | None) -> dict[LabelKind, float]:
+    def unexplained(self, scales: np.ndarray | None, all_types: bool = False) -> dict[LabelKind, float]:
         """Part of the variance of each kind of held-out labels that the fitted start does not explain.
-
-        Forces count on atoms of :attr:`judged_types`.
 
         Args:
             scales: λ of each target type; None fits it too
+            all_types: forces count on all atoms, and not only on those of :attr:`judged_types`
         """
-        return unexplained(self.held_out(scales), self._judged_labels, self.counts)
+        return unexplained(self.held_out(scales), self.labels if all_types else self._judged_labels, self.counts)
 
     def unexplained_map_alone(self) -> dict[LabelKind, float]:
         """The same for the element map alone, at λ = α = 1."""

@@ -220,14 +220,16 @@ class Planner:
     @property
     def verdict(self) -> PlanVerdict:
         """From held-out forces and from how alike the structures are."""
-        several = len(self.start.folds) > 1
+        several, some_kept = len(self.start.folds) > 1, self.start.frozen.any()
+        on_all = self.start.unexplained(self.tried_scales, all_types=True) if several and some_kept else {}
         alike = [step.result.auc for step in self.adversarial[0] if step.features != "model"]
         return judge(
             unexplained=self.start.unexplained(self.tried_scales).get("forces") if several else None,
             map_alone=self.start.unexplained_map_alone().get("forces") if several else None,
             auc=min(alike, default=None),
             warnings=[*(self.scan.warnings if self.scan else ()), *self.inherited[0]],
-            new_types=self.start.judged_types if self.start.frozen.any() else (),
+            new_types=self.start.judged_types if some_kept else (),
+            on_all=on_all.get("forces"),
         )
 
     @property

@@ -46,6 +46,7 @@ def judge(
     auc: float | None,
     warnings: Sequence[str] = (),
     new_types: Sequence[str] = (),
+    on_all: float | None = None,
     limits: Limits = LIMITS,
 ) -> PlanVerdict:
     """The verdict on a start.
@@ -58,10 +59,11 @@ def judge(
             source structures
         warnings: of the length scan
         new_types: whose atoms the first two numbers are of, where others are kept
+        on_all: the first number of all atoms, where types are kept
         limits: of the rules
     """
     on_atoms = f" on {' and '.join(new_types)}" if new_types else ""
-    word, sentence = _rule(unexplained, auc, warnings, on_atoms, limits)
+    word, sentence = _rule(unexplained, on_all, auc, warnings, on_atoms, limits)
     numbers = {
         "force variance the start leaves unexplained": unexplained,
         "the same for the element map alone": map_alone,
@@ -71,12 +73,22 @@ def judge(
 
 
 def _rule(
-    unexplained: float | None, auc: float | None, warnings: Sequence[str], on_atoms: str, limits: Limits
+    unexplained: float | None,
+    on_all: float | None,
+    auc: float | None,
+    warnings: Sequence[str],
+    on_atoms: str,
+    limits: Limits,
 ) -> tuple[str, str]:
     if unexplained is None:
         return CARE, "there are no forces on held-out structures to judge by, so compare with a start from scratch"
-    explained = f"{max(0.0, 1 - unexplained):.1%} of the variance of held-out forces{on_atoms}"
+    explained = f"{_explained(unexplained)} of the variance of held-out forces{on_atoms}"
     start = f"before any training the start explains {explained}"
+    if unexplained >= limits.least and on_all is not None and on_all < limits.least:
+        return CARE, (
+            f"{start} and {_explained(on_all)} on all atoms: what is kept may be worth the transfer, and a source "
+            "that is nearer to what is new would be better"
+        )
     if unexplained >= limits.least:
         return STOP, f"{start}, which is too little: take another source, or start from scratch"
     if auc is not None and auc > limits.unlike and unexplained > limits.close:
@@ -89,3 +101,7 @@ def _rule(
     if warnings:
         return CARE, f"{start}, but {warnings[0].rstrip('.')}"
     return GO, start
+
+
+def _explained(unexplained: float) -> str:
+    return f"{max(0.0, 1 - unexplained):.1%}"

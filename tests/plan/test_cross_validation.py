@@ -60,6 +60,7 @@ def test_what_is_kept_says_nothing_of_the_new_type(source, crystals, start_of):
     assert start.judged_types == ["Ge"]
     assert start.unexplained(scales)["forces"] == pytest.approx(expected, rel=1e-12)
     all_atoms = np.sum(error**2) / np.sum(start.labels.forces**2)
+    assert start.unexplained(scales, all_types=True)["forces"] == pytest.approx(all_atoms, rel=1e-12)
     assert expected > 1.2 * all_atoms
 
 

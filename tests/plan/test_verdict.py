@@ -40,3 +40,12 @@ def test_sentences_hold_the_numbers():
     assert "explains 0.0% of" in judge(1.2, None, None).sentence
     assert judge(0.01, None, 0.5, ("it is flat.",)).sentence.endswith("but it is flat")
     assert "forces on Ge and Sn" in judge(0.1, None, 0.5, new_types=["Ge", "Sn"]).sentence
+
+
+def test_what_is_kept_may_be_worth_a_transfer_whose_new_type_is_not_known():
+    """Selenium from silicon with hydrogen and carbon kept: a poor start for selenium, and half of scratch's errors."""
+    verdict = judge(0.78, None, 0.69, new_types=["Se"], on_all=0.17)
+    assert verdict.word == CARE and "22.0% of the variance of held-out forces on Se and 83.0% on" in verdict.sentence
+    assert judge(0.78, None, 0.69, new_types=["Se"], on_all=LIMITS.least).word == STOP
+    assert judge(0.2, None, 0.69, new_types=["Se"], on_all=0.17).word == GO
+    assert judge(0.2, None, 0.99, new_types=["Se"], on_all=0.17).word == STOP
