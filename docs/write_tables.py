@@ -72,13 +72,16 @@ def sizes(reports: Mapping[str, Any]) -> tuple[Sequence[str], list[list[str]]]:
 
 
 def cells(reports: Mapping[str, Any]) -> tuple[Sequence[str], list[list[str]]]:
-    """Force / energy MAE on all test structures: a row for each model, labels and start, at the study's one size."""
-    (report,) = reports.values()
+    """Force / energy MAE on all test structures: a row for each model, labels and start, at the one size of each study.
+
+    Of several studies, cells without a name go by that of theirs.
+    """
     rows = []
-    for curve in report["curves"]:
-        (row,) = curve["test_sets"]["all"]
-        what = ", ".join(value for name, value in curve["cell"].items() if value != "default")
-        rows.append([f"{what}, {curve['start']}".replace("_", " "), *_errors(row["errors"]).split(" / ")])
+    for study, report in reports.items():
+        for curve in report["curves"]:
+            (row,) = curve["test_sets"]["all"]
+            what = ", ".join(value for name, value in curve["cell"].items() if value != "default") or study
+            rows.append([f"{what}, {curve['start']}".replace("_", " "), *_errors(row["errors"]).split(" / ")])
     return ["model, labels, start", "forces (meV/Å)", "energies (meV/atom)"], rows
 
 
