@@ -81,6 +81,11 @@ def test_blend_is_summed_in_double_precision():
     assert blended.item() == 0.5 + 2.0**-24
 
 
+def test_weights_may_be_whole_numbers():
+    tensor = torch.tensor([[1.5, 2.5], [3.5, 4.5]])
+    assert torch.equal(remap_tensor(tensor, ((0, 1),), np.array([[0, 1], [1, 0]])), tensor.flip(0))
+
+
 def test_the_source_tensor_is_left_alone():
     tensor = torch.nn.Parameter(torch.ones(2, 3))
     remapped = remap_tensor(tensor, ((0, 1),), np.eye(2))

@@ -23,6 +23,8 @@ ZBL = {"_target_": "nequip.nn.pair_potential.ZBL", "units": "metal"}
 def test_no_scale_changes_nothing():
     architecture = {"type_names": ["Si", "Ge"], "r_max": 4.0}
     assert scaling.with_lengths(architecture, np.ones((2, 2))) == {"type_names": ["Si", "Ge"], "r_max": 4.0}
+    of_pairs = architecture | {"per_edge_type_cutoff": {"Si": 3.0}}  # left as written, not as a table of all pairs
+    assert scaling.with_lengths(of_pairs, np.ones((2, 2))) == architecture | {"per_edge_type_cutoff": {"Si": 3.0}}
 
 
 def test_one_common_scale_needs_only_r_max():

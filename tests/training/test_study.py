@@ -11,6 +11,7 @@ import ase.io
 import pytest
 import torch
 from commands import run_anew, script
+from studies import run_study
 
 from nequip_elemtransfer.cli import main
 from nequip_elemtransfer.study.folder import State
@@ -97,7 +98,7 @@ def test_other_settings_are_refused(grid, study, capsys):
     assert f"the run {NAMES[0]} was made with other settings" in capsys.readouterr().err
 
 
-def test_interruption_and_failure(study, tmp_path):
+def test_interruption_and_failure(study, tmp_path, capfd):
     """A study stopped by Ctrl-C becomes what it would have become, bit for bit; a failed run does not stop the rest."""
     starts = {
         "corresponding_states": None,
@@ -107,7 +108,7 @@ def test_interruption_and_failure(study, tmp_path):
     one = study("uninterrupted", starts=["corresponding_states"], overrides=[epochs])
     both = study("interrupted", starts=starts, overrides=[epochs])
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
-    reference = begin(one, whole)
+    assert run_study(one, whole)[0] == 0
 
     process = begin(both, stopped)
     folder = stopped / "runs" / "corresponding_states-n6-seed0"
@@ -118,16 +119,14 @@ def test_interruption_and_failure(study, tmp_path):
     assert [result.state for result in read_results(Grid.read(stopped), stopped)][0] is State.INTERRUPTED
     assert 0 < torch.load(folder / "restart.ckpt", weights_only=True)["global_step"] < 30
 
-    process = begin(both, stopped, "--jobs", "2")
-    errors = process.communicate()[1]
-    assert process.returncode == 1 and "Traceback" not in errors
+    capfd.readouterr()
+    assert run_study(both, stopped, "--jobs", "2")[0] == 1 and "Traceback" not in capfd.readouterr().err
     resumed, broken = read_results(Grid.read(stopped), stopped)
     assert [resumed.state, broken.state] == [State.FINISHED, State.FAILED]
     assert "starts 'Ge' from 'Sn'" in (broken.folder / "nequip-train.log").read_text()
     assert "starts 'Ge' from 'Sn'" in broken.reason
     assert f"<code>{broken.run.name}</code>: failed" in (stopped / "report.html").read_text()
 
-    assert reference.wait() == 0
     (uninterrupted,) = read_results(Grid.read(whole), whole)
     assert (resumed.folder / "metrics" / "metrics.before_1.csv").exists() and resumed.tests == uninterrupted.tests
     errors = [[(v.steps, v.force_mae, v.energy_mae) for v in r.validations] for r in (resumed, uninterrupted)]
@@ -139,9 +138,9 @@ def test_interruption_and_failure(study, tmp_path):
             torch.testing.assert_close(value, states[1][key], rtol=0, atol=0)
 
 
-def begin(file, out, *options):
+def begin(file, out):
     """Start a study as a user does."""
-    command = [script("nequip-elemtransfer"), "study", "run", str(file), "--out", str(out), *options]
+    command = [script("nequip-elemtransfer"), "study", "run", str(file), "--out", str(out)]
     return subprocess.Popen(
         command,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
