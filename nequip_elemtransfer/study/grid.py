@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from nequip_elemtransfer import __version__
 from nequip_elemtransfer.output.atomic import written_together
@@ -18,6 +18,25 @@ from nequip_elemtransfer.study.structure_files import StructureFiles
 SOURCE = "source"  # as a start: of trainings that others start from
 PRETRAINING = "pretrain"
 GRID_FILE = "study.json"
+
+
+class Replicate(NamedTuple):
+    """Which of the trainings that are alike in all else.
+
+    Args:
+        seed: of the subset, the random weights and the order of batches
+        source: name of the trained source, where a study has several and the training has one
+    """
+
+    seed: int
+    source: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.seed}" if self.source is None else f"{self.seed}, source {self.source}"
+
+
+# axes of a run's settings over which results are averaged
+REPLICATED = ("seed", "source")
 
 
 @dataclass(frozen=True)
@@ -41,6 +60,10 @@ class Run:
     training_set: str | None = None
     needs: str | None = None
     transfers: bool = False
+
+    @property
+    def replicate(self) -> Replicate:
+        return Replicate(self.settings["seed"], self.settings.get("source"))
 
 
 @dataclass(frozen=True)
@@ -101,13 +124,15 @@ def make_grid(study: StudyConfig, out: Path, files: StructureFiles | None) -> Gr
         training_set, count = None, None
         if files is not None:
             training_set, count = files.training_set(chosen, study.train_on[chosen], size, seed)
-        for values in product(*study.axes.values()):
+        for *values, source in product(*study.axes.values(), _source_names(study, arm)):
             axes = dict(zip(study.axes, values))
-            settings = {"start": arm.name, "model": model.name, "train_on": chosen, **axes, "size": count, "seed": seed}
+            of_source = {} if source is None else {"source": source}
+            settings = {"start": arm.name, "model": model.name, "train_on": chosen, **axes, **of_source}
+            settings |= {"size": count, "seed": seed}
             name = _name(settings)
-            needs = _source_of(study, arm, model)
+            needs = _source_of(study, arm, model, source)
             overrides = (
-                *_overrides(arm, model, checkpoint_of(out, needs) if needs else None),
+                *_overrides(arm, model, _trained_source(study, model, source, needs, out)),
                 *study.overrides,
                 *(item for axis, value in axes.items() for item in study.axes[axis][value]),
             )
@@ -135,22 +160,37 @@ def runs_of_sizes(runs: Sequence[Run], sizes: Sequence[int | str] | None) -> lis
     return [run for run in targets if run.settings["size"] in wanted]
 
 
+def _source_names(study: StudyConfig, arm: Arm) -> tuple[str | None, ...]:
+    """Of the sources that a start is made from; None is the only one, or none."""
+    return tuple(study.sources) if study.sources and arm.needs_source else (None,)
+
+
 def _needed_first(study: StudyConfig, out: Path) -> list[Run]:
     """The trainings that others start from: of sources, and pre-trainings."""
     own = study.source is not None and any(arm.needs_source for arm in study.arms)
-    sources = [_source(study, model) for model in study.models] if own else []
+    sources = [_source(study, *pair) for pair in product(study.models, tuple(study.sources) or (None,))] if own else []
     pretrained = [(arm, arm.pretrain) for arm in study.arms if arm.pretrain is not None]
-    return [*sources, *(_pretraining(study, *pair, model, out) for pair in pretrained for model in study.models)]
+    return [
+        *sources,
+        *(
+            _pretraining(study, arm, pretrain, model, source, out)
+            for arm, pretrain in pretrained
+            for model, source in product(study.models, _source_names(study, arm))
+        ),
+    ]
 
 
-def _source(study: StudyConfig, model: ModelEntry) -> Run:
+def _source(study: StudyConfig, model: ModelEntry, source: str | None) -> Run:
     settings = {"start": SOURCE, "model": model.name}
-    return Run(_model_name(SOURCE, model), settings, str(study.source), (*model.overrides, *study.source_overrides))
+    overrides = (*model.overrides, *study.source_overrides, *(study.sources[source] if source else ()))
+    return Run(_needed_name(SOURCE, model, source), settings, str(study.source), overrides)
 
 
-def _pretraining(study: StudyConfig, arm: Arm, pretrain: Pretraining, model: ModelEntry, out: Path) -> Run:
-    """One for each model: it does not depend on the structures and the seed of the trainings after it."""
-    needs = _model_name(SOURCE, model) if pretrain.transfers and study.source else None
+def _pretraining(
+    study: StudyConfig, arm: Arm, pretrain: Pretraining, model: ModelEntry, source: str | None, out: Path
+) -> Run:
+    """One for each model and source: it does not depend on the structures and the seed of the trainings after it."""
+    needs = _needed_name(SOURCE, model, source) if pretrain.transfers and study.source else None
     files = asdict(pretrain.structures) if pretrain.structures else {}
     for part, path in files.items():
         if path is not None and not Path(path).is_file():
@@ -159,29 +199,38 @@ def _pretraining(study: StudyConfig, arm: Arm, pretrain: Pretraining, model: Mod
                 f"start from {Path.cwd()})."
             )
     overrides = (
-        *_overrides(pretrain, model, checkpoint_of(out, needs) if needs else None),
+        *_overrides(pretrain, model, _trained_source(study, model, source, needs, out)),
         *(f"data.{part}_file_path={json.dumps(path)}" for part, path in files.items() if path is not None),
     )
     settings = {"start": SOURCE, "model": model.name}
-    name = _model_name(f"{PRETRAINING}-{arm.name}", model)
+    name = _needed_name(f"{PRETRAINING}-{arm.name}", model, source)
     return Run(name, settings, str(pretrain.config), overrides, needs=needs, transfers=pretrain.transfers)
 
 
-def _source_of(study: StudyConfig, arm: Arm, model: ModelEntry) -> str | None:
+def _source_of(study: StudyConfig, arm: Arm, model: ModelEntry, source: str | None) -> str | None:
     """Name of the run that trains what a start begins with; None if the study trains none."""
     if arm.pretrain is not None:
-        return _model_name(f"{PRETRAINING}-{arm.name}", model)
-    return _model_name(SOURCE, model) if arm.transfers and study.source else None
+        return _needed_name(f"{PRETRAINING}-{arm.name}", model, source)
+    return _needed_name(SOURCE, model, source) if arm.transfers and study.source else None
 
 
-def _model_name(name: str, model: ModelEntry) -> str:
-    return name if model.name == DEFAULT else f"{name}-{model.name}"
+def _needed_name(name: str, model: ModelEntry, source: str | None) -> str:
+    return "-".join([name, *([] if model.name == DEFAULT else [model.name]), *([] if source is None else [source])])
 
 
-def _overrides(arm: Arm | Pretraining, model: ModelEntry, checkpoint: Path | None) -> Sequence[str]:
+def _trained_source(
+    study: StudyConfig, model: ModelEntry, source: str | None, needs: str | None, out: Path
+) -> str | None:
+    """Path of what a start begins with; None leaves it to the config."""
+    if needs is not None:
+        return str(checkpoint_of(out, needs))
+    given = study.sources[source] if source else model.source
+    return given if isinstance(given, str) else None
+
+
+def _overrides(arm: Arm | Pretraining, model: ModelEntry, source: str | None) -> Sequence[str]:
     if not arm.transfers:
         return (*arm.overrides, *model.overrides)
-    source = model.source if checkpoint is None else str(checkpoint)
     return (*([] if source is None else [f"++element_transfer.source={json.dumps(source)}"]), *arm.overrides)
 
 

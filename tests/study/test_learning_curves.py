@@ -2,12 +2,11 @@
 
 import math
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nequip_elemtransfer.study.report.comparison import paired_difference, spread
+from nequip_elemtransfer.study.report.comparison import spread
 from nequip_elemtransfer.study.report.efficiency import (
     EQUAL,
     LESS_THAN,
@@ -80,25 +79,6 @@ def test_spread():
     assert (found.mean, found.low, found.high, found.count) == (3.0, 1.0, 6.0, 3)
     assert found.deviation == pytest.approx(math.sqrt(7))  # (4 + 1 + 9) / 2
     assert spread([4.0]).deviation is None
-
-
-def test_paired_difference():
-    """Differences -1, -2, -6 of the common seeds: mean -3, t(0.975, 2) = 4.302653, deviation √7."""
-    found = paired_difference({0: 1.0, 1: 2.0, 2: 4.0, 3: 9.0}, {0: 2.0, 1: 4.0, 2: 10.0, 7: 0.0})
-    assert (found.mean, found.count) == (-3.0, 3)
-    assert found.high - found.mean == pytest.approx(4.3026527 * math.sqrt(7 / 3)) == found.mean - found.low
-    assert found.relative == pytest.approx(-3.0 / (16 / 3)) and found.effect == pytest.approx(-3 / math.sqrt(7))
-    assert paired_difference({0: 1.0}, {1: 1.0}) is None
-    alone = paired_difference({0: 1.0}, {0: 2.0})
-    assert (alone.mean, alone.low, alone.high, alone.effect) == (-1.0, None, None, None)
-
-
-def test_the_interval_holds_the_mean_as_often_as_it_says():
-    """Of 2000 draws of three pairs without a difference, 95 % hold zero."""
-    random = np.random.default_rng(0)
-    draws = random.normal(size=(2000, 2, 3))
-    found = [paired_difference(dict(enumerate(own)), dict(enumerate(other))) for own, other in draws]
-    assert np.mean([d.low < 0 < d.high for d in found]) == pytest.approx(0.95, abs=0.015)
 
 
 def test_time_to_reach():

@@ -77,7 +77,8 @@ def test_checkpoint_saved_on_cuda_loads_on_the_cpu(source, tmp_path, monkeypatch
 
 
 def test_compile_mode_of_the_target_may_be_another_and_its_checkpoint_is_a_source(data, tmp_path):
-    train(tmp_path / "si", training_config(data, "Si", MODEL | {"num_layers": 1}))  # compiled in 60 % of the time of two
+    one_layer = MODEL | {"num_layers": 1}  # compiled in 60 % of the time of two
+    train(tmp_path / "si", training_config(data, "Si", one_layer))
     config = transfer_config(data, tmp_path / "si" / "out" / "best.ckpt", compile_mode="compile")
     train(tmp_path, config, "trainer.max_epochs=1")
     checkpoint = tmp_path / "out" / "last.ckpt"

@@ -17,11 +17,12 @@ from nequip_elemtransfer.study.config.entries import (
     unparsed,
 )
 from nequip_elemtransfer.study.config.evaluation_settings import ALL, KEYS, EvaluationSettings
+from nequip_elemtransfer.study.config.sources import Sources, read_sources
 from nequip_elemtransfer.study.config.starts import SCRATCH, Arm, config_file, read_starts
 
 _KEYS = (
-    *("scratch", "transfer", "source", "structures", "sizes", "seeds", "starts", "models", "train_on", "axes"),
-    *("overrides", "source_overrides", "validate_every", "baseline"),
+    *("scratch", "transfer", "source", "sources", "structures", "sizes", "seeds", "starts", "models"),
+    *("train_on", "axes", "overrides", "source_overrides", "validate_every", "baseline"),
     *KEYS,
 )
 DEFAULT = "default"
@@ -64,6 +65,7 @@ class StudyConfig:
     Args:
         arms, models: what is compared
         source: config that trains the source of each model that names none
+        sources: name -> trained model, or Hydra overrides of ``source``; empty where there is one
         structures: None if each config brings its own training set
         sizes: numbers of training structures, or ``all``
         seeds: of random weights and the order of batches
@@ -80,6 +82,7 @@ class StudyConfig:
     seeds: tuple[int, ...]
     models: tuple[ModelEntry, ...] = (ModelEntry(DEFAULT),)
     source: Path | None = None
+    sources: Sources = field(default_factory=dict)
     structures: Structures | None = None
     sizes: tuple[int | str, ...] = ()
     train_on: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {DEFAULT: {}})
@@ -125,6 +128,7 @@ class StudyConfig:
             arms=arms,
             models=models,
             source=config_file("source", source, folder) if trains_source else None,
+            sources=read_sources(entries.get("sources"), source, trained=trains_source, arms=arms),
             structures=structures,
             sizes=_sizes(entries.get("sizes"), structures),
             seeds=integers("seeds", entries.get("seeds", [0]), least=0),
@@ -141,6 +145,7 @@ class StudyConfig:
         )
         EvaluationSettings.from_mapping(study.evaluations).check_files()
         _refuse_axes_named_like(study.axes)
+        _refuse_sources_of_models(study)
         _refuse_one_source_for_many_models(study)
         return study
 
@@ -171,6 +176,14 @@ def _refuse_one_source_for_many_models(study: StudyConfig) -> None:
             "several `models` start from the same source, whose architecture they would all have: give `source` the "
             "config that trains it, or each model its own {overrides: [...], source: ...}."
         )
+
+
+def _refuse_sources_of_models(study: StudyConfig) -> None:
+    for model in study.models:
+        if study.sources and model.source is not None:
+            raise ValueError(
+                f"`models.{model.name}.source` names the one source of a model, and `sources` several: leave one out."
+            )
 
 
 def _structures(value: Any) -> Structures | None:
@@ -226,7 +239,7 @@ def _baseline(value: Any, arms: tuple[Arm, ...]) -> str:
 
 
 def _refuse_axes_named_like(axes: Mapping[str, Any]) -> None:
-    taken = ("start", "model", "train_on", "size", "seed")
+    taken = ("start", "model", "source", "train_on", "size", "seed")
     for name in axes:
         if name in taken:
             raise ValueError(f"`axes` has {name!r}, which every study has already: choose another name.")

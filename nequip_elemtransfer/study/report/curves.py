@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import mean
 from typing import Any
 
 from nequip_elemtransfer.study.config.starts import SCRATCH
 from nequip_elemtransfer.study.folder import State
-from nequip_elemtransfer.study.grid import SOURCE
+from nequip_elemtransfer.study.grid import REPLICATED, SOURCE, Replicate
 from nequip_elemtransfer.study.report.comparison import PairedDifference, Spread, cell_name, paired_difference, spread
 from nequip_elemtransfer.study.report.efficiency import Equivalent, Reached, equivalent_size, lowest, time_to_reach
 from nequip_elemtransfer.study.report.results import RunResult
@@ -21,7 +22,7 @@ class Point:
 
     Args:
         size: number of training structures; None if the configs bring their own
-        errors: quantity -> error over seeds, eV/Å, eV/atom or eV/Å³; a quantity that no run has is left out
+        errors: quantity -> error over seeds and sources, eV/Å, eV/atom or eV/Å³; a quantity that no run has is left out
         differences: quantity -> how much lower (negative) or higher than the baseline's; left out where no seed has
             both
         steps: of the training until its weighted validation error was lowest, over seeds; None if not logged
@@ -43,7 +44,7 @@ class Efficiency:
         size: number of structures of the transfer
         quantity: compared error
         equivalent: of the errors averaged over seeds
-        of_seeds: seed -> the same of this seed's errors alone
+        of_seeds: seed -> the same of this seed's errors alone, averaged over sources
     """
 
     size: int
@@ -59,6 +60,7 @@ class Speed:
     Args:
         size: number of training structures
         seed: of both trainings
+        source: of the transfer, where the study has several
         quantity: compared error
         error: lowest from scratch, eV/Å, eV/atom or eV/Å³
         scratch, start: when the two reach it
@@ -66,6 +68,7 @@ class Speed:
 
     size: int | None
     seed: int
+    source: str | None
     quantity: str
     error: float
     scratch: Reached
@@ -77,7 +80,7 @@ class Curve:
     """One start in one cell of the grid.
 
     Args:
-        cell: axis -> value of all axes but start, size and seed
+        cell: axis -> value of all axes but start, size, seed and source
         start: name
         test_sets: name of the test set -> a point for each size; the whole test set is first
         efficiency, speed: against scratch; empty for scratch itself
@@ -108,7 +111,8 @@ def learning_curves(results: Sequence[RunResult], test_sets: Sequence[str], base
         settings = dict(result.run.settings)
         start = settings.pop("start")
         if start != SOURCE:
-            del settings["size"], settings["seed"]
+            for axis in ("size", *REPLICATED):
+                settings.pop(axis, None)
             groups.setdefault((tuple(settings.items()), start), []).append(result)
     names = list(test_sets) or sorted({name for result in results for name in result.tests}) or ["test0"]
     return [
@@ -160,10 +164,9 @@ def _steps_to_best(result: RunResult) -> int | None:
     return min(logged, key=lambda v: v.weighted_sum).steps
 
 
-def _errors(members: Sequence[RunResult], name: str, quantity: str, size: int | None) -> dict[int, float]:
-    """Seed -> error."""
+def _errors(members: Sequence[RunResult], name: str, quantity: str, size: int | None) -> dict[Replicate, float]:
     return {
-        result.run.settings["seed"]: result.tests[name][quantity]
+        result.run.replicate: result.tests[name][quantity]
         for result in members
         if result.run.settings["size"] == size and quantity in result.tests.get(name, {})
     }
@@ -179,8 +182,11 @@ def _efficiency(members: list[RunResult], scratch: list[RunResult], name: str) -
             if size is None or not own or not means:
                 continue
             of_seeds = {}
-            for seed, error in own.items():
-                if same := {n: errors[seed] for n, errors in of_scratch.items() if seed in errors}:
+            for seed in dict.fromkeys(replicate.seed for replicate in own):
+                error = mean(value for replicate, value in own.items() if replicate.seed == seed)
+                if same := {
+                    n: errors[Replicate(seed)] for n, errors in of_scratch.items() if Replicate(seed) in errors
+                }:
                     of_seeds[seed] = equivalent_size(same, error, size)
             equivalent = equivalent_size(means, spread(list(own.values())).mean, size)
             found.append(Efficiency(size, quantity, equivalent, of_seeds))
@@ -198,9 +204,9 @@ def _speed(members: list[RunResult], scratch: list[RunResult]) -> tuple[Speed, .
             own, reference = history(result, quantity), history(other, quantity)
             if own and reference:
                 error = lowest(reference)
-                size, seed = _size_and_seed(result)
+                size, _ = _size_and_seed(result)
                 reached = time_to_reach(reference, error), time_to_reach(own, error)
-                found.append(Speed(size, seed, quantity, error, *reached))
+                found.append(Speed(size, *result.run.replicate, quantity, error, *reached))
     return tuple(found)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from nequip_elemtransfer.study.config.evaluation_settings import PROPERTIES, EvaluationSettings
 from nequip_elemtransfer.study.folder import REFERENCE
-from nequip_elemtransfer.study.grid import Grid, Run, runs_of_sizes
+from nequip_elemtransfer.study.grid import Grid, Replicate, Run, runs_of_sizes
 from nequip_elemtransfer.study.measure.kept import read_result
 from nequip_elemtransfer.study.property_names import (
     BOND_ANGLES,
@@ -43,13 +43,13 @@ class PropertySpread:
         errors: distance from the reference; None without a reference
         difference: how much nearer (negative) or further than the baseline's; None without a reference or a common
             seed
-        failed: seed -> why it has no value
+        failed: seed, and source where there are several, of a model -> why it has no value
     """
 
     values: Spread | None
     errors: Spread | None
     difference: PairedDifference | None
-    failed: dict[int, str]
+    failed: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def properties(grid: Grid, out: Path) -> list[Properties]:
     references, curves = reference_values(grid, out), read_result(out, PROPERTIES, REFERENCE) or {}
     found = []
     for starts in peers(runs_of_sizes(grid.runs, settings.sizes), grid.baseline):
-        results = {start: _by_seed(out, runs) for start, runs in starts.items()}
+        results = {start: _results(out, runs) for start, runs in starts.items()}
         for start, runs in starts.items():
             others = results.get(grid.baseline, {}) if start != grid.baseline else {}
             quantities = {
@@ -95,15 +95,15 @@ def properties(grid: Grid, out: Path) -> list[Properties]:
     return found
 
 
-def _by_seed(out: Path, runs: Sequence[Run]) -> dict[int, dict[str, Any]]:
-    found = {run.settings["seed"]: read_result(out, PROPERTIES, run.name) for run in runs}
-    return {seed: result for seed, result in found.items() if result is not None}
+def _results(out: Path, runs: Sequence[Run]) -> dict[Replicate, dict[str, Any]]:
+    found = {run.replicate: read_result(out, PROPERTIES, run.name) for run in runs}
+    return {replicate: result for replicate, result in found.items() if result is not None}
 
 
 def _quantity(
     name: str,
-    own: Mapping[int, Mapping[str, Any]],
-    baseline: Mapping[int, Mapping[str, Any]],
+    own: Mapping[Replicate, Mapping[str, Any]],
+    baseline: Mapping[Replicate, Mapping[str, Any]],
     references: Mapping[str, float],
     curves: Mapping[str, Any],
 ) -> PropertySpread:
@@ -111,17 +111,19 @@ def _quantity(
         errors, others = (_deviations(name, results, curves) for results in (own, baseline))
         values = errors
     else:
-        values = {seed: result["values"][name] for seed, result in own.items() if name in result["values"]}
+        values = {model: result["values"][name] for model, result in own.items() if name in result["values"]}
         errors, others = (_errors(name, results, references) for results in (own, baseline))
-    failed = {seed: result["failed"][name] for seed, result in own.items() if name in result["failed"]}
+    failed = {str(model): result["failed"][name] for model, result in own.items() if name in result["failed"]}
     return PropertySpread(_spread(values), _spread(errors), paired_difference(errors, others), failed)
 
 
-def _errors(name: str, results: Mapping[int, Mapping[str, Any]], references: Mapping[str, float]) -> dict[int, float]:
+def _errors(
+    name: str, results: Mapping[Replicate, Mapping[str, Any]], references: Mapping[str, float]
+) -> dict[Replicate, float]:
     if name not in references:
         return {}
-    found = {seed: result["values"].get(name) for seed, result in results.items()}
-    return {seed: abs(value - references[name]) for seed, value in found.items() if value is not None}
+    found = {model: result["values"].get(name) for model, result in results.items()}
+    return {model: abs(value - references[name]) for model, value in found.items() if value is not None}
 
 
 def deviation(name: str, own: Any, reference: Any) -> float | None:
@@ -129,13 +131,15 @@ def deviation(name: str, own: Any, reference: Any) -> float | None:
     return _DEVIATION[name](own, reference)
 
 
-def _deviations(name: str, results: Mapping[int, Mapping[str, Any]], reference: Mapping[str, Any]) -> dict[int, float]:
+def _deviations(
+    name: str, results: Mapping[Replicate, Mapping[str, Any]], reference: Mapping[str, Any]
+) -> dict[Replicate, float]:
     if not reference.get(name):
         return {}
     found = {
-        seed: deviation(name, result[name], reference[name]) for seed, result in results.items() if result.get(name)
+        model: deviation(name, result[name], reference[name]) for model, result in results.items() if result.get(name)
     }
-    return {seed: value for seed, value in found.items() if value is not None}
+    return {model: value for model, value in found.items() if value is not None}
 
 
 def _of_equations_of_state(own: Mapping[str, Any], reference: Mapping[str, Any]) -> float:
@@ -185,5 +189,5 @@ _DEVIATION = {
 }
 
 
-def _spread(values: Mapping[int, float]) -> Spread | None:
+def _spread(values: Mapping[Replicate, float]) -> Spread | None:
     return spread(list(values.values())) if values else None

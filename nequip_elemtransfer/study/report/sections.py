@@ -97,10 +97,10 @@ def structure_labels(models: Sequence[Survival]) -> dict[str, str]:
 def failures(models: Sequence[Properties]) -> list[tuple[str, str, str]]:
     """Property, model and reason of what has no value."""
     return [
-        (name, f"{model.start}, seed {seed}", reason)
+        (name, f"{model.start}, seed {replicate}", reason)
         for model in models
         for name, quantity in model.quantities.items()
-        for seed, reason in quantity.failed.items()
+        for replicate, reason in quantity.failed.items()
     ]
 
 

@@ -12,11 +12,10 @@ from scipy.stats import CensoredData, binomtest, ecdf
 
 from nequip_elemtransfer.study.config.evaluation_settings import EvaluationSettings, StabilitySettings
 from nequip_elemtransfer.study.folder import REFERENCE, simulation_name
-from nequip_elemtransfer.study.grid import Grid, Run, runs_of_sizes
+from nequip_elemtransfer.study.grid import Grid, Replicate, Run, runs_of_sizes
 from nequip_elemtransfer.study.measure.kept import read_simulations
 from nequip_elemtransfer.study.property_names import ADF, MSD, RDF
 from nequip_elemtransfer.study.report.comparison import (
-    CONFIDENCE,
     PairedDifference,
     Spread,
     cell_name,
@@ -24,6 +23,7 @@ from nequip_elemtransfer.study.report.comparison import (
     peers,
     spread,
 )
+from nequip_elemtransfer.study.report.intervals import CONFIDENCE
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Survival:
         survived, failed: ps of each run, and whether it failed, in order
         failures: criterion -> number of runs that it ended
         failed_share: share of failed runs, over seeds
-        survived_interval: ends of Wilson's interval of :data:`.comparison.CONFIDENCE` for the share that survives
+        survived_interval: ends of Wilson's interval of :data:`.intervals.CONFIDENCE` for the share that survives
         difference: of the share of failed runs, from the baseline's; None without a common seed
         structure: ``rdf``, ``adf`` or ``msd`` -> mean deviation from the reference, over seeds
         structure_differences: the same names -> difference of the deviations, over seeds that both have
@@ -79,7 +79,7 @@ def survival(grid: Grid, out: Path) -> list[Survival]:
         for begin, temperature in conditions(settings):
             reference = _simulations(out, REFERENCE, settings, begin, temperature)
             models = {
-                start: {run.settings["seed"]: _simulations(out, run.name, settings, begin, temperature) for run in runs}
+                start: {run.replicate: _simulations(out, run.name, settings, begin, temperature) for run in runs}
                 for start, runs in starts.items()
             }
             baseline = models.get(grid.baseline, {})
@@ -107,7 +107,7 @@ def survival_curve(survived: Sequence[float], failed: Sequence[bool]) -> dict[st
 
     Returns:
         ``times`` (ps), from zero, and the ``shares`` from each on, with ``low`` and ``high``, the ends of the interval
-        of :data:`.comparison.CONFIDENCE` (log-log transformed); NaN where it is not defined
+        of :data:`.intervals.CONFIDENCE` (log-log transformed); NaN where it is not defined
     """
     ended = np.array(failed, dtype=bool)
     function = ecdf(CensoredData.right_censored(np.array(survived, dtype=float), ~ended)).sf
@@ -149,8 +149,8 @@ def _survival(
     begin: str,
     temperature: float,
     time: float,
-    models: Mapping[int, Sequence[Mapping[str, Any]]],
-    baseline: Mapping[int, Sequence[Mapping[str, Any]]],
+    models: Mapping[Replicate, Sequence[Mapping[str, Any]]],
+    baseline: Mapping[Replicate, Sequence[Mapping[str, Any]]],
     reference: Sequence[Mapping[str, Any]],
 ) -> Survival:
     everything = [simulation for simulations in models.values() for simulation in simulations]
@@ -179,24 +179,24 @@ def _survival(
     )
 
 
-def _failed_shares(models: Mapping[int, Sequence[Mapping[str, Any]]]) -> dict[int, float]:
-    """Seed -> share of the runs of its model that failed."""
+def _failed_shares(models: Mapping[Replicate, Sequence[Mapping[str, Any]]]) -> dict[Replicate, float]:
+    """Share of the runs of each model that failed."""
     return {
-        seed: float(np.mean([simulation["failure"] is not None for simulation in simulations]))
-        for seed, simulations in models.items()
+        model: float(np.mean([simulation["failure"] is not None for simulation in simulations]))
+        for model, simulations in models.items()
         if simulations
     }
 
 
 def _deviations(
-    models: Mapping[int, Sequence[Mapping[str, Any]]], reference: Mapping[str, np.ndarray]
-) -> dict[str, dict[int, float]]:
-    """Name -> seed -> mean absolute deviation of the model's average from the reference's."""
-    found: dict[str, dict[int, float]] = {}
-    for seed, simulations in models.items():
+    models: Mapping[Replicate, Sequence[Mapping[str, Any]]], reference: Mapping[str, np.ndarray]
+) -> dict[str, dict[Replicate, float]]:
+    """Name -> model -> mean absolute deviation of the model's average from the reference's."""
+    found: dict[str, dict[Replicate, float]] = {}
+    for model, simulations in models.items():
         for name, function in averages(simulations).items():
             if name in reference:
-                found.setdefault(name, {})[seed] = _deviation(function, reference[name])
+                found.setdefault(name, {})[model] = _deviation(function, reference[name])
     return found
 
 
