@@ -20,7 +20,7 @@ TYPES = ["C", "Si", "Sn"]
 
 @pytest.fixture(scope="module")
 def source(nequip_architecture, build):
-    architecture = nequip_architecture(*TYPES, per_type_energy_shifts=0.0, num_layers=2)
+    architecture = nequip_architecture(*TYPES, per_type_energy_shifts=0.0)
     return SourceModel("random", "0" * 64, architecture, build(architecture).state_dict())
 
 
