@@ -64,4 +64,5 @@ mutants: $(READY)
 
 docs: $(READY)
 	$(BIN)/python docs/write_tables.py --check
+	$(BIN)/python docs/draw_figures.py --check
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html

@@ -12,21 +12,30 @@ import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
-from nequip_elemtransfer.study.config.starts import CORRESPONDING_STATES, SCRATCH
+from nequip_elemtransfer.study.config.starts import CORRESPONDING_STATES, ELEMENT_MAP, SCRATCH
 from nequip_elemtransfer.study.property_names import DEVIATIONS, VALUES
 from nequip_elemtransfer.study.report.comparison import Spread
 from nequip_elemtransfer.study.report.curves import TEST_ERRORS
 from nequip_elemtransfer.study.report.sections import number
-from nequip_elemtransfer.study.run.metrics import STRESS_MAE
+from nequip_elemtransfer.study.run.metrics import ENERGY_MAE, FORCE_MAE, STRESS_MAE
 
 DOCS = Path(__file__).parent
-PAGES = (DOCS / "results.md", DOCS / "earlier_results.md", DOCS / "candidates.md", DOCS.parent / "README.md")
+PAGES = (*(DOCS / f"{name}.md" for name in ("evidence", "earlier_results", "candidates")), DOCS.parent / "README.md")
 PROPERTY_LABELS = VALUES | DEVIATIONS
 _DATA = {"mlearn_converged": "DFT", "sw_converged": "Stillinger-Weber"}
+_TRANSFERS = {  # of the studies of ways to fine-tune
+    "sw_recipes": "Si → Ge, Stillinger-Weber",
+    "mlearn_recipes": "Si → Ge, DFT",
+    "mlearn_recipe_sizes": "Si → Ge, DFT",
+    "emt_recipes": "Cu → Ag",
+    "emt_recipe_sizes": "Cu → Ag",
+    "emt_alloy_recipes": "CuAu → AgAu",
+}
 _HEADLINE = ("lattice_constant", "C11", "C12", "C44", "vacancy_formation_energy")
 _ERROR_TITLES = ("forces (meV/Å)", "energies (meV/atom)", "stresses (meV/Å³)")  # of TEST_ERRORS
 _MARKED = re.compile(r"(<!-- table: (?P<view>\w+) (?P<studies>[\w ]+) -->\n).*?(<!-- end of table -->)", re.S)
@@ -179,6 +188,49 @@ def crystals(reports: Mapping[str, Any]) -> tuple[Sequence[str], list[list[str]]
     return ["start", *(PROPERTY_LABELS[name] for name in _HEADLINE)], rows
 
 
+def bases(reports: Mapping[str, Any]) -> tuple[Sequence[str], list[list[str]]]:
+    """Errors of the starts that all studies of ways to fine-tune share: a row for each transfer, size and start."""
+    rows = []
+    for transfer, size, points in _transfers(reports):
+        for start in (SCRATCH, ELEMENT_MAP, "adam"):
+            errors = points[start]["errors"]
+            found = [_spread(errors[name], 2 if name == STRESS_MAE else 1) for name in TEST_ERRORS]
+            rows.append([transfer, str(size), start.replace("_", " "), *found])
+    return ["transfer", "structures", "start", *_ERROR_TITLES], rows
+
+
+def ways(quantity: str, reports: Mapping[str, Any]) -> tuple[Sequence[str], list[list[str]]]:
+    """Difference of an error from plain Adam's in per cent: a row for each way, a column for each transfer and size."""
+    columns = {f"{transfer}: {size}": points for transfer, size, points in _transfers(reports)}
+    names = dict.fromkeys(name for points in columns.values() for name in points)
+    rows = [
+        [name.replace("_", " "), *(_relative(points.get(name), quantity) for points in columns.values())]
+        for name in names
+        if name not in (SCRATCH, ELEMENT_MAP, "adam")
+    ]
+    return ["way", *columns], rows
+
+
+def _transfers(reports: Mapping[str, Any]) -> list[tuple[str, int, dict[str, Any]]]:
+    """Transfer, size, and the point of each start; sizes of one transfer in order."""
+    found: dict[tuple[str, int], dict[str, Any]] = {}
+    for study, report in reports.items():
+        for curve in report["curves"]:
+            for point in curve["test_sets"]["all"]:
+                found.setdefault((_TRANSFERS[study], point["size"]), {})[curve["start"]] = point
+    order = list(dict.fromkeys(transfer for transfer, _ in found))
+    return sorted(((*key, points) for key, points in found.items()), key=lambda row: (order.index(row[0]), row[1]))
+
+
+def _relative(point: Mapping[str, Any] | None, quantity: str) -> str:
+    if point is None or quantity not in point["differences"]:
+        return "–"
+    difference = point["differences"][quantity]
+    share = 100 * difference["relative"] / difference["mean"]
+    ends = f"{difference['low'] * share:+.0f} to {difference['high'] * share:+.0f}"
+    return f"{100 * difference['relative']:+.0f} ({ends})".replace("-", "−")
+
+
 def selection(reports: Mapping[str, Any]) -> tuple[Sequence[str], list[list[str]]]:
     """Test errors, mean and largest, of a selected set (first study) beside those of random draws (second)."""
     selected, drawn = (list(zip(*map(_mean_and_largest, _finished(report)))) for report in reports.values())
@@ -254,6 +306,10 @@ VIEWS: dict[str, Callable[[Mapping[str, Any]], tuple[Sequence[str], list[list[st
     "divided": divided,
     "crystal": crystal,
     "crystals": crystals,
+    "bases": bases,
+    "ways_forces": partial(ways, FORCE_MAE),
+    "ways_energies": partial(ways, ENERGY_MAE),
+    "ways_stresses": partial(ways, STRESS_MAE),
     "selection": selection,
     "headline": headline,
 }

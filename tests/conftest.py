@@ -23,8 +23,8 @@ settings.register_profile("mutants", deadline=None, max_examples=15, derandomize
 
 
 def pytest_collection_modifyitems(items):
-    """Files that train come first, so that no process is left alone with one of them at the end."""
-    items.sort(key=lambda item: "training" not in item.path.parts)
+    """Files that train or compile come first, so that no process is left alone with one of them at the end."""
+    items.sort(key=lambda item: not {"training", "train", "deploy"} & set(item.path.parts))
 
 
 _COMMON = {
