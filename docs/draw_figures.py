@@ -110,7 +110,7 @@ def ways() -> Picture:
                 _dots(ax, names, found, (i - 1.5) * 0.18, _MORE_COLORS[i], transfer)
             ax.set_xlim(60, 180)
             _panel(ax, names, f"{_TITLES[quantity]}, % of plain Adam's", first=ax is axes[0])
-        axes[0].legend(frameon=False, fontsize=8, loc="center right")
+        axes[0].legend(frameon=False, fontsize=7, handlelength=1, loc="lower right", borderaxespad=0)
     return picture
 
 

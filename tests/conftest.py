@@ -23,8 +23,12 @@ settings.register_profile("mutants", deadline=None, max_examples=15, derandomize
 
 
 def pytest_collection_modifyitems(items):
-    """Files that train or compile come first, so that no process is left alone with one of them at the end."""
-    items.sort(key=lambda item: not {"training", "train", "deploy"} & set(item.path.parts))
+    """What trains comes first, so that no process is left alone with it at the end.
+
+    Before all, one file alone deploys what others of its folder use: two at once would wait for the same compilation.
+    """
+    items.sort(key=lambda item: item.path.parent.name not in ("training", "train"))
+    items.sort(key=lambda item: item.path.stem != "test_deploy_info")
 
 
 _COMMON = {
