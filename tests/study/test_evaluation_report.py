@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -185,3 +186,24 @@ def test_forecast(tmp_path, word, after, agrees):
     assert forecast.agrees is agrees
     put(tmp_path, "plan", "corresponding_states-n10-seed0", rescales=False, ladder=ladder, verdict=verdict)
     assert forecasts(study, tmp_path, results)[0].predicted == 0.1  # the element map alone
+
+
+def test_forecasts_of_several_sources(tmp_path):
+    """Each is compared with scratch, which has no source."""
+    whole = grid(plan={"sizes": [10]})
+    runs = [run for run in whole.runs if not run.transfers]
+    for run in whole.runs:
+        if run.transfers:
+            runs += [replace(run, name=f"{s}-{run.name}", settings=run.settings | {"source": s}) for s in "ab"]
+    study = replace(whole, runs=tuple(runs))
+    ladder = [{"name": str(i), "force_mae": {"value": 0.1 * i}} for i in range(5)]
+    verdict = {"word": "go", "numbers": {"unexplained": 0.03, "map alone": 0.5, "auc": 0.6}}
+    for source in "ab":
+        put(tmp_path, "plan", f"{source}-corresponding_states-n10-seed0", rescales=True, ladder=ladder, verdict=verdict)
+    errors = {None: 0.1, "a": 0.05, "b": 0.2}
+    results = [
+        RunResult(run, tmp_path, State.FINISHED, "", (), {"all": {"forces_mae": errors[run.replicate.source]}})
+        for run in runs
+    ]
+    found = forecasts(study, tmp_path, results)
+    assert [(f.source, f.after, f.scratch, f.agrees) for f in found] == [("a", 0.05, 0.1, True), ("b", 0.2, 0.1, False)]

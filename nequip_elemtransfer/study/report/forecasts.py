@@ -21,6 +21,7 @@ class Forecast:
 
     Args:
         cell, start, size: of the training; its seed is the first of the study
+        source: of the training, where the study has several
         verdict: ``go``, ``go with care`` or ``do not``
         unexplained: part of the held-out force variance that the start leaves; None if not known
         auc: of telling target from source structures, at the lengths where it is lowest; None if not known
@@ -34,6 +35,7 @@ class Forecast:
     cell: str
     start: str
     size: int | None
+    source: str | None
     verdict: str
     unexplained: float | None
     auc: float | None
@@ -56,7 +58,7 @@ def forecasts(grid: Grid, out: Path, results: Sequence[RunResult]) -> list[Forec
 
 def _forecast(result: RunResult, plan: dict[str, Any], results: Sequence[RunResult]) -> Forecast:
     settings = result.run.settings
-    partner = {**settings, "start": SCRATCH}
+    partner = {axis: value for axis, value in settings.items() if axis != "source"} | {"start": SCRATCH}
     scratch = next((_tested(other) for other in results if other.run.settings == partner), None)
     after = _tested(result)
     known = after is not None and scratch is not None
@@ -65,6 +67,7 @@ def _forecast(result: RunResult, plan: dict[str, Any], results: Sequence[RunResu
         cell=cell_name(settings),
         start=settings["start"],
         size=settings["size"],
+        source=result.run.replicate.source,
         verdict=plan["verdict"]["word"],
         unexplained=unexplained,
         auc=auc,
