@@ -29,6 +29,7 @@ DOCS = Path(__file__).parent
 _COLORS = {SCRATCH: "#8b93a1", ELEMENT_MAP: "#d97a2b", CORRESPONDING_STATES: "#3b82c4", "adam": "#3b82c4"}
 _MORE_COLORS = ("#3b82c4", "#3f9e6b", "#9b5fc0", "#d97a2b")
 _TITLES = dict(zip(TEST_ERRORS, ("forces", "energies", "stresses")))
+_ERROR_TITLES = dict(zip(TEST_ERRORS, ("forces (meV/Å)", "energies (meV/atom)", "stresses (meV/Å³)")))
 # study, default start and test structures of each transfer of ten structures
 _TRANSFERS = {
     "Si → Ge, DFT": ("mlearn_converged", CORRESPONDING_STATES, "all"),
@@ -144,6 +145,23 @@ def crystal() -> Picture:
     return picture
 
 
+def sources() -> Picture:
+    """Errors of each training of silver, from scratch and from three sources."""
+    study = "emt_sources"
+    with drawing(11, 2.8, len(TEST_ERRORS)) as (axes, picture):
+        for ax, quantity in zip(axes, TEST_ERRORS):
+            groups: dict[str, list[float]] = {}
+            for start in (SCRATCH, CORRESPONDING_STATES):
+                for replicate, error in errors(study, start, 10, "all", quantity).items():
+                    groups.setdefault(f"{replicate.source} source" if replicate.source else start, []).append(error)
+            for i, (name, values) in enumerate(groups.items()):
+                color = _COLORS[SCRATCH if name == SCRATCH else CORRESPONDING_STATES]
+                ax.plot([1000 * value for value in values], [i] * len(values), "o", ms=5, color=color, alpha=0.8)
+            ax.set_xlim(0, None)
+            _panel(ax, list(groups), _ERROR_TITLES[quantity], first=ax is axes[0])
+    return picture
+
+
 def molecules() -> Picture:
     """Force errors on molecules that no training saw, against the number of structures."""
     titles = {"xtb": "germanium from silicon", "xtb_se": "selenium from sulfur"}
@@ -232,7 +250,7 @@ def _panel(ax: Axes, names: Sequence[str], title: str, *, first: bool) -> None:
     ax.grid(axis="x", lw=0.3)
 
 
-FIGURES: tuple[Callable[[], Picture], ...] = (transfers, lengths, ways, crystal, molecules, sizes)
+FIGURES: tuple[Callable[[], Picture], ...] = (transfers, lengths, ways, crystal, sources, molecules, sizes)
 
 
 def main() -> int:

@@ -199,6 +199,28 @@ def bases(reports: Mapping[str, Any]) -> tuple[Sequence[str], list[list[str]]]:
     return ["transfer", "structures", "start", *_ERROR_TITLES], rows
 
 
+def of_sources(reports: Mapping[str, Any]) -> tuple[Sequence[str], list[list[str]]]:
+    """Means over seeds of each source, and over sources of each seed: a row for each size and error."""
+    (report,) = reports.values()
+    runs = [run for run in _finished(report) if "source" in run["settings"]]
+    names, seeds = ({run["settings"][axis]: None for run in runs} for axis in ("source", "seed"))
+    rows = []
+    for size in dict.fromkeys(run["settings"]["size"] for run in runs):
+        for quantity, title in zip(TEST_ERRORS, _ERROR_TITLES):
+            means = [
+                fmean(
+                    1000 * run["tests"]["all"][quantity]
+                    for run in runs
+                    if (run["settings"]["size"], run["settings"][axis]) == (size, level)
+                )
+                for axis, levels in (("source", names), ("seed", seeds))
+                for level in levels
+            ]
+            rows.append([str(size), title, *(f"{mean:.{2 if quantity == STRESS_MAE else 1}f}" for mean in means)])
+    header = ["structures", "error", *(f"{name} source" for name in names), *(f"structures {seed}" for seed in seeds)]
+    return header, rows
+
+
 def ways(quantity: str, reports: Mapping[str, Any]) -> tuple[Sequence[str], list[list[str]]]:
     """Difference of an error from plain Adam's in per cent: a row for each way, a column for each transfer and size."""
     columns = {f"{transfer}: {size}": points for transfer, size, points in _transfers(reports)}
@@ -306,6 +328,7 @@ VIEWS: dict[str, Callable[[Mapping[str, Any]], tuple[Sequence[str], list[list[st
     "divided": divided,
     "crystal": crystal,
     "crystals": crystals,
+    "of_sources": of_sources,
     "bases": bases,
     "ways_forces": partial(ways, FORCE_MAE),
     "ways_energies": partial(ways, ENERGY_MAE),
