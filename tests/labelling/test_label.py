@@ -110,7 +110,7 @@ def test_labels_of_a_file_are_ignored(here):
 def test_failures_are_listed_and_left_out(here, capsys):
     frames = [*copper(6, fault=["forces", "none", "energy", "raises", "dies", "hangs"]), bulk("Ge", "diamond", a=5.7)]
     ase.io.write("in.xyz", frames)
-    options = ["--calculator", "faulty.yaml", "--jobs", "2", "--time-limit", "8", "--out", "out.xyz"]
+    options = ["--calculator", "faulty.yaml", "--jobs", "2", "--time-limit", "5", "--out", "out.xyz"]
     assert main(["label", "in.xyz", *options]) == 0
     text = capsys.readouterr().out
     assert "out.xyz: 1 structures" in text
@@ -119,7 +119,7 @@ def test_failures_are_listed_and_left_out(here, capsys):
         "structure 2 is left out: the energy is not finite",
         "structure 3 is left out: RuntimeError: did not converge",
         "structure 4 is left out: the calculator ended its process with exit code 7",
-        "structure 5 is left out: it took longer than the 8 s of the time limit",
+        "structure 5 is left out: it took longer than the 5 s of the time limit",
         "structure 6 is left out: NotImplementedError: No EMT-potential for Ge",
     ):
         assert sentence in text

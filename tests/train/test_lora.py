@@ -154,7 +154,19 @@ def test_a_restart_at_any_step_changes_nothing(tmp_path, architecture, module):
         assert_same(whole, training.run(4, ckpt_path=training.checkpoint(step)))
 
 
-def test_a_restart_of_several_gpus_strategy(tmp_path, architecture):
+@pytest.fixture
+def process_group(monkeypatch):
+    """Ends what a strategy for several processes leaves in this one, and what it tells later processes."""
+    names = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "LOCAL_RANK", "WORLD_SIZE", "RANK")
+    for name in names:  # remembered, and put back or deleted afterwards
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    yield
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
+def test_a_restart_of_several_gpus_strategy(tmp_path, architecture, process_group):
     """It reads the checkpoint at another time, and restarts to rounding only, with low-rank updates or without."""
     strategy = {"_target_": "nequip.train.SimpleDDPStrategy", "process_group_backend": "gloo"}
     training = fit(tmp_path, architecture, [CALLBACK], strategy=strategy)

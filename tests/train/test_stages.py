@@ -63,19 +63,6 @@ def test_a_restart_at_any_step_changes_nothing(tmp_path, architecture, module):
         assert_same(whole, training.run(6, ckpt_path=training.checkpoint(step)))
 
 
-def test_a_compiled_training_is_the_eager_one(tmp_path, architecture):
-    """What is compiled depends on what is frozen: after a stage it has to be the code of the new choice."""
-    stages = CALLBACK | {"stages": {2: {"readout": 0.5}}}  # until then it is frozen
-    anchor = {"_target_": "nequip_elemtransfer.AnchorToStart", "decay": {"readout": 0.1, "interactions": 0.1}}
-    low_rank = {"_target_": "nequip_elemtransfer.LowRankUpdates", "ranks": {"radial_networks": 2}}
-    eager, compiled = (
-        fit(tmp_path / str(mode), architecture | {"compile_mode": mode}, callbacks=[stages, anchor, low_rank]).run(4)
-        for mode in ("eager", "compile")
-    )
-    for name, weights in eager.items():
-        torch.testing.assert_close(compiled[name], weights, rtol=1e-8, atol=1e-10)
-
-
 def test_a_restart_may_change_later_stages_only(tmp_path, architecture):
     training = fit(tmp_path, architecture)
     training.run(4)

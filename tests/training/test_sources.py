@@ -23,6 +23,15 @@ FULL = {
 }
 PRESET = {**MODEL, "_target_": "nequip.model.PresetNequIPGNNModel", "preset": "S", "num_features": [4, 4]}
 TRAINABLE = FULL | {"per_type_energy_scales_trainable": True}
+FROZEN_AT_FIRST = {
+    "_target_": "torch.optim.Adam",
+    "param_groups": {"_target_": "nequip_elemtransfer.ParameterGroups", "lr": 0.01, "roles": {"readout": "frozen"}},
+}
+CALLBACKS = [
+    {"_target_": "nequip_elemtransfer.Stages", "stages": {2: {"readout": 0.5}}},
+    {"_target_": "nequip_elemtransfer.AnchorToStart", "decay": {"readout": 0.1, "interactions": 0.1}},
+    {"_target_": "nequip_elemtransfer.LowRankUpdates", "ranks": {"radial_networks": 2}},
+]
 PLAIN = "nequip.train.NequIPLightningModule"
 EMA = "nequip.train.EMALightningModule"
 
@@ -76,16 +85,25 @@ def test_checkpoint_saved_on_cuda_loads_on_the_cpu(source, tmp_path, monkeypatch
     assert all(torch.equal(loaded.state[name], tensor) for name, tensor in original.state.items())
 
 
-def test_compile_mode_of_the_target_may_be_another_and_its_checkpoint_is_a_source(data, tmp_path):
-    one_layer = MODEL | {"num_layers": 1}  # compiled in 60 % of the time of two
-    train(tmp_path / "si", training_config(data, "Si", one_layer))
-    config = transfer_config(data, tmp_path / "si" / "out" / "best.ckpt", compile_mode="compile")
-    train(tmp_path, config, "trainer.max_epochs=1")
-    checkpoint = tmp_path / "out" / "last.ckpt"
-    saved = torch.load(checkpoint, weights_only=True)
-    assert saved["hyper_parameters"]["model"]["architecture"]["compile_mode"] == "compile"
-    assert all(torch.isfinite(v).all() for v in saved["state_dict"].values() if isinstance(v, torch.Tensor))
-    assert_relabelled_as_nequip_loads_it(data, checkpoint, "Ge", "Si")
+def test_a_compiled_transfer_is_the_eager_one_and_a_source_itself(data, tmp_path):
+    """Whatever the source was. After a stage has unfrozen a role, what runs is the code of the new choice."""
+    small = MODEL | {"model_dtype": "float64", "num_layers": 1}  # compiled in 60 % of the time of two
+    train(tmp_path / "si", training_config(data, "Si", small))
+    saved = {}
+    for mode in ("eager", "compile"):
+        config = transfer_config(data, tmp_path / "si" / "out" / "best.ckpt", compile_mode=mode)
+        config["training_module"]["optimizer"] = FROZEN_AT_FIRST
+        config["trainer"]["callbacks"] += CALLBACKS
+        train(tmp_path / mode, config)
+        saved[mode] = torch.load(tmp_path / mode / "out" / "last.ckpt", weights_only=True)
+        assert saved[mode]["hyper_parameters"]["model"]["architecture"]["compile_mode"] == mode
+        assert saved[mode]["global_step"] == 4
+    eager, compiled = (saved[mode]["state_dict"] for mode in ("eager", "compile"))
+    weights = [name for name, value in eager.items() if isinstance(value, torch.Tensor) and value.is_floating_point()]
+    assert len(weights) > 20
+    for name in weights:
+        torch.testing.assert_close(compiled[name], eager[name], rtol=1e-8, atol=1e-10)
+    assert_relabelled_as_nequip_loads_it(data, tmp_path / "compile" / "out" / "last.ckpt", "Ge", "Si")
 
 
 def test_a_transferred_model_is_a_source_again(data, source, tmp_path):
