@@ -70,10 +70,6 @@ def report(study: str) -> Mapping[str, Any]:
     return json.loads((DOCS / "studies" / study / "report.json").read_text(encoding="utf-8"))
 
 
-def _is_there(study: str) -> bool:
-    return (DOCS / "studies" / study / "report.json").is_file()
-
-
 def errors(study: str, start: str, size: int, structures: str, quantity: str) -> dict[Replicate, float]:
     """Of the finished trainings of a start."""
     found = {}
@@ -102,10 +98,9 @@ def lengths() -> Picture:
 def ways() -> Picture:
     """Errors of each way to fine-tune in per cent of plain Adam's."""
     names = [c["start"] for c in report("sw_recipes")["curves"] if c["start"] not in (SCRATCH, ELEMENT_MAP, "adam")]
-    shown = {name: study for name, study in _WAYS.items() if _is_there(study)}
     with drawing(11, 4.2, len(TEST_ERRORS)) as (axes, picture):
         for ax, quantity in zip(axes, TEST_ERRORS):
-            for i, (transfer, study) in enumerate(shown.items()):
+            for i, (transfer, study) in enumerate(_WAYS.items()):
                 base = errors(study, "adam", 10, "all", quantity)
                 found = {n: paired_difference(errors(study, n, 10, "all", quantity), base) for n in names}
                 _dots(ax, names, found, (i - 1.5) * 0.18, _MORE_COLORS[i], transfer)
@@ -171,8 +166,7 @@ def molecules() -> Picture:
 def sizes() -> Picture:
     """Force errors after as many steps, against the number of structures."""
     titles = {"mlearn_recipes": "Si → Ge, DFT", "emt_recipes": "Cu → Ag"}
-    shown = {study: title for study, title in titles.items() if _is_there(study)}
-    return _learning(shown, (SCRATCH, ELEMENT_MAP, "adam"), "all")
+    return _learning(titles, (SCRATCH, ELEMENT_MAP, "adam"), "all")
 
 
 def _learning(titles: Mapping[str, str], starts: Sequence[str], structures: str) -> Picture:
@@ -183,7 +177,6 @@ def _learning(titles: Mapping[str, str], starts: Sequence[str], structures: str)
                 of_sizes = {
                     point["size"]: point["errors"][FORCE_MAE]
                     for name in (study, study.replace("recipes", "recipe_sizes"))
-                    if _is_there(name)
                     for curve in report(name)["curves"]
                     if curve["start"] == start
                     for point in curve["test_sets"][structures]

@@ -247,10 +247,7 @@ def _transfers(reports: Mapping[str, Any]) -> list[tuple[str, int, dict[str, Any
 def _relative(point: Mapping[str, Any] | None, quantity: str) -> str:
     if point is None or quantity not in point["differences"]:
         return "–"
-    difference = point["differences"][quantity]
-    share = 100 * difference["relative"] / difference["mean"]
-    ends = f"{difference['low'] * share:+.0f} to {difference['high'] * share:+.0f}"
-    return f"{100 * difference['relative']:+.0f} ({ends})".replace("-", "−")
+    return "{} ({})".format(*_percent(point["differences"][quantity]))
 
 
 def selection(reports: Mapping[str, Any]) -> tuple[Sequence[str], list[list[str]]]:
@@ -304,9 +301,15 @@ def _with_difference(row: Mapping[str, Any], name: str) -> str:
     difference, text = row["differences"].get(name), _spread(row["errors"][name], 2 if name == "stress_mae" else 1)
     if difference is None or difference["low"] is None:
         return text
+    middle, ends = _percent(difference)
+    return f"{text} [{middle} %; {ends}]"
+
+
+def _percent(difference: Mapping[str, float]) -> tuple[str, str]:
+    """A difference and its interval, in per cent of what it is a difference from."""
     share = 100 * difference["relative"] / difference["mean"]
     ends = f"{difference['low'] * share:+.0f} to {difference['high'] * share:+.0f}"
-    return f"{text} [{100 * difference['relative']:+.0f} %; {ends}]".replace("-", "−")
+    return f"{100 * difference['relative']:+.0f}".replace("-", "−"), ends.replace("-", "−")
 
 
 def _errors(errors: Mapping[str, Any] | None) -> str:
