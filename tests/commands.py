@@ -10,13 +10,17 @@ import runpy
 import subprocess
 import sys
 import tempfile
+from functools import cache
 from importlib.metadata import entry_points
+from multiprocessing import forkserver
 from multiprocessing.reduction import DupFd
 from pathlib import Path
 
+import pytest
+
 PROJECT = Path(__file__).resolve().parents[1]
 # not nequip.scripts.package, which decides where the log goes; NequIP imports pytorch_lightning for each trainer
-_IMPORTED = ["nequip.scripts.train", "nequip_elemtransfer.resolvers", "pytorch_lightning"]
+_IMPORTED = ["nequip.scripts.train", "nequip_elemtransfer.resolvers", "pytorch_lightning", "activation_moments"]
 _ENVIRONMENT = {"OMP_NUM_THREADS": "1"}
 
 
@@ -61,9 +65,7 @@ class Forked:
         error = output if stderr == subprocess.STDOUT else _Passed(stderr.fileno())
         held = [_Passed(number) for number in pass_fds]
         work = (command, os.path.abspath(cwd), env, start_new_session, output, error, held)
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(_IMPORTED)
-        self.args, self._process = command, context.Process(target=_execute, args=work)
+        self.args, self._process = command, _context().Process(target=_execute, args=work)
         self._process.start()
         self.pid = self._process.pid
 
@@ -75,6 +77,17 @@ class Forked:
         if self._process.exitcode is None:
             raise subprocess.TimeoutExpired(self.args, timeout)
         return self._process.exitcode
+
+
+@cache
+def _context():
+    """What forks; its first process has found this folder, too."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(_IMPORTED)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
+        forkserver.ensure_running()
+    return context
 
 
 class _Passed:

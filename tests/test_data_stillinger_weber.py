@@ -33,7 +33,7 @@ def disordered(element: str, seed: int = 1) -> Atoms:
 @pytest.fixture(scope="module")
 def snapshots() -> dict[str, list[Atoms]]:
     settings = {"temperatures": [0.01, 0.05], "liquid_temperatures": [0.14]}
-    return {element: list(sw.STILLINGER_WEBER.generate(element, 48, **settings)) for element in ELEMENTS}
+    return {element: list(sw.STILLINGER_WEBER.generate(element, 24, **settings)) for element in ELEMENTS}
 
 
 def of_group(frames: list[Atoms], group: str) -> list[Atoms]:
@@ -143,12 +143,12 @@ def test_our_triplets_give_what_those_of_matscipy_give():
 
 def test_snapshots_have_labels_of_their_own_geometry(snapshots):
     for element, frames in snapshots.items():
-        assert [len(of_group(frames, group)) for group in sw.GROUPS] == [12, 12, 12, 12]
+        assert [len(of_group(frames, group)) for group in sw.GROUPS] == [6, 6, 6, 6]
         for atoms in frames:
             assert len(atoms) == (63 if atoms.info["group"] == "vacancy" else 64)
             labels = atoms.calc.results
             assert labels["energies"].sum() == pytest.approx(labels["energy"], abs=1e-9)
-        for atoms in frames[::10]:
+        for atoms in frames[::5]:
             fresh = atoms.copy()
             fresh.calc = sw.stillinger_weber_calculator(element)
             np.testing.assert_array_equal(fresh.get_forces(), atoms.get_forces())
@@ -163,7 +163,7 @@ def test_cold_crystal_obeys_equipartition(snapshots):
         assert cold[0].info["temperature"] == pytest.approx(kT / ase.units.kB, abs=0.1)
         ground = -2 * sw.PARAMETERS[element]["epsilon"]
         excess = np.mean([a.get_potential_energy() / len(a) - ground for a in cold])
-        # six snapshots of 64 atoms: a standard error of 5 %
+        # three snapshots of 64 atoms: a standard error of 7 %
         assert excess / kT == pytest.approx(1.5, rel=0.2)
 
 
@@ -208,7 +208,7 @@ def test_strains_differ_and_stay_within_bounds(snapshots):
 def test_snapshots_are_decorrelated(snapshots):
     """Forces on the same atoms in successive snapshots have little left in common."""
     for frames in snapshots.values():
-        diamond = [f.get_forces().ravel() for f in of_group(frames, "diamond")[6:]]
+        diamond = [f.get_forces().ravel() for f in of_group(frames, "diamond")[3:]]
         correlation = [np.corrcoef(x, y)[0, 1] for x, y in zip(diamond, diamond[1:], strict=False)]
         assert abs(np.mean(correlation)) < 0.4
 

@@ -57,6 +57,15 @@ def ge_run(data, si_run, made_once):
 
 
 @pytest.fixture(scope="session")
+def ge_one_layer_run(data, made_once):
+    """The same with one layer, which AOTInductor compiles in 60 % of the time."""
+    one_layer = MODEL | {"model_dtype": "float64", "parity": False, "num_layers": 1}
+    source = made_once("deploy_si_one_layer", lambda folder: train(folder, training_config(data, "Si", one_layer)))
+    config = transfer_config(data, source / "out" / "best.ckpt")
+    return made_once("deploy_ge_one_layer", lambda folder: train(folder, config)) / "out"
+
+
+@pytest.fixture(scope="session")
 def allegro_run(data, made_once):
     """Output folder of an Allegro model of Si that Ge has joined, float32, with cutoffs per pair of types."""
     pytest.importorskip("allegro")

@@ -4,13 +4,13 @@ import os
 import resource
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import ase.io
 import numpy as np
 import pytest
 import torch
+from commands import run
 from nequip.integrations.ase import NequIPCalculator
 
 from nequip_elemtransfer.deploy import build, export, write
@@ -19,8 +19,6 @@ from nequip_elemtransfer.deploy.cli import main
 from nequip_elemtransfer.deploy.info import read_info
 from nequip_elemtransfer.deploy.write import Recipe, write_and_verify
 from nequip_elemtransfer.output import atomic
-
-COMMAND = [sys.executable, "-c", "import sys; from nequip_elemtransfer.deploy.cli import main; sys.exit(main())"]
 
 
 @pytest.fixture
@@ -39,13 +37,9 @@ def refused(capsys, *argv):
 
 def test_command(ge_run, tmp_path):
     """The whole command, as a user runs it."""
-    done = subprocess.run(
-        [*COMMAND, "build", "--train-dir", str(ge_run), "ge.nequip.pth", "--lammps-input", "in.ge"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
+    done = run(
+        "nequip-deploy", "build", "--train-dir", ge_run, "ge.nequip.pth", "--lammps-input", "in.ge", cwd=tmp_path
     )
-    assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     assert "pair_coeff    * * ge.nequip.pth Ge" in done.stdout
     assert "one MPI rank" in done.stdout

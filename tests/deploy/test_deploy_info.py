@@ -11,10 +11,12 @@ from nequip_elemtransfer.deploy.cli import main
 from nequip_elemtransfer.deploy.info import describe, read_info
 
 
-@pytest.mark.parametrize("ending", [".nequip.pth", ".nequip.pt2", ".nequip.zip"])
-def test_transferred_model(deployed, ge_run, ending):
-    info = read_info(deployed("ge", ending))
-    checkpoint = torch.load(ge_run / "best.ckpt", weights_only=True)
+@pytest.mark.parametrize(
+    ("run", "ending"), [("ge", ".nequip.pth"), ("ge_one_layer", ".nequip.pt2"), ("ge", ".nequip.zip")]
+)
+def test_transferred_model(request, deployed, run, ending):
+    info = read_info(deployed(run, ending))
+    checkpoint = torch.load(request.getfixturevalue(f"{run}_run") / "best.ckpt", weights_only=True)
     model = checkpoint["hyper_parameters"]["model"]
     assert info["element_transfer"] == model["provenance"]
     assert info["type_names"] == ["Ge"]

@@ -225,7 +225,7 @@ def test_input_runs(deployed, tmp_path, monkeypatch, run, spec):
     "run, ending, spec",
     [
         ("ge", ".nequip.pth", "slab"),
-        ("ge", ".nequip.pt2", "triclinic"),
+        ("ge_one_layer", ".nequip.pt2", "triclinic"),
         ("allegro", ".nequip.pth", "diamond"),
         ("allegro", ".nequip.pt2", "triclinic"),
     ],

@@ -170,7 +170,7 @@ def test_trajectory_does_not_replace_what_the_run_reads(deployed, tmp_path, caps
 
 
 def test_file_compiled_for_another_device(deployed, capsys, tmp_path):
-    file = str(deployed("ge", ".nequip.pt2"))
+    file = str(deployed("ge_one_layer", ".nequip.pt2"))
     assert main(["md", file, "diamond", "--temperature", "1", "--steps", "1", "--device", "cuda"]) == 2
     assert "compiled for cpu" in capsys.readouterr().err
 

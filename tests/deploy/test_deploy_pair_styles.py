@@ -11,7 +11,7 @@ from nequip_elemtransfer.deploy.lammps_input import write_data
 
 CASES = [
     pytest.param("ge", ".nequip.pth", "nequip", ["Ge"], id="NequIP TorchScript"),
-    pytest.param("ge", ".nequip.pt2", "nequip", ["Ge"], id="NequIP AOTInductor"),
+    pytest.param("ge_one_layer", ".nequip.pt2", "nequip", ["Ge"], id="NequIP AOTInductor"),
     pytest.param("allegro", ".nequip.pth", "allegro", ["Si", "Ge"], id="Allegro TorchScript"),
     pytest.param("allegro", ".nequip.pt2", "allegro", ["Si", "Ge"], id="Allegro AOTInductor"),
 ]

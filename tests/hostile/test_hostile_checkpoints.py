@@ -1,16 +1,14 @@
 """No file runs code, and each is refused in one sentence by every command."""
 
 import contextlib
-import os
 import subprocess
-import sys
-from pathlib import Path
 
 import entry_points
 import hostile_checkpoints
 import pytest
 import torch
 import yaml
+from commands import run
 from entry_points import ALL, data_section
 from hostile_checkpoints import CALLED, MODEL, PICKLES, WORKING, Pickled, put
 from nequip.model.saved_models import load_saved_model
@@ -82,20 +80,6 @@ def test_the_honest_checkpoint_is_not_refused(checkpoint, silicon, tmp_path, in_
 # ---- whole commands
 
 
-def script(name):
-    return str(Path(sys.executable).parent / name)
-
-
-def run(folder, *command):
-    return subprocess.run(
-        [str(c) for c in command],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])},
-    )
-
-
 def test_build_with_the_process_that_it_starts(hostile, silicon, tmp_path):
     file, canary, _ = hostile[0]
     code, said = entry_points.build_torchscript(file, tmp_path, silicon)
@@ -117,7 +101,8 @@ def test_restart_by_nequip_train_itself(contents, silicon, tmp_path):
         "ckpt_path": str(tmp_path / "last.ckpt"),
     }
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
-    done = run(tmp_path, script("nequip-train"), "-cp", tmp_path, "-cn", "config", f"hydra.run.dir={tmp_path}/out")
+    options = ["-cp", tmp_path, "-cn", "config", f"hydra.run.dir={tmp_path}/out"]
+    done = run("nequip-train", *options, cwd=tmp_path, check=False)
     assert not (tmp_path / "canary").exists()
     assert done.returncode == 1
     assert "nequip-train: `ckpt_path`: source" in done.stderr and "nothing else is unpickled" in done.stderr

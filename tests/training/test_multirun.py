@@ -3,7 +3,7 @@
 import pytest
 import torch
 import yaml
-from commands import run_anew
+from commands import run
 from real_runs import transfer_config
 
 pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
@@ -17,7 +17,7 @@ def test_sweep_over_length_scales(data, source, tmp_path):
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
     sweep = ["hydra/launcher=submitit_local", f"hydra.sweep.dir={tmp_path}/sweep"]
     scales = "element_transfer.length_scale=" + ",".join(map(str, SCALES))
-    run_anew("nequip-train", "-cp", tmp_path, "-cn", "config", "--multirun", *sweep, scales, cwd=tmp_path)
+    run("nequip-train", "-cp", tmp_path, "-cn", "config", "--multirun", *sweep, scales, cwd=tmp_path)
     for job, scale in enumerate(SCALES):
         saved = torch.load(tmp_path / "sweep" / str(job) / "last.ckpt", weights_only=True)
         model = saved["hyper_parameters"]["model"]

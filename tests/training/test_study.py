@@ -10,7 +10,7 @@ import time
 import ase.io
 import pytest
 import torch
-from commands import run_anew, script
+from commands import run, script
 from studies import run_study
 
 from nequip_elemtransfer.cli import main
@@ -176,7 +176,7 @@ def test_hydras_launchers_and_atomic_energies(study, labelled, tmp_path, capsys)
     assert main(["study", "run", str(file), "--out", str(out), "--prepare"]) == 0
     assert "--multirun" in capsys.readouterr().out and not (out / "runs").exists()
     jobs = ["--multirun", "hydra/launcher=submitit_local", "+training=glob(*,exclude=*-seed1)"]
-    run_anew("nequip-train", "-cp", out / "grid", "-cn", "grid", *jobs, cwd=tmp_path)
+    run("nequip-train", "-cp", out / "grid", "-cn", "grid", *jobs, cwd=tmp_path)
     assert main(["study", "report", str(out)]) == 0
     first, second = read_results(Grid.read(out), out)
     assert second.state is State.NOT_STARTED

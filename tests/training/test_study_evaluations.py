@@ -2,10 +2,12 @@
 
 import json
 import shutil
+import sys
+from pathlib import Path
 
 import pytest
 import yaml
-from commands import run_anew
+from commands import run
 from studies import run_study
 
 from nequip_elemtransfer.data.stillinger_weber import lattice_constant
@@ -128,7 +130,7 @@ def test_hydras_launchers(evaluated, tmp_path):
     done = "plan-corresponding_states-n6-seed0"
     jobs = ["--multirun", "hydra/launcher=submitit_local", f"+evaluation={done}"]
     options = ["-cp", out / "grid", "-cn", "evaluations", *jobs]
-    run_anew("python", "-m", "nequip_elemtransfer.study.measure.job", *options, cwd=tmp_path)
+    run(Path(sys.executable).name, "-m", "nequip_elemtransfer.study.measure.job", *options, cwd=tmp_path)
     (task,) = (task for task in evaluation_tasks(Grid.read(out), out) if task.is_finished())
     assert f"{task.kind}-{task.model}" == done
     results = [json.loads((o / task.folder.relative_to(out) / "result.json").read_text()) for o in (out, finished)]
