@@ -58,7 +58,7 @@ def ge_run(data, si_run, made_once):
 
 @pytest.fixture(scope="session")
 def ge_one_layer_run(data, made_once):
-    """The same with one layer, which AOTInductor compiles in 60 % of the time."""
+    """The same with one layer, which AOTInductor compiles sooner."""
     one_layer = MODEL | {"model_dtype": "float64", "parity": False, "num_layers": 1}
     source = made_once("deploy_si_one_layer", lambda folder: train(folder, training_config(data, "Si", one_layer)))
     config = transfer_config(data, source / "out" / "best.ckpt")

@@ -15,8 +15,8 @@ CASES = [
     pytest.param("allegro", ".nequip.pth", "allegro", ["Si", "Ge"], id="Allegro TorchScript"),
     pytest.param("allegro", ".nequip.pt2", "allegro", ["Si", "Ge"], id="Allegro AOTInductor"),
 ]
-# of forces in eV/Å: of the model's precision
-TOLERANCE = {"ge": 1e-10, "allegro": 1e-5}
+# of forces in eV/Å: of the models' precision, float64 and float32
+TOLERANCE = {"nequip": 1e-10, "allegro": 1e-5}
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def test_pair_style_equals_ase(deployed, reference, crystal, run, ending, style,
     atoms = crystal(names)
     found = PairStyle(style, deployed(run, ending), names).compute(atoms)
     for got, expected in zip(found, reference(run, atoms)):
-        np.testing.assert_allclose(got, expected, rtol=0, atol=TOLERANCE[run] * 10)
+        np.testing.assert_allclose(got, expected, rtol=0, atol=TOLERANCE[style] * 10)
 
 
 def test_order_of_lammps_types_is_free(deployed, reference, crystal):
@@ -66,7 +66,7 @@ def test_order_of_lammps_types_is_free(deployed, reference, crystal):
 def test_virial_is_the_strain_derivative(deployed, crystal, run, ending, style, names):
     """virial = −dE/dε, by central differences; the steps keep the box lower triangular."""
     pair_style, atoms = PairStyle(style, deployed(run, ending), names), crystal(names)
-    step, tolerance = {"ge": (1e-4, 1e-5), "allegro": (2e-3, 2e-2)}[run]
+    step, tolerance = {"nequip": (1e-4, 1e-5), "allegro": (2e-3, 2e-2)}[style]
     virial = pair_style.compute(atoms)[2]
     for component, (i, j) in enumerate([(0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2)]):
         energies = []
@@ -99,5 +99,5 @@ def test_real_lammps(deployed, reference, crystal, real_lammps, tmp_path, run, e
     expected = reference(run, atoms)
     bar = 1.602176634e6 / atoms.get_volume()  # eV to bar
     assert energy == pytest.approx(expected[0], abs=1e-5)
-    np.testing.assert_allclose(forces, expected[1], rtol=0, atol=max(1e-8, TOLERANCE[run]))
+    np.testing.assert_allclose(forces, expected[1], rtol=0, atol=max(1e-8, TOLERANCE[style]))
     np.testing.assert_allclose(np.array(pressure) / bar, expected[2], rtol=0, atol=1e-4)
