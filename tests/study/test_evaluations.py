@@ -10,7 +10,7 @@ import yaml
 from evaluated_grid import CRYSTAL, EMT, SEEDS, SIZES, STARTS, grid, put
 
 from nequip_elemtransfer.refusal import RefusedFile
-from nequip_elemtransfer.study.config.evaluation_settings import EvaluationSettings
+from nequip_elemtransfer.study.config.evaluation_settings import EvaluationSettings, PlanSettings, PropertySettings
 from nequip_elemtransfer.study.measure import model_calculator
 from nequip_elemtransfer.study.measure.evaluation import evaluation_tasks
 from nequip_elemtransfer.study.measure.kept import is_kept, keep, made_from
@@ -69,6 +69,11 @@ def test_bad_entries_are_one_sentence(entries, sentence):
     with pytest.raises(ValueError) as error:
         EvaluationSettings.from_mapping(entries)
     assert sentence in str(error.value) and "\n" not in str(error.value)
+
+
+def test_true_asks_for_all_of_a_part():
+    found = EvaluationSettings.from_mapping({"crystal": CRYSTAL, "properties": True, "plan": True})
+    assert (found.properties, found.plan) == (PropertySettings(), PlanSettings())
 
 
 def test_missing_files():

@@ -233,7 +233,7 @@ def _reference(value: Any) -> Reference:
 
 
 def _properties(value: Any) -> PropertySettings:
-    entry = entries_of(PROPERTIES, value, field_names(PropertySettings))
+    entry = entries_of(PROPERTIES, {} if value is True else value, field_names(PropertySettings))
     for key in ("supercell", "phonon_supercell"):
         if key in entry:
             positive_integer(f"properties.{key}", entry[key])
