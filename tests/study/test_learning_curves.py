@@ -14,6 +14,7 @@ from nequip_elemtransfer.study.report.efficiency import (
     Equivalent,
     Reached,
     equivalent_size,
+    factor_interval,
     lowest,
     time_to_reach,
 )
@@ -60,6 +61,14 @@ def test_a_rise_by_chance_is_no_need_for_more_data():
     scratch = {5: 0.4, 10: 0.3, 20: 0.35, 40: 0.15}
     assert equivalent_size(scratch, 0.3, 10).size == 10
     assert equivalent_size(scratch, math.sqrt(0.3 * 0.15), 10).size == pytest.approx(20 * math.sqrt(2))
+
+
+def test_interval_of_the_factor():
+    """Of 2 and 8: the mean logarithm is that of 4, its standard error that of 2, and t is 12.706 with two seeds."""
+    seeds = {0: Equivalent(20, EQUAL, 2.0), 1: Equivalent(80, EQUAL, 8.0)}
+    assert factor_interval(seeds) == pytest.approx((4 * 2**-12.7062, 4 * 2**12.7062), rel=1e-4)
+    assert factor_interval(seeds | {2: Equivalent(152, MORE_THAN, 15.2)}) is None
+    assert factor_interval({0: seeds[0]}) is factor_interval({}) is None
 
 
 def test_monotone():

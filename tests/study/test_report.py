@@ -107,6 +107,7 @@ def test_data_efficiency(out):
     force = [e for e in curves["corresponding_states"]["efficiency"] if e["quantity"] == "forces_mae"]
     assert force[0]["equivalent"] == {"size": pytest.approx(80), "bound": "equal", "factor": pytest.approx(16)}
     assert [e["equivalent"]["bound"] for e in force] == ["equal", "more than", "more than", "more than"]
+    assert force[0]["interval"] == [pytest.approx(16)] * 2 and force[1]["interval"] is None  # seeds are alike here
     assert force[1]["equivalent"]["factor"] == 10
     assert {seed: e["factor"] for seed, e in force[0]["of_seeds"].items()} == {str(s): pytest.approx(16) for s in SEEDS}
     energy = [e for e in curves["element_map"]["efficiency"] if e["quantity"] == "per_atom_energy_mae"]

@@ -9,7 +9,14 @@ from nequip_elemtransfer.study.config.starts import SCRATCH
 from nequip_elemtransfer.study.folder import State
 from nequip_elemtransfer.study.grid import REPLICATED, SOURCE, Replicate
 from nequip_elemtransfer.study.report.comparison import PairedDifference, Spread, cell_name, paired_difference, spread
-from nequip_elemtransfer.study.report.efficiency import Equivalent, Reached, equivalent_size, lowest, time_to_reach
+from nequip_elemtransfer.study.report.efficiency import (
+    Equivalent,
+    Reached,
+    equivalent_size,
+    factor_interval,
+    lowest,
+    time_to_reach,
+)
 from nequip_elemtransfer.study.report.results import RunResult
 from nequip_elemtransfer.study.run.metrics import ENERGY_MAE, FORCE_MAE, STRESS_MAE, Validation
 
@@ -45,12 +52,14 @@ class Efficiency:
         quantity: compared error
         equivalent: of the errors averaged over seeds
         of_seeds: seed -> the same of this seed's errors alone, averaged over sources
+        interval: of the factor, see :func:`.efficiency.factor_interval`
     """
 
     size: int
     quantity: str
     equivalent: Equivalent
     of_seeds: dict[int, Equivalent]
+    interval: tuple[float, float] | None
 
 
 @dataclass(frozen=True)
@@ -189,7 +198,7 @@ def _efficiency(members: list[RunResult], scratch: list[RunResult], name: str) -
                 }:
                     of_seeds[seed] = equivalent_size(same, error, size)
             equivalent = equivalent_size(means, spread(list(own.values())).mean, size)
-            found.append(Efficiency(size, quantity, equivalent, of_seeds))
+            found.append(Efficiency(size, quantity, equivalent, of_seeds, factor_interval(of_seeds)))
     return tuple(found)
 
 

@@ -8,6 +8,10 @@ the lowest of all sizes up to it.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import mean
+
+from nequip_elemtransfer.study.grid import Replicate
+from nequip_elemtransfer.study.report.intervals import reach
 
 EQUAL, MORE_THAN, LESS_THAN = "equal", "more than", "less than"
 
@@ -64,6 +68,27 @@ def equivalent_size(scratch: Mapping[int, float], error: float, size: int) -> Eq
     fraction = math.log(errors[last - 1] / error) / math.log(errors[last - 1] / errors[last])
     found = sizes[last - 1] * (sizes[last] / sizes[last - 1]) ** fraction
     return Equivalent(found, EQUAL, found / size)
+
+
+def factor_interval(of_seeds: Mapping[int, Equivalent]) -> tuple[float, float] | None:
+    """Ends of the interval of :data:`.intervals.CONFIDENCE` of the geometric mean of the factors.
+
+    By Student's t over their logarithms.
+
+    Args:
+        of_seeds: seed -> what its errors alone say
+
+    Returns:
+        None with one seed, or where one knows a bound only
+    """
+    if any(equivalent.bound != EQUAL for equivalent in of_seeds.values()):
+        return None
+    logarithms = {Replicate(seed): math.log(equivalent.factor) for seed, equivalent in of_seeds.items()}
+    half = reach(logarithms) if logarithms else None
+    if half is None:
+        return None
+    middle = mean(logarithms.values())
+    return math.exp(middle - half), math.exp(middle + half)
 
 
 def lowest(history: Sequence[tuple[int, float, float]]) -> float:
