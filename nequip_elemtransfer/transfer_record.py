@@ -52,7 +52,17 @@ def _is_number_per_type(value: Any) -> bool:
 
 
 def _is_setting(value: Any) -> bool:
-    return _is_text(value) or _is_known_number(value) or _is_number_per_type(value)
+    return _is_text(value) or _is_known_number(value) or _is_number_per_type(value) or _is_named_numbers(value)
+
+
+def _is_named_numbers(value: Any) -> bool:
+    """``{lattice: {Si: 5.469, Ge: 5.763}}``, ``{isolated_atoms: {Ge: -0.1}}``."""
+    return (
+        isinstance(value, Mapping)
+        and len(value) == 1
+        and all(map(_is_text, value))
+        and all(map(_is_number_per_type, value.values()))
+    )
 
 
 def _is_starts(value: Any) -> bool:
