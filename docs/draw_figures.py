@@ -159,29 +159,35 @@ def sources() -> Picture:
 
 def molecules() -> Picture:
     """Force errors on molecules that no training saw, against the number of structures."""
-    titles = {"xtb": "germanium from silicon", "xtb_se": "selenium from sulfur"}
-    return _learning(titles, (SCRATCH, ELEMENT_MAP, CORRESPONDING_STATES), "unseen")
+    panels = {"germanium from silicon": ["xtb"], "selenium from sulfur": ["xtb_se"]}
+    return _learning(panels, "unseen")
 
 
 def sizes() -> Picture:
-    """Force errors after as many steps, against the number of structures."""
-    titles = {"mlearn_recipes": "Si → Ge, DFT", "emt_recipes": "Cu → Ag"}
-    return _learning(titles, (SCRATCH, ELEMENT_MAP, "adam"), "all")
+    """Force errors against the number of structures, after as many steps and until converged."""
+    panels = {
+        "Cu → Ag, 1000 steps": ["emt_recipes", "emt_recipe_sizes"],
+        "Si → Ge, DFT, 1000 steps": ["mlearn_recipes", "mlearn_recipe_sizes"],
+        "Si → Ge, DFT, until converged": ["mlearn_converged", "mlearn_more_structures"],
+    }
+    return _learning(panels, "all")
 
 
-def _learning(titles: Mapping[str, str], starts: Sequence[str], structures: str) -> Picture:
-    with drawing(4.4 * len(titles), 3.4, len(titles)) as (axes, picture):
-        for ax, (study, title) in zip(axes, titles.items()):
+def _learning(panels: Mapping[str, Sequence[str]], structures: str) -> Picture:
+    with drawing(min(4.4 * len(panels), 11), 3.4, len(panels)) as (axes, picture):
+        for ax, (title, studies) in zip(axes, panels.items()):
             ticks: set[int] = set()
-            for start in starts:
+            for start in (SCRATCH, ELEMENT_MAP, "adam", CORRESPONDING_STATES):
                 of_sizes = {
                     point["size"]: point["errors"][FORCE_MAE]
-                    for name in (study, study.replace("recipes", "recipe_sizes"))
+                    for name in studies
                     for curve in report(name)["curves"]
                     if curve["start"] == start
                     for point in curve["test_sets"][structures]
                     if FORCE_MAE in point["errors"]
                 }
+                if not of_sizes:
+                    continue
                 points = sorted(of_sizes.items())
                 ticks |= set(of_sizes)
                 middle = [1000 * error["mean"] for _, error in points]
@@ -200,7 +206,7 @@ def _learning(titles: Mapping[str, str], starts: Sequence[str], structures: str)
             ax.set_xlabel("training structures")
             ax.set_title(title, fontsize=10)
         axes[0].set_ylabel("force MAE (meV/Å)")
-        axes[-1].legend(frameon=False, fontsize=8)
+        axes[0].legend(frameon=False, fontsize=8)
     return picture
 
 

@@ -17,6 +17,9 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
+from efficiency_table import efficiency
+from forecast_tables import forecast_score, forecasts
+
 from nequip_elemtransfer.study.config.starts import CORRESPONDING_STATES, ELEMENT_MAP, SCRATCH
 from nequip_elemtransfer.study.property_names import DEVIATIONS, VALUES
 from nequip_elemtransfer.study.report.comparison import Spread
@@ -337,6 +340,9 @@ VIEWS: dict[str, Callable[[Mapping[str, Any]], tuple[Sequence[str], list[list[st
     "ways_energies": partial(ways, ENERGY_MAE),
     "ways_stresses": partial(ways, STRESS_MAE),
     "selection": selection,
+    "efficiency": efficiency,
+    "forecasts": forecasts,
+    "forecast_score": forecast_score,
     "headline": headline,
 }
 

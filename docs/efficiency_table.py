@@ -1,0 +1,49 @@
+"""Table of what the structures of a transfer are worth, over several studies of one transfer."""
+
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+from typing import Any
+
+from nequip_elemtransfer.study.config.starts import CORRESPONDING_STATES, SCRATCH
+from nequip_elemtransfer.study.report.curves import TEST_ERRORS
+from nequip_elemtransfer.study.report.efficiency import EQUAL, MORE_THAN, equivalent_size, factor_interval
+
+
+def efficiency(reports: Mapping[str, Any]) -> tuple[Sequence[str], list[list[str]]]:
+    """By how much scratch needs more structures: a row for each size of the transfer, a column for each error.
+
+    Intervals are over the seeds that every size from scratch has.
+    """
+    rows = []
+    for size in _sizes(reports, CORRESPONDING_STATES):
+        rows.append([str(size), *(_factor(reports, quantity, size) for quantity in TEST_ERRORS)])
+    return ["structures of the transfer", "by forces", "by energies", "by stresses"], rows
+
+
+def _factor(reports: Mapping[str, Any], quantity: str, size: int) -> str:
+    own = _errors(reports, CORRESPONDING_STATES, size, quantity)
+    scratch = {n: _errors(reports, SCRATCH, n, quantity) for n in _sizes(reports, SCRATCH)}
+    found = equivalent_size({n: fmean(errors.values()) for n, errors in scratch.items()}, fmean(own.values()), size)
+    if found.bound != EQUAL:
+        return f"{'>' if found.bound == MORE_THAN else '<'} {found.factor:.2g}"
+    seeds = [seed for seed in own if all(seed in errors for errors in scratch.values())]
+    of_seeds = {
+        seed: equivalent_size({n: errors[seed] for n, errors in scratch.items()}, own[seed], size) for seed in seeds
+    }
+    interval = factor_interval(of_seeds)
+    return f"{found.factor:.2g}" + (f" ({interval[0]:.2g} to {interval[1]:.2g})" if interval else "")
+
+
+def _sizes(reports: Mapping[str, Any], start: str) -> list[int]:
+    runs = (run["settings"] for report in reports.values() for run in report["runs"] if run["state"] == "finished")
+    return sorted({settings["size"] for settings in runs if settings["start"] == start})
+
+
+def _errors(reports: Mapping[str, Any], start: str, size: int, quantity: str) -> dict[int, float]:
+    """Seed -> error on all test structures."""
+    return {
+        run["settings"]["seed"]: run["tests"]["all"][quantity]
+        for report in reports.values()
+        for run in report["runs"]
+        if (run["settings"]["start"], run["settings"].get("size")) == (start, size) and run["state"] == "finished"
+    }
