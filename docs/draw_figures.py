@@ -15,10 +15,12 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from forecast_tables import planned_transfers
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullFormatter, ScalarFormatter
 
 from nequip_elemtransfer.output.page import INK, Picture, drawing
+from nequip_elemtransfer.plan.verdict import GO, STOP
 from nequip_elemtransfer.study.config.starts import CORRESPONDING_STATES, ELEMENT_MAP, SCRATCH
 from nequip_elemtransfer.study.grid import Replicate
 from nequip_elemtransfer.study.report.comparison import PairedDifference, paired_difference
@@ -168,9 +170,27 @@ def sizes() -> Picture:
     panels = {
         "Cu → Ag, 1000 steps": ["emt_recipes", "emt_recipe_sizes"],
         "Si → Ge, DFT, 1000 steps": ["mlearn_recipes", "mlearn_recipe_sizes"],
-        "Si → Ge, DFT, until converged": ["mlearn_converged", "mlearn_more_structures"],
     }
     return _learning(panels, "all")
+
+
+def forecast() -> Picture:
+    """Error by transfer in per cent of that from scratch, against what the start leaves unexplained."""
+    studies = [f"forecast_{target}" for target in ("ag", "ni", "ge", "ge_sw", "w", "ta")]
+    found = planned_transfers({study: report(study) for study in studies})
+    with drawing(6.5, 3.6, 1) as ((ax,), picture):
+        for verdict, color in ((GO, _MORE_COLORS[1]), (STOP, _MORE_COLORS[3])):
+            points = [(t.unexplained, 100 * t.error / t.scratch) for t in found if t.verdict == verdict]
+            ax.plot(*zip(*points), "o", ms=5, color=color, alpha=0.8, label=f"“{verdict}”")
+        ax.axhline(100, color=INK, lw=0.8)
+        ax.set_xscale("log")
+        ax.set_xticks([0.01, 0.03, 0.1, 0.3, 1], ["0.01", "0.03", "0.1", "0.3", "1"])
+        ax.minorticks_off()
+        ax.set_ylim(0, None)
+        ax.set_xlabel("variance of held-out forces that the start leaves unexplained")
+        ax.set_ylabel("force error, % of that from scratch")
+        ax.legend(frameon=False, fontsize=8, loc="upper left")
+    return picture
 
 
 def _learning(panels: Mapping[str, Sequence[str]], structures: str) -> Picture:
@@ -249,7 +269,7 @@ def _panel(ax: Axes, names: Sequence[str], title: str, *, first: bool) -> None:
     ax.grid(axis="x", lw=0.3)
 
 
-FIGURES: tuple[Callable[[], Picture], ...] = (transfers, lengths, ways, crystal, sources, molecules, sizes)
+FIGURES: tuple[Callable[[], Picture], ...] = (transfers, lengths, ways, crystal, sources, molecules, sizes, forecast)
 
 
 def main() -> int:

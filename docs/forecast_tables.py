@@ -61,14 +61,14 @@ def forecasts(reports: Mapping[str, Any]) -> tuple[Sequence[str], list[list[str]
             f"{1000 * t.scratch:.1f}",
             "yes" if t.helps else "no",
         ]
-        for t in _transfers(reports)
+        for t in planned_transfers(reports)
     ]
     return ["transfer", "unexplained", "AUC", "verdict", "by transfer", "from scratch", "helps"], rows
 
 
 def forecast_score(reports: Mapping[str, Any]) -> tuple[Sequence[str], list[list[str]]]:
     """How often each verdict was right: with today's limits, and with limits chosen on the other targets."""
-    transfers = _transfers(reports)
+    transfers = planned_transfers(reports)
     rows = [
         _score("as they are", [(t, t.verdict) for t in transfers]),
         _score("chosen on the other targets", list(_held_out(transfers))),
@@ -76,7 +76,8 @@ def forecast_score(reports: Mapping[str, Any]) -> tuple[Sequence[str], list[list
     return ["limits", "go, and it helps", "do not, and it does not help", "go with care, and it helps"], rows
 
 
-def _transfers(reports: Mapping[str, Any]) -> list[Transfer]:
+def planned_transfers(reports: Mapping[str, Any]) -> list[Transfer]:
+    """The transfers of studies, each named after its target."""
     return [
         Transfer(_target(study), f["start"], f["unexplained"], f["auc"], f["verdict"], f["after"], f["scratch"])
         for study, report in reports.items()
