@@ -9,6 +9,7 @@ import pytest
 import yaml
 from ase.build import bulk
 from hydra.utils import get_class
+from omegaconf import OmegaConf
 
 from nequip_elemtransfer.study.config.study_file import StudyConfig
 from nequip_elemtransfer.study.grid import Grid
@@ -74,9 +75,9 @@ def test_example_on_dft_data(workplace):
     transfer = config_of(Path("out"), "corresponding_states-n5-seed2")
     assert transfer["element_transfer"]["source"] == "runs/mlearn_si_long/best.ckpt"
     assert transfer["run"] == ["val", "train", "test"] and transfer["max_steps"] == 20000
-    # the overrides put one schedule in the place of another
-    scheduler = transfer["training_module"]["lr_scheduler"]
-    assert scheduler["scheduler"]["_target_"].endswith("ReduceLROnPlateau") and "T_max" not in scheduler["scheduler"]
+    # the recipe puts one schedule in the place of another
+    scheduler = OmegaConf.create(transfer).training_module.lr_scheduler.scheduler
+    assert scheduler._target_.endswith("ReduceLROnPlateau") and "T_max" not in scheduler
     scratch = config_of(Path("out"), "scratch-n5-seed2")
     assert (scratch["seed"], scratch["data"]["seed"], scratch["training_module"]["model"]["seed"]) == (2, 2, 2)
     parts = [task.name.split(" of ") for task in evaluation_tasks(grid, Path("out"))]
