@@ -123,6 +123,7 @@ def crystal() -> Picture:
         "DFT": {
             "from scratch": ("mlearn_converged", SCRATCH, _COLORS[SCRATCH]),
             "from silicon, 20 000 steps": ("mlearn_converged", CORRESPONDING_STATES, _MORE_COLORS[1]),
+            "from silicon, three layers, 25 structures": ("mlearn_three_layers", "lattice_constants", _MORE_COLORS[3]),
         },
     }
     with drawing(11, 4.2, len(panels)) as (axes, picture):
@@ -130,7 +131,7 @@ def crystal() -> Picture:
             reference = report(next(iter(series.values()))[0])["reference"]
             names = [name for name in _PROPERTIES if name in reference]
             for i, (label, (study, start, color)) in enumerate(series.items()):
-                (model,) = (m for m in report(study)["properties"] if m["start"] == start)
+                model = next(m for m in report(study)["properties"] if m["start"] == start)  # of the smallest size
                 values = [model["quantities"][name]["values"] for name in names]
                 middle = [100 * (v["mean"] / reference[n] - 1) for n, v in zip(names, values)]
                 spread = [100 * (v["deviation"] or 0) / abs(reference[n]) for n, v in zip(names, values)]
@@ -170,6 +171,7 @@ def sizes() -> Picture:
     panels = {
         "Cu → Ag, 1000 steps": ["emt_recipes", "emt_recipe_sizes"],
         "Si → Ge, DFT, 1000 steps": ["mlearn_recipes", "mlearn_recipe_sizes"],
+        "Si → Ge, DFT, up to 8000 steps": ["mlearn_converged", "mlearn_more_structures"],
     }
     return _learning(panels, "all")
 
@@ -222,7 +224,7 @@ def _learning(panels: Mapping[str, Sequence[str]], structures: str) -> Picture:
             ax.yaxis.set_major_formatter(ScalarFormatter())
             ax.yaxis.set_minor_formatter(NullFormatter())
             low, high = ax.get_ylim()
-            ax.set_yticks([y for y in (20, 30, 50, 70, 100, 150, 200, 300, 500) if low <= y <= high])
+            ax.set_yticks([y for y in (20, 30, 40, 50, 60, 70, 80, 100, 120, 150, 200, 300, 500) if low <= y <= high])
             ax.set_xlabel("training structures")
             ax.set_title(title, fontsize=10)
         axes[0].set_ylabel("force MAE (meV/Å)")

@@ -171,8 +171,8 @@ def _headline_crystal(model: Mapping[str, Any]) -> list[str]:
 def crystal(reports: Mapping[str, Any]) -> tuple[Sequence[str], list[list[str]]]:
     """Properties beside the reference's: a row for each, a column for each start, at the study's first size."""
     (report,) = reports.values()
-    models = _models_of_first_size(report)
-    rows = []
+    first, rows = min(model["size"] for model in report["properties"]), []
+    models = [model for model in report["properties"] if model["size"] == first]
     for name, label in PROPERTY_LABELS.items():
         quantities = [model["quantities"].get(name) for model in models]
         if any(quantity and quantity["values"] for quantity in quantities):
@@ -181,13 +181,15 @@ def crystal(reports: Mapping[str, Any]) -> tuple[Sequence[str], list[list[str]]]
 
 
 def crystals(reports: Mapping[str, Any]) -> tuple[Sequence[str], list[list[str]]]:
-    """The most telling properties at the first size: a row for the reference and for each start, or study."""
+    """The most telling properties: a row for the reference and for each start, or study, and size."""
     known = next(iter(reports.values()))["reference"]
     rows = [["reference", *(_known(known.get(name)) for name in _HEADLINE)]]
     for name, report in reports.items():
-        for model in _models_of_first_size(report):
+        sizes = {model["size"] for model in report["properties"]}
+        for model in report["properties"]:
             title = model["start"] if len(reports) == 1 else name
-            rows.append([title.replace("_", " "), *_headline_crystal(model)])
+            size = f", {model['size']} structures" if len(sizes) > 1 else ""
+            rows.append([title.replace("_", " ") + size, *_headline_crystal(model)])
     return ["start", *(PROPERTY_LABELS[name] for name in _HEADLINE)], rows
 
 
@@ -277,11 +279,6 @@ def _mean_and_largest(run: Mapping[str, Any]) -> list[float]:
     return [errors[name] for mean in TEST_ERRORS for name in (mean, mean.replace("_mae", "_maxabserr"))]
 
 
-def _models_of_first_size(report: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    size = min(model["size"] for model in report["properties"])
-    return [model for model in report["properties"] if model["size"] == size]
-
-
 def _known(value: float | None) -> str:
     return "–" if value is None else f"{value:.4g}"
 
@@ -322,8 +319,9 @@ def _errors(errors: Mapping[str, Any] | None) -> str:
 
 
 def _spread(value: Mapping[str, float], digits: int = 1) -> str:
-    """Mean and standard deviation over seeds, in thousandths."""
-    return f"{1000 * value['mean']:.{digits}f} ± {1000 * value['deviation']:.{digits}f}"
+    """Mean and standard deviation over seeds, of more than one, in thousandths."""
+    shown = [value["mean"], value["deviation"]] if value["count"] > 1 else [value["mean"]]
+    return " ± ".join(f"{1000 * number:.{digits}f}" for number in shown)
 
 
 VIEWS: dict[str, Callable[[Mapping[str, Any]], tuple[Sequence[str], list[list[str]]]]] = {
