@@ -75,8 +75,7 @@ def test_example_on_dft_data(workplace):
     transfer = config_of(Path("out"), "corresponding_states-n5-seed2")
     assert transfer["element_transfer"]["source"] == "runs/mlearn_si_long/best.ckpt"
     assert transfer["run"] == ["val", "train", "test"] and transfer["max_steps"] == 20000
-    # the recipe puts one schedule in the place of another
-    scheduler = OmegaConf.create(transfer).training_module.lr_scheduler.scheduler
+    scheduler = OmegaConf.create(transfer).training_module.lr_scheduler.scheduler  # the recipe's, not the config's
     assert scheduler._target_.endswith("ReduceLROnPlateau") and "T_max" not in scheduler
     scratch = config_of(Path("out"), "scratch-n5-seed2")
     assert (scratch["seed"], scratch["data"]["seed"], scratch["training_module"]["model"]["seed"]) == (2, 2, 2)
