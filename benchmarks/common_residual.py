@@ -2,10 +2,10 @@
 
     python benchmarks/common_residual.py data/mlearn/Ge_test.xyz NAME=CHECKPOINT NAME=CHECKPOINT ...
 
-If errors were the models' own (weights, order of batches, choice of structures, size), those of two models would be
-independent, and the mean of many models better than each. What they share is what none of them can learn: noise of the
-labels, or a part of them that lies outside of what all these models can say. A correlation is that of residuals, not
-centred, over all force components.
+If errors were the models' own (weights, order of batches, choice of structures, size), those of two models without a
+common source would be independent, and the mean of many models better than each. What they share is what none of them
+can learn: noise of the labels, or a part of them that lies outside of what all these models can say. A correlation is
+that of residuals, not centred, over all force components.
 """
 
 import argparse

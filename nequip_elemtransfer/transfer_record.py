@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from numbers import Real
 from typing import Any
 
+from nequip_elemtransfer.config import ISOLATED_ATOMS, LATTICE
 from nequip_elemtransfer.refusal import RefusedFile, shortened
 
 
@@ -60,7 +61,7 @@ def _is_named_numbers(value: Any) -> bool:
     return (
         isinstance(value, Mapping)
         and len(value) == 1
-        and all(map(_is_text, value))
+        and all(name in (LATTICE, ISOLATED_ATOMS) for name in value)
         and all(map(_is_number_per_type, value.values()))
     )
 

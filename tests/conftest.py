@@ -7,7 +7,7 @@ import os
 import shutil
 from pathlib import Path
 
-import activation_moments  # noqa: F401
+import activation_moments  # noqa: F401  its import is what counts
 import numpy as np
 import pytest
 from hypothesis import settings

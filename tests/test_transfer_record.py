@@ -53,7 +53,18 @@ def test_each_setting_of_the_key_is_accepted(record, setting):
 
 
 @pytest.mark.parametrize(
-    "setting", [None, True, float("nan"), [1.0], {"lattice": None}, {"lattice": {"Si": {"Ge": 1.0}}}, {1: 1.0}], ids=str
+    "setting",
+    [
+        None,
+        True,
+        float("nan"),
+        [1.0],
+        {"lattice": None},
+        {"cell": {"Ge": 5.7}},
+        {"lattice": {"Si": {"Ge": 1.0}}},
+        {1: 1.0},
+    ],
+    ids=str,
 )
 def test_another_setting_is_refused(record, setting):
     altered = copy.deepcopy(record({}))
