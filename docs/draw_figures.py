@@ -25,7 +25,7 @@ from nequip_elemtransfer.study.config.starts import CORRESPONDING_STATES, ELEMEN
 from nequip_elemtransfer.study.grid import Replicate
 from nequip_elemtransfer.study.report.comparison import PairedDifference, paired_difference
 from nequip_elemtransfer.study.report.curves import TEST_ERRORS
-from nequip_elemtransfer.study.run.metrics import FORCE_MAE
+from nequip_elemtransfer.study.run.metrics import ENERGY_MAE, FORCE_MAE
 
 DOCS = Path(__file__).parent
 _COLORS = {SCRATCH: "#8b93a1", ELEMENT_MAP: "#d97a2b", CORRESPONDING_STATES: "#3b82c4", "adam": "#3b82c4"}
@@ -144,10 +144,10 @@ def crystal() -> Picture:
 
 
 def sources() -> Picture:
-    """Errors of each training of silver, from scratch and from three sources."""
-    study = "emt_sources"
-    with drawing(11, 2.8, len(TEST_ERRORS)) as (axes, picture):
-        for ax, quantity in zip(axes, TEST_ERRORS):
+    """Errors of each training of silver and of DFT germanium, from scratch and from three sources."""
+    panels = [(study, quantity) for study in ("emt_sources", "mlearn_sources") for quantity in (FORCE_MAE, ENERGY_MAE)]
+    with drawing(11, 2.8, len(panels)) as (axes, picture):
+        for ax, (study, quantity) in zip(axes, panels):
             groups: dict[str, list[float]] = {}
             for start in (SCRATCH, CORRESPONDING_STATES):
                 for replicate, error in errors(study, start, 10, "all", quantity).items():
@@ -155,8 +155,9 @@ def sources() -> Picture:
             for i, (name, values) in enumerate(groups.items()):
                 color = _COLORS[SCRATCH if name == SCRATCH else CORRESPONDING_STATES]
                 ax.plot([1000 * value for value in values], [i] * len(values), "o", ms=5, color=color, alpha=0.8)
-            ax.set_xlim(0, None)
-            _panel(ax, list(groups), _ERROR_TITLES[quantity], first=ax is axes[0])
+            ax.set_xlim(0, 1.06 * 1000 * max(max(values) for values in groups.values()))
+            target = "Ag" if study == "emt_sources" else "Ge"
+            _panel(ax, list(groups), f"{target}: {_ERROR_TITLES[quantity]}", first=ax is axes[0])
     return picture
 
 
@@ -171,7 +172,7 @@ def sizes() -> Picture:
     panels = {
         "Cu → Ag, 1000 steps": ["emt_recipes", "emt_recipe_sizes"],
         "Si → Ge, DFT, 1000 steps": ["mlearn_recipes", "mlearn_recipe_sizes"],
-        "Si → Ge, DFT, up to 8000 steps": ["mlearn_converged", "mlearn_more_structures"],
+        "Si → Ge, DFT, up to 8000 steps": ["mlearn_five_structures", "mlearn_converged", "mlearn_more_structures"],
     }
     return _learning(panels, "all")
 

@@ -19,6 +19,7 @@ from typing import Any
 
 from efficiency_table import efficiency
 from forecast_tables import forecast_score, forecasts
+from survival_table import survival
 
 from nequip_elemtransfer.study.config.starts import CORRESPONDING_STATES, ELEMENT_MAP, SCRATCH
 from nequip_elemtransfer.study.property_names import DEVIATIONS, VALUES
@@ -342,6 +343,7 @@ VIEWS: dict[str, Callable[[Mapping[str, Any]], tuple[Sequence[str], list[list[st
     "forecasts": forecasts,
     "forecast_score": forecast_score,
     "headline": headline,
+    "survival": survival,
 }
 
 if __name__ == "__main__":
