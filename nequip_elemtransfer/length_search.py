@@ -14,6 +14,9 @@ from nequip_elemtransfer.parts import NetworkParts
 COARSE_FACTORS = np.round(np.arange(0.8, 1.2401, 0.04), 4)
 _FINE_STEP = 0.01
 _FINE_STEPS = 3
+# then the steps beside the best are halved this often: stresses of structures near equilibrium make minima that are
+# narrower than a step
+_HALVINGS = 3
 # how far beyond the coarse range the fine one may reach
 FINE_REACH = _FINE_STEP * _FINE_STEPS
 
@@ -80,7 +83,7 @@ class LengthSearch:
         return self._parts[key]
 
     def scan(self, coarse: np.ndarray = COARSE_FACTORS, task: str = "") -> None:
-        """Evaluate the start over the range of λ, and finely about each minimum of it.
+        """Evaluate the start over the range of λ, finely about each minimum of it, and more so beside the lowest.
 
         Minima are narrow where lengths are nearly right, and may lie higher than an edge on the coarse factors.
         """
@@ -89,6 +92,10 @@ class LengthSearch:
         places = [self._vertex(values, place) for place in {*_minima(values).tolist(), _best(values)}]
         fine = np.add.outer(places, _FINE_STEP * np.arange(-_FINE_STEPS, _FINE_STEPS + 1))
         self._evaluate(np.unique(np.round(fine, 6)), f"{task}, fine" if task else "")
+        for _ in range(_HALVINGS):
+            place = _best(self._values(None, None))
+            beside = self.factors[max(place - 1, 0) : place + 2]
+            self._evaluate((beside[1:] + beside[:-1]) / 2, f"{task}, finest" if task else "")
 
     def objective(
         self, factor: float, frames: np.ndarray | None = None, kinds: Sequence[LabelKind] | None = None

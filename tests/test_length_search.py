@@ -69,6 +69,25 @@ def test_a_length_beyond_the_range_is_not_followed(scale, edge):
     assert abs(search(labels_at(scale)).best_factor() - edge) <= 0.031
 
 
+def steep(scales):
+    """As :func:`parts_at`, with stresses that leave the labels 200 times as fast, as those near equilibrium do."""
+    parts = parts_at(scales)
+    stresses = AT_ONE[2] + 2000 * (scales[0] - 1) * SLOPE[2]
+    return NetworkParts(parts.energies, parts.forces, stresses[None], parts.fixed, COUNTS)
+
+
+@pytest.mark.parametrize("scale", [1.0033, 0.9861])
+def test_a_minimum_narrower_than_a_step_is_found(scale):
+    """Beside it the start explains less than none at all, so that the first guess would stay."""
+    labels = steep(np.array([scale])).predicted(np.array([0.8]), np.array([-4.0]))
+    noisy = Labels(labels.energies, labels.forces + 0.7 * RANDOM.normal(size=SHAPES[1]), labels.stresses)
+    found = LengthSearch(steep, noisy, np.array([1.0366]), np.array([False]), ONE)
+    found.scan()
+    best = found.best()
+    assert best.decided
+    assert best.factor * 1.0366 == pytest.approx(scale, abs=1e-3)
+
+
 def turning(scales, end):
     """Forces that turn away from the labels as λ leaves 1.06, and are at an angle to them again at the longest λ."""
     angle = np.interp(scales[0], [0.8, 1.0, 1.04, 1.06, 1.08, 1.12, 1.24], np.radians([80, 75, 55, 40, 56, 75, end]))
