@@ -42,6 +42,7 @@ _TRANSFERS = {
     "Mo → W, DFT": ("w", CORRESPONDING_STATES, "all"),
     "Nb → Ta, DFT": ("ta", CORRESPONDING_STATES, "all"),
     "Mo → MoW, DFT": ("mow", CORRESPONDING_STATES, "all"),
+    "Nb → NbTa, DFT": ("nbta", CORRESPONDING_STATES, "all"),
     "Si → Ge, unseen molecules": ("xtb", CORRESPONDING_STATES, "unseen"),
     "S → Se, unseen molecules": ("xtb_se", CORRESPONDING_STATES, "unseen"),
 }
