@@ -1,6 +1,6 @@
 """What models of one material get wrong alike: forces of several models against the labels of one file.
 
-    python benchmarks/common_residual.py data/mlearn/Ge_test.xyz NAME=CHECKPOINT NAME=PREDICTED.xyz ...
+    python benchmarks/common_residual.py data/mlearn/Ge_test.xyz NAME=CHECKPOINT NAME=CHECKPOINT ...
 
 If errors were the models' own (weights, order of batches, choice of structures, size), those of two models without a
 common source would be independent, and the mean of many models better than each. What they share is what none of them
@@ -21,19 +21,13 @@ from nequip_elemtransfer.study.measure.model_calculator import trained_calculato
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("structures", help="file that ASE reads, with forces")
-    parser.add_argument(
-        "models",
-        nargs="+",
-        metavar="NAME=FILE",
-        help="a checkpoint of nequip-train, or the same structures with forces by another program",
-    )
-    parser.add_argument("--forces-key", default="MACE_forces", help="of the other program (MACE_forces)")
+    parser.add_argument("models", nargs="+", metavar="NAME=CHECKPOINT", help="of nequip-train")
     args = parser.parse_args()
     frames = ase.io.read(args.structures, ":")
     labels = np.concatenate([atoms.get_forces().ravel() for atoms in frames])
     names, paths = zip(*(model.split("=", 1) for model in args.models))
     # (models, components), meV/Å
-    residuals = 1000 * (np.array([forces(Path(path), frames, args.forces_key) for path in paths]) - labels)
+    residuals = 1000 * (np.array([forces(Path(path), frames) for path in paths]) - labels)
     print("| | MAE (meV/Å) | RMSE (meV/Å) |" + "".join(f" with {name} |" for name in names))
     print("| --- | ---: | ---: |" + " ---: |" * len(names))
     norms = np.linalg.norm(residuals, axis=1)
@@ -43,27 +37,11 @@ def main() -> None:
     print(f"| their mean | {errors(residuals.mean(axis=0))} |" + " |" * len(names))
 
 
-def forces(path: Path, frames: list[ase.Atoms], key: str) -> np.ndarray:
+def forces(checkpoint: Path, frames: list[ase.Atoms]) -> np.ndarray:
     """(components,) of a model, in eV/Å."""
-    if path.suffix != ".ckpt":
-        return predicted(path, frames, key)
     with tempfile.TemporaryDirectory() as folder:
-        calculator = trained_calculator(path, "eager", Path(folder))
+        calculator = trained_calculator(checkpoint, "eager", Path(folder))
         return np.concatenate([calculator.get_property("forces", atoms).ravel() for atoms in frames])
-
-
-def predicted(path: Path, frames: list[ase.Atoms], key: str) -> np.ndarray:
-    """(components,) that another program has written, in eV/Å.
-
-    Raises:
-        SystemExit: if the file has other structures
-    """
-    others = ase.io.read(path, ":")
-    if [len(atoms) for atoms in others] != [len(atoms) for atoms in frames] or not all(
-        np.allclose(one.positions, other.positions, atol=1e-4) for one, other in zip(frames, others)
-    ):
-        raise SystemExit(f"{path} does not have the structures that are asked for, in their order.")
-    return np.concatenate([atoms.arrays[key].ravel() for atoms in others])
 
 
 def errors(residual: np.ndarray) -> str:

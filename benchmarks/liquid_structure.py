@@ -20,8 +20,10 @@ import ase.io
 import numpy as np
 from ase import Atoms
 
+from nequip_elemtransfer.materials.dynamics import EQUILIBRATION
 from nequip_elemtransfer.materials.structure_functions import angular_distribution, radial_distribution
 from nequip_elemtransfer.study.measure.stability import ADF_EDGES, LONGEST_BOND, RDF_EDGES
+from nequip_elemtransfer.study.property_names import ADF, MSD, RDF
 
 _HALVES = 100
 _A2_PER_PS = 1e-8  # in m²/s
@@ -38,6 +40,8 @@ def main() -> None:
     wanted = dict(label.split("=", 1) for label in args.labels)
     everything = [atoms for path in args.structures for atoms in ase.io.read(path, ":")]
     frames = [a for a in everything if all(str(a.info.get(name)) == value for name, value in wanted.items())]
+    if not frames:
+        raise SystemExit(f"No structure has {' '.join(args.labels)}.")
     nearest = args.lattice_constant * np.sqrt(3) / 4
     data = structure(frames, nearest)
     print(f"{len(frames)} frames of the data\n")
@@ -48,7 +52,7 @@ def main() -> None:
     for start, models in simulations(args.study, args.begin).items():
         # (models, 2), deviations of each model's average
         deviations = [
-            deviation([np.mean([s[name] for s in model], axis=0) for name in ("rdf", "adf")], data) for model in models
+            deviation([np.mean([s[name] for s in model], axis=0) for name in (RDF, ADF)], data) for model in models
         ]
         diffusion = [np.mean([coefficient(simulation) for simulation in model]) for model in models]
         columns = [
@@ -101,13 +105,15 @@ def deviation(one: Sequence[np.ndarray], other: Sequence[np.ndarray]) -> list[fl
 
 def coefficient(simulation: Mapping[str, Any]) -> float:
     """In 10⁻⁹ m²/s."""
-    displacement = np.array(simulation["msd"])  # Å², of evenly spaced frames
-    times = np.linspace(0, 0.75 * simulation["survived"], len(displacement))  # ps
+    displacement = np.array(simulation[MSD])  # Å², of evenly spaced frames, the last one at the end
+    times = np.arange(len(displacement)) * (1 - EQUILIBRATION) * simulation["survived"] / len(displacement)  # ps
     return 1e9 * _A2_PER_PS * np.polyfit(times, displacement, 1)[0] / 6
 
 
 def spread(values: Sequence[float], digits: int) -> str:
-    return f"{np.mean(values):.{digits}f} ± {np.std(values, ddof=1) if len(values) > 1 else 0:.{digits}f}"
+    """Mean, and standard deviation of more than one."""
+    shown = [np.mean(values)] + ([np.std(values, ddof=1)] if len(values) > 1 else [])
+    return " ± ".join(f"{value:.{digits}f}" for value in shown)
 
 
 if __name__ == "__main__":

@@ -40,6 +40,8 @@ def main() -> None:
     wanted = {"group": "AIMD-NVT", "temperature": args.temperature}
     everything = (atoms for path in files for atoms in ase.io.read(path, ":"))
     frames = [atoms for atoms in everything if wanted.items() <= atoms.info.items()]
+    if not frames:
+        raise SystemExit(f"No structure has {wanted}.")
     ideal = bulk(args.element, "diamond", a=frames[0].cell.lengths()[0] / 2, cubic=True).repeat(2)
     orders, displaced = zip(*(displacements(atoms, ideal) for atoms in frames))
     moved = np.array(displaced)
