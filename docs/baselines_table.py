@@ -6,11 +6,21 @@ from typing import Any
 from nequip_elemtransfer.study.report.curves import TEST_ERRORS
 from nequip_elemtransfer.study.run.metrics import STRESS_MAE
 
+_START = {"corresponding states": "transfer"}
+
 
 def baselines(reports: Mapping[str, Any]) -> tuple[Sequence[str], list[list[str]]]:
-    """Errors on the same test structures: a row for each model, by the number of structures it was trained on.
+    """Errors on the same test structures: a row for each model, by the number of structures it was trained on."""
+    header = ["structures", "model", "trainings", "forces (meV/Å)", "energies (meV/atom)", "stresses (meV/Å³)"]
+    found = errors_of_models(reports)
+    return header, [[str(size), name, _trainings(errors), *_shown(errors)] for size, name, errors in found]
 
-    Reports are of studies, or of ``benchmarks/labelled_errors.py``.
+
+def errors_of_models(reports: Mapping[str, Any]) -> list[tuple[int, str, Mapping[str, Any]]]:
+    """Number of training structures, name and errors of each model, in order of the first.
+
+    Args:
+        reports: of studies, or of ``benchmarks/labelled_errors.py``
     """
     rows: list[tuple[int, str, Mapping[str, Any]]] = []
     for report in reports.values():
@@ -18,12 +28,11 @@ def baselines(reports: Mapping[str, Any]) -> tuple[Sequence[str], list[list[str]
             rows += [(model["size"], model["name"], model["errors"]) for model in report["models"]]
             continue
         for curve in report["curves"]:
+            start = curve["start"].replace("_", " ")
             for point in curve["test_sets"]["all"]:
                 if point["errors"]:
-                    rows.append((point["size"], f"NequIP, {curve['start'].replace('_', ' ')}", point["errors"]))
-    rows.sort(key=lambda row: row[0])
-    header = ["structures", "model", "trainings", "forces (meV/Å)", "energies (meV/atom)", "stresses (meV/Å³)"]
-    return header, [[str(size), name, _trainings(errors), *_shown(errors)] for size, name, errors in rows]
+                    rows.append((point["size"], f"NequIP, {_START.get(start, start)}", point["errors"]))
+    return sorted(rows, key=lambda row: row[0])
 
 
 def _trainings(errors: Mapping[str, Any]) -> str:

@@ -15,6 +15,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from baselines_table import errors_of_models
 from forecast_tables import planned_transfers
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullFormatter, ScalarFormatter
@@ -91,7 +92,7 @@ def transfers() -> Picture:
 def lengths() -> Picture:
     """Errors of the default start in per cent of those of the element map alone."""
     of_silicon = {
-        "Si → Ge, DFT": ("teacher", CORRESPONDING_STATES, "all"),
+        "Si → Ge, DFT": ("mlearn_element_map", CORRESPONDING_STATES, "all"),
         "Si → Ge, Stillinger-Weber": ("sw_recipes", "adam", "all"),
     }
     others = {name: entry for name, entry in _TRANSFERS.items() if not entry[0].startswith(("mlearn", "sw"))}
@@ -197,6 +198,23 @@ def forecast() -> Picture:
     return picture
 
 
+def baselines() -> Picture:
+    """Errors of DFT germanium beside those of other packages' models."""
+    studies = ("mlearn_converged", "mlearn_more_structures", "baselines")
+    found = [row for row in errors_of_models({study: report(study) for study in studies}) if row[0] != 152]
+    names = [f"{name}: {size}" for size, name, _ in found]
+    with drawing(11, 0.3 * len(names) + 0.9, len(TEST_ERRORS)) as (axes, picture):
+        for ax, quantity in zip(axes, TEST_ERRORS):
+            for y, (_, name, of_model) in enumerate(found):
+                if quantity in of_model:
+                    middle, spread = (1000 * (of_model[quantity][part] or 0) for part in ("mean", "deviation"))
+                    color = _COLORS[CORRESPONDING_STATES if "transfer" in name else SCRATCH]
+                    ax.errorbar(middle, y, xerr=spread, fmt="o", ms=4, color=color, capsize=2, lw=1)
+            ax.set_xlim(0, None)
+            _panel(ax, names, _ERROR_TITLES[quantity], first=ax is axes[0])
+    return picture
+
+
 def _learning(panels: Mapping[str, Sequence[str]], structures: str) -> Picture:
     with drawing(min(4.4 * len(panels), 11), 3.4, len(panels)) as (axes, picture):
         for ax, (title, studies) in zip(axes, panels.items()):
@@ -273,7 +291,17 @@ def _panel(ax: Axes, names: Sequence[str], title: str, *, first: bool) -> None:
     ax.grid(axis="x", lw=0.3)
 
 
-FIGURES: tuple[Callable[[], Picture], ...] = (transfers, lengths, ways, crystal, sources, molecules, sizes, forecast)
+FIGURES: tuple[Callable[[], Picture], ...] = (
+    transfers,
+    lengths,
+    ways,
+    crystal,
+    sources,
+    molecules,
+    sizes,
+    forecast,
+    baselines,
+)
 
 
 def main() -> int:

@@ -38,7 +38,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 # Programs of others, whose options are theirs to say.
 OTHERS = {".", "./patch_lammps.sh", "build", "cat", "cd", "cmake", "git"}
 OTHERS |= {"lammps/build/lmp", "lmp", "mace_run_train", "mpirun"}
-OTHERS |= {"pre-commit"}
+OTHERS |= {"ase", "pre-commit", "sevenn"}
 # What a part of a config without `_target_` is for.
 NOT_INSTALLED = {"sevenn"}  # calculators that a user may bring
 PARTS = {"trainer": "lightning.Trainer", "training_module": "nequip.train.EMALightningModule"}
