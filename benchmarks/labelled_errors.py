@@ -1,31 +1,32 @@
 """Errors of potentials of any package on held-out structures, from files with the labels they gave to them.
 
     python benchmarks/labelled_errors.py data/mlearn/Ge_test.xyz --out report.json \
-        --model "MACE from scratch" 10 seed0.xyz seed1.xyz --model "SNAP, published" 228 snap.xyz
+        --model "MACE from scratch" 10 0=seed0.xyz 1=seed1.xyz --model "SNAP, published" 228 0=snap.xyz
 
 Each file holds the reference's structures, in its order, with energies and forces, and stresses if the potential has
-them: `nequip-elemtransfer label` writes such files with any ASE calculator. Means and standard deviations are over the
-files of a model. `docs/write_tables.py` makes a table of the report.
+them: `nequip-elemtransfer label` writes such files with any ASE calculator. The number before a file is the seed of the
+choice of training structures. `docs/write_tables.py` makes a table of the report, with differences from trainings of a
+study on the same choices.
 """
 
 import argparse
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 import ase.io
 import numpy as np
 from ase import Atoms
 
-from nequip_elemtransfer.study.report.comparison import spread
 from nequip_elemtransfer.study.run.metrics import ENERGY_MAE, FORCE_MAE, STRESS_MAE
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("reference", type=Path, help="labelled structures that no model was trained on")
-    parser.add_argument("--model", nargs="+", action="append", required=True, metavar="X", help="NAME SIZE FILE...")
+    parser.add_argument(
+        "--model", nargs="+", action="append", required=True, metavar="X", help="NAME SIZE SEED=FILE..."
+    )
     parser.add_argument("--out", type=Path, required=True, help="report to write")
     args = parser.parse_args()
     reference = ase.io.read(args.reference, ":")
@@ -33,18 +34,10 @@ def main() -> None:
     for name, size, *files in args.model:
         if not files:
             parser.error(f"--model {name} {size} names no file.")
-        found = [errors(reference, Path(file)) for file in files]
-        shared = [kind for kind in found[0] if all(kind in one for one in found)]
-        values = {kind: [one[kind] for one in found] for kind in shared}
-        models.append(
-            {
-                "name": name,
-                "size": int(size),
-                "values": values,
-                "errors": {kind: asdict(spread(of_files)) for kind, of_files in values.items()},
-            }
-        )
-        print(name, size, {kind: [round(1000 * value, 2) for value in of_files] for kind, of_files in values.items()})
+        found = {int(seed): errors(reference, Path(file)) for seed, file in (each.split("=", 1) for each in files)}
+        models.append({"name": name, "size": int(size), "errors": found})
+        for seed, of_file in found.items():
+            print(name, size, seed, {kind: round(1000 * error, 2) for kind, error in of_file.items()})
     report = {"reference": args.reference.name, "structures": len(reference), "models": models}
     args.out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
 
@@ -65,7 +58,7 @@ def errors(reference: Sequence[Atoms], file: Path) -> dict[str, float]:
             np.mean([abs(a.get_potential_energy() - b.get_potential_energy()) / len(b) for a, b in pairs])
         ),
     }
-    if all("stress" in atoms.calc.results for atoms in labelled):
+    if all("stress" in atoms.calc.results for atoms in (*labelled, *reference)):
         found[STRESS_MAE] = float(np.mean([np.abs(a.get_stress(False) - b.get_stress(False)) for a, b in pairs]))
     return found
 

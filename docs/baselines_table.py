@@ -1,49 +1,78 @@
 """Table of the starts of studies beside potentials of other packages."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from nequip_elemtransfer.study.report.curves import TEST_ERRORS
-from nequip_elemtransfer.study.run.metrics import STRESS_MAE
+from table_cells import errors_of_runs, with_difference
 
-_START = {"corresponding states": "transfer"}
+from nequip_elemtransfer.study.config.starts import CORRESPONDING_STATES
+from nequip_elemtransfer.study.grid import Replicate
+from nequip_elemtransfer.study.report.comparison import paired_difference, spread
+from nequip_elemtransfer.study.report.curves import TEST_ERRORS
+
+_TRANSFER = "NequIP, transfer"
+
+
+@dataclass(frozen=True)
+class Model:
+    """One way to a potential.
+
+    Args:
+        size: number of training structures
+        name: of the way
+        errors: kind of error -> choice of training structures -> error
+    """
+
+    size: int
+    name: str
+    errors: Mapping[str, Mapping[Replicate, float]]
 
 
 def baselines(reports: Mapping[str, Any]) -> tuple[Sequence[str], list[list[str]]]:
-    """Errors on the same test structures: a row for each model, by the number of structures it was trained on."""
+    """Errors on the same test structures: a row for each model, with differences from the transfer of its size."""
+    found = models(reports)
+    transfers = {model.size: model for model in found if model.name == _TRANSFER}
     header = ["structures", "model", "trainings", "forces (meV/Å)", "energies (meV/atom)", "stresses (meV/Å³)"]
-    found = errors_of_models(reports)
-    return header, [[str(size), name, _trainings(errors), *_shown(errors)] for size, name, errors in found]
+    return header, [_row(model, transfers.get(model.size)) for model in found]
 
 
-def errors_of_models(reports: Mapping[str, Any]) -> list[tuple[int, str, Mapping[str, Any]]]:
-    """Number of training structures, name and errors of each model, in order of the first.
-
-    Args:
-        reports: of studies, or of ``benchmarks/labelled_errors.py``
-    """
-    rows: list[tuple[int, str, Mapping[str, Any]]] = []
+def models(reports: Mapping[str, Any]) -> list[Model]:
+    """Those of studies and of ``benchmarks/labelled_errors.py``, by the number of structures."""
+    found = []
     for report in reports.values():
-        if "models" in report:
-            rows += [(model["size"], model["name"], model["errors"]) for model in report["models"]]
-            continue
-        for curve in report["curves"]:
-            start = curve["start"].replace("_", " ")
-            for point in curve["test_sets"]["all"]:
-                if point["errors"]:
-                    rows.append((point["size"], f"NequIP, {_START.get(start, start)}", point["errors"]))
-    return sorted(rows, key=lambda row: row[0])
+        found += _of_labels(report) if "models" in report else _of_study(report)
+    return sorted(found, key=lambda model: model.size)
 
 
-def _trainings(errors: Mapping[str, Any]) -> str:
-    return str(next(iter(errors.values()))["count"])
+def _of_labels(report: Mapping[str, Any]) -> list[Model]:
+    found = []
+    for model in report["models"]:
+        of_seeds = {Replicate(int(seed)): errors for seed, errors in model["errors"].items()}
+        kinds = [kind for kind in TEST_ERRORS if all(kind in errors for errors in of_seeds.values())]
+        errors = {kind: {seed: one[kind] for seed, one in of_seeds.items()} for kind in kinds}
+        found.append(Model(model["size"], model["name"], errors))
+    return found
 
 
-def _shown(errors: Mapping[str, Any]) -> list[str]:
-    """Mean and standard deviation, of more than one, in thousandths."""
-    shown = []
-    for name in TEST_ERRORS:
-        found, digits = errors.get(name), 2 if name == STRESS_MAE else 1
-        values = [] if found is None else [found["mean"], found["deviation"]][: min(found["count"], 2)]
-        shown.append(" ± ".join(f"{1000 * value:.{digits}f}" for value in values) or "–")
-    return shown
+def _of_study(report: Mapping[str, Any]) -> list[Model]:
+    found = []
+    for curve in report["curves"]:
+        start = curve["start"]
+        name = _TRANSFER if start == CORRESPONDING_STATES else f"NequIP, {start.replace('_', ' ')}"
+        for point in curve["test_sets"]["all"]:
+            size = point["size"]
+            found.append(Model(size, name, {kind: errors_of_runs(report, start, size, kind) for kind in TEST_ERRORS}))
+    return found
+
+
+def _row(model: Model, transfer: Model | None) -> list[str]:
+    differences = {}
+    if transfer not in (None, model):
+        for kind, errors in model.errors.items():
+            difference = paired_difference(errors, transfer.errors[kind])
+            differences[kind] = None if difference is None else asdict(difference)
+    means = {kind: asdict(spread(list(errors.values()))) for kind, errors in model.errors.items()}
+    cells = {"errors": means, "differences": differences}
+    trainings = len(next(iter(model.errors.values())))
+    return [str(model.size), model.name, str(trainings), *(with_difference(cells, kind) for kind in TEST_ERRORS)]

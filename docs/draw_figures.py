@@ -15,16 +15,17 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from baselines_table import errors_of_models
+from baselines_table import models
 from forecast_tables import planned_transfers
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullFormatter, ScalarFormatter
+from table_cells import errors_of_runs
 
 from nequip_elemtransfer.output.page import INK, Picture, drawing
 from nequip_elemtransfer.plan.verdict import GO, STOP
 from nequip_elemtransfer.study.config.starts import CORRESPONDING_STATES, ELEMENT_MAP, SCRATCH
 from nequip_elemtransfer.study.grid import Replicate
-from nequip_elemtransfer.study.report.comparison import PairedDifference, paired_difference
+from nequip_elemtransfer.study.report.comparison import PairedDifference, paired_difference, spread
 from nequip_elemtransfer.study.report.curves import TEST_ERRORS
 from nequip_elemtransfer.study.run.metrics import ENERGY_MAE, FORCE_MAE
 
@@ -76,12 +77,7 @@ def report(study: str) -> Mapping[str, Any]:
 
 def errors(study: str, start: str, size: int, structures: str, quantity: str) -> dict[Replicate, float]:
     """Of the finished trainings of a start."""
-    found = {}
-    for run in report(study)["runs"]:
-        settings = run["settings"]
-        if (settings["start"], settings.get("size")) == (start, size) and quantity in run["tests"].get(structures, {}):
-            found[Replicate(settings["seed"], settings.get("source"))] = run["tests"][structures][quantity]
-    return found
+    return errors_of_runs(report(study), start, size, quantity, structures)
 
 
 def transfers() -> Picture:
@@ -200,16 +196,16 @@ def forecast() -> Picture:
 
 def baselines() -> Picture:
     """Errors of DFT germanium beside those of other packages' models."""
-    studies = ("mlearn_converged", "mlearn_more_structures", "baselines")
-    found = [row for row in errors_of_models({study: report(study) for study in studies}) if row[0] != 152]
-    names = [f"{name}: {size}" for size, name, _ in found]
+    found = models({study: report(study) for study in ("mlearn_converged", "mlearn_more_structures", "baselines")})
+    names = [f"{model.name}: {model.size}" for model in found]
     with drawing(11, 0.3 * len(names) + 0.9, len(TEST_ERRORS)) as (axes, picture):
         for ax, quantity in zip(axes, TEST_ERRORS):
-            for y, (_, name, of_model) in enumerate(found):
-                if quantity in of_model:
-                    middle, spread = (1000 * (of_model[quantity][part] or 0) for part in ("mean", "deviation"))
-                    color = _COLORS[CORRESPONDING_STATES if "transfer" in name else SCRATCH]
-                    ax.errorbar(middle, y, xerr=spread, fmt="o", ms=4, color=color, capsize=2, lw=1)
+            for y, model in enumerate(found):
+                if quantity in model.errors:
+                    of_model = spread(list(model.errors[quantity].values()))
+                    color = _COLORS[CORRESPONDING_STATES if "transfer" in model.name else SCRATCH]
+                    style = {"fmt": "o", "ms": 4, "color": color, "capsize": 2, "lw": 1}
+                    ax.errorbar(1000 * of_model.mean, y, xerr=1000 * (of_model.deviation or 0), **style)
             ax.set_xlim(0, None)
             _panel(ax, names, _ERROR_TITLES[quantity], first=ax is axes[0])
     return picture

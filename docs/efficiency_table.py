@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
+from table_cells import errors_of_runs
+
 from nequip_elemtransfer.study.config.starts import CORRESPONDING_STATES, SCRATCH
 from nequip_elemtransfer.study.report.curves import TEST_ERRORS
 from nequip_elemtransfer.study.report.efficiency import EQUAL, MORE_THAN, equivalent_size, factor_interval
@@ -42,8 +44,7 @@ def _sizes(reports: Mapping[str, Any], start: str) -> list[int]:
 def _errors(reports: Mapping[str, Any], start: str, size: int, quantity: str) -> dict[int, float]:
     """Seed -> error on all test structures."""
     return {
-        run["settings"]["seed"]: run["tests"]["all"][quantity]
+        replicate.seed: error
         for report in reports.values()
-        for run in report["runs"]
-        if (run["settings"]["start"], run["settings"].get("size")) == (start, size) and run["state"] == "finished"
+        for replicate, error in errors_of_runs(report, start, size, quantity).items()
     }

@@ -21,6 +21,7 @@ from baselines_table import baselines
 from efficiency_table import efficiency
 from forecast_tables import forecast_score, forecasts
 from survival_table import survival
+from table_cells import percent, shown_spread, with_difference
 
 from nequip_elemtransfer.study.config.starts import CORRESPONDING_STATES, ELEMENT_MAP, SCRATCH
 from nequip_elemtransfer.study.property_names import DEVIATIONS, VALUES
@@ -105,7 +106,7 @@ def tests(reports: Mapping[str, Any]) -> tuple[Sequence[str], list[list[str]]]:
     names = [name for name in report["curves"][0]["test_sets"] if name != "all"]
     rows = []
     for curve in report["curves"]:
-        errors = [_spread(curve["test_sets"][name][0]["errors"]["forces_mae"]) for name in names]
+        errors = [shown_spread(curve["test_sets"][name][0]["errors"]["forces_mae"]) for name in names]
         rows.append([f"{curve['cell']['train_on']}, {curve['start']}".replace("_", " "), *errors])
     return ["trained on, start", *names], rows
 
@@ -117,7 +118,7 @@ def starts(reports: Mapping[str, Any]) -> tuple[Sequence[str], list[list[str]]]:
     for curve in report["curves"]:
         for row in curve["test_sets"]["all"]:
             if row["errors"]:
-                found = [_with_difference(row, name) for name in ("forces_mae", "per_atom_energy_mae", "stress_mae")]
+                found = [with_difference(row, name) for name in ("forces_mae", "per_atom_energy_mae", "stress_mae")]
                 steps = row["steps"]
                 best = f"{steps['mean']:.0f} ({steps['low']:.0f} to {steps['high']:.0f})" if steps else "–"
                 rows.append((row["size"], [curve["start"].replace("_", " "), *found, best]))
@@ -136,7 +137,7 @@ def divided(reports: Mapping[str, Any]) -> tuple[Sequence[str], list[list[str]]]
             if not point["errors"]:
                 continue
             parts = [curve["test_sets"][name][i] for name in names]
-            errors = [_with_difference(part, kind) for part in parts for kind in ("forces_mae", "per_atom_energy_mae")]
+            errors = [with_difference(part, kind) for part in parts for kind in ("forces_mae", "per_atom_energy_mae")]
             best = f"{point['steps']['mean']:.0f}" if point["steps"] else "–"
             rows.append((point["size"], [curve["start"].replace("_", " "), *errors, best]))
     rows.sort(key=lambda row: row[0])
@@ -159,7 +160,7 @@ def headline(reports: Mapping[str, Any]) -> tuple[Sequence[str], list[list[str]]
 
 def _headline_column(report: Mapping[str, Any], curve: Mapping[str, Any]) -> list[str]:
     point = curve["test_sets"]["all"][0]
-    errors = [_spread(point["errors"][name], 2 if name == STRESS_MAE else 1) for name in TEST_ERRORS]
+    errors = [shown_spread(point["errors"][name], 2 if name == STRESS_MAE else 1) for name in TEST_ERRORS]
     (model,) = (m for m in report["properties"] if (m["start"], m["size"]) == (curve["start"], point["size"]))
     known = [report["reference"].get(name) for name in _HEADLINE]
     crystal = [f"{x} ({value:.4g})" if value is not None else x for x, value in zip(_headline_crystal(model), known)]
@@ -201,7 +202,7 @@ def bases(reports: Mapping[str, Any]) -> tuple[Sequence[str], list[list[str]]]:
     for transfer, size, points in _transfers(reports):
         for start in (SCRATCH, ELEMENT_MAP, "adam"):
             errors = points[start]["errors"]
-            found = [_spread(errors[name], 2 if name == STRESS_MAE else 1) for name in TEST_ERRORS]
+            found = [shown_spread(errors[name], 2 if name == STRESS_MAE else 1) for name in TEST_ERRORS]
             rows.append([transfer, str(size), start.replace("_", " "), *found])
     return ["transfer", "structures", "start", *_ERROR_TITLES], rows
 
@@ -254,7 +255,7 @@ def _transfers(reports: Mapping[str, Any]) -> list[tuple[str, int, dict[str, Any
 def _relative(point: Mapping[str, Any] | None, quantity: str) -> str:
     if point is None or quantity not in point["differences"]:
         return "–"
-    return "{} ({})".format(*_percent(point["differences"][quantity]))
+    return "{} ({})".format(*percent(point["differences"][quantity]))
 
 
 def selection(reports: Mapping[str, Any]) -> tuple[Sequence[str], list[list[str]]]:
@@ -296,32 +297,10 @@ def _property(quantity: Mapping[str, Any] | None) -> str:
     return f"{text} [{mean}; {low} to {high}]".replace("-", "−")
 
 
-def _with_difference(row: Mapping[str, Any], name: str) -> str:
-    """Mean and deviation over seeds, and the difference from scratch in per cent with its interval."""
-    if name not in row["errors"]:
-        return "–"
-    difference, text = row["differences"].get(name), _spread(row["errors"][name], 2 if name == "stress_mae" else 1)
-    if difference is None or difference["low"] is None:
-        return text
-    middle, ends = _percent(difference)
-    return f"{text} [{middle} %; {ends}]"
-
-
-def _percent(difference: Mapping[str, float]) -> tuple[str, str]:
-    """A difference and its interval, in per cent of what it is a difference from."""
-    share = 100 * difference["relative"] / difference["mean"]
-    ends = f"{difference['low'] * share:+.0f} to {difference['high'] * share:+.0f}"
-    return f"{100 * difference['relative']:+.0f}".replace("-", "−"), ends.replace("-", "−")
-
-
 def _errors(errors: Mapping[str, Any] | None) -> str:
-    return f"{_spread(errors['forces_mae'])} / {_spread(errors['per_atom_energy_mae'])}" if errors else "–"
-
-
-def _spread(value: Mapping[str, float], digits: int = 1) -> str:
-    """Mean and standard deviation over seeds, of more than one, in thousandths."""
-    shown = [value["mean"], value["deviation"]] if value["count"] > 1 else [value["mean"]]
-    return " ± ".join(f"{1000 * number:.{digits}f}" for number in shown)
+    if errors is None:
+        return "–"
+    return f"{shown_spread(errors['forces_mae'])} / {shown_spread(errors['per_atom_energy_mae'])}"
 
 
 VIEWS: dict[str, Callable[[Mapping[str, Any]], tuple[Sequence[str], list[list[str]]]]] = {
