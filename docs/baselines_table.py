@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from table_cells import errors_of_runs, with_difference
+from table_cells import ERROR_TITLES, errors_of_runs, with_difference
 
 from nequip_elemtransfer.study.config.starts import CORRESPONDING_STATES
 from nequip_elemtransfer.study.grid import Replicate
@@ -33,7 +33,7 @@ def baselines(reports: Mapping[str, Any]) -> tuple[Sequence[str], list[list[str]
     """Errors on the same test structures: a row for each model, with differences from the transfer of its size."""
     found = models(reports)
     transfers = {model.size: model for model in found if model.name == _TRANSFER}
-    header = ["structures", "model", "trainings", "forces (meV/Å)", "energies (meV/atom)", "stresses (meV/Å³)"]
+    header = ["structures", "model", "trainings", *ERROR_TITLES]
     return header, [_row(model, transfers.get(model.size)) for model in found]
 
 

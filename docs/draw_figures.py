@@ -19,7 +19,7 @@ from baselines_table import models
 from forecast_tables import planned_transfers
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullFormatter, ScalarFormatter
-from table_cells import errors_of_runs
+from table_cells import ERROR_TITLES, errors_of_runs
 
 from nequip_elemtransfer.output.page import INK, Picture, drawing
 from nequip_elemtransfer.plan.verdict import GO, STOP
@@ -33,7 +33,7 @@ DOCS = Path(__file__).parent
 _COLORS = {SCRATCH: "#8b93a1", ELEMENT_MAP: "#d97a2b", CORRESPONDING_STATES: "#3b82c4", "adam": "#3b82c4"}
 _MORE_COLORS = ("#3b82c4", "#3f9e6b", "#9b5fc0", "#d97a2b")
 _TITLES = dict(zip(TEST_ERRORS, ("forces", "energies", "stresses")))
-_ERROR_TITLES = dict(zip(TEST_ERRORS, ("forces (meV/Å)", "energies (meV/atom)", "stresses (meV/Å³)")))
+_ERROR_TITLES = dict(zip(TEST_ERRORS, ERROR_TITLES))
 # study, default start and test structures of each transfer of ten structures
 _TRANSFERS = {
     "Si → Ge, DFT": ("mlearn_converged", CORRESPONDING_STATES, "all"),

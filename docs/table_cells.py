@@ -6,6 +6,8 @@ from typing import Any
 from nequip_elemtransfer.study.grid import Replicate
 from nequip_elemtransfer.study.run.metrics import STRESS_MAE
 
+ERROR_TITLES = ("forces (meV/Å)", "energies (meV/atom)", "stresses (meV/Å³)")  # of TEST_ERRORS
+
 
 def errors_of_runs(
     report: Mapping[str, Any], start: str, size: int, quantity: str, structures: str = "all"

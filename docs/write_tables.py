@@ -20,8 +20,9 @@ from typing import Any
 from baselines_table import baselines
 from efficiency_table import efficiency
 from forecast_tables import forecast_score, forecasts
+from sources_table import of_sources, over_sources
 from survival_table import survival
-from table_cells import percent, shown_spread, with_difference
+from table_cells import ERROR_TITLES, percent, shown_spread, with_difference
 
 from nequip_elemtransfer.study.config.starts import CORRESPONDING_STATES, ELEMENT_MAP, SCRATCH
 from nequip_elemtransfer.study.property_names import DEVIATIONS, VALUES
@@ -43,7 +44,6 @@ _TRANSFERS = {  # of the studies of ways to fine-tune
     "emt_alloy_recipes": "CuAu → AgAu",
 }
 _HEADLINE = ("lattice_constant", "C11", "C12", "C44", "vacancy_formation_energy")
-_ERROR_TITLES = ("forces (meV/Å)", "energies (meV/atom)", "stresses (meV/Å³)")  # of TEST_ERRORS
 _MARKED = re.compile(r"(<!-- table: (?P<view>\w+) (?P<studies>[\w ]+) -->\n).*?(<!-- end of table -->)", re.S)
 
 
@@ -123,7 +123,7 @@ def starts(reports: Mapping[str, Any]) -> tuple[Sequence[str], list[list[str]]]:
                 best = f"{steps['mean']:.0f} ({steps['low']:.0f} to {steps['high']:.0f})" if steps else "–"
                 rows.append((row["size"], [curve["start"].replace("_", " "), *found, best]))
     rows.sort(key=lambda row: row[0])
-    header = ["structures", "start", *_ERROR_TITLES, "steps"]
+    header = ["structures", "start", *ERROR_TITLES, "steps"]
     return header, [[str(size), *row] for size, row in rows]
 
 
@@ -154,7 +154,7 @@ def headline(reports: Mapping[str, Any]) -> tuple[Sequence[str], list[list[str]]
             if curve["start"] in (SCRATCH, CORRESPONDING_STATES):
                 title = f"{_DATA[name]}, {'from scratch' if curve['start'] == SCRATCH else 'from silicon'}"
                 columns[title] = _headline_column(report, curve)
-    rows = [*_ERROR_TITLES, *(PROPERTY_LABELS[name] for name in _HEADLINE), "steps to the best model"]
+    rows = [*ERROR_TITLES, *(PROPERTY_LABELS[name] for name in _HEADLINE), "steps to the best model"]
     return ["", *columns], [[label, *(column[i] for column in columns.values())] for i, label in enumerate(rows)]
 
 
@@ -204,29 +204,7 @@ def bases(reports: Mapping[str, Any]) -> tuple[Sequence[str], list[list[str]]]:
             errors = points[start]["errors"]
             found = [shown_spread(errors[name], 2 if name == STRESS_MAE else 1) for name in TEST_ERRORS]
             rows.append([transfer, str(size), start.replace("_", " "), *found])
-    return ["transfer", "structures", "start", *_ERROR_TITLES], rows
-
-
-def of_sources(reports: Mapping[str, Any]) -> tuple[Sequence[str], list[list[str]]]:
-    """Means over seeds of each source, and over sources of each seed: a row for each size and error."""
-    (report,) = reports.values()
-    runs = [run for run in _finished(report) if "source" in run["settings"]]
-    names, seeds = ({run["settings"][axis]: None for run in runs} for axis in ("source", "seed"))
-    rows = []
-    for size in dict.fromkeys(run["settings"]["size"] for run in runs):
-        for quantity, title in zip(TEST_ERRORS, _ERROR_TITLES):
-            means = [
-                fmean(
-                    1000 * run["tests"]["all"][quantity]
-                    for run in runs
-                    if (run["settings"]["size"], run["settings"][axis]) == (size, level)
-                )
-                for axis, levels in (("source", names), ("seed", seeds))
-                for level in levels
-            ]
-            rows.append([str(size), title, *(f"{mean:.{2 if quantity == STRESS_MAE else 1}f}" for mean in means)])
-    header = ["structures", "error", *(f"{name} source" for name in names), *(f"structures {seed}" for seed in seeds)]
-    return header, rows
+    return ["transfer", "structures", "start", *ERROR_TITLES], rows
 
 
 def ways(quantity: str, reports: Mapping[str, Any]) -> tuple[Sequence[str], list[list[str]]]:
@@ -268,7 +246,7 @@ def selection(reports: Mapping[str, Any]) -> tuple[Sequence[str], list[list[str]
         "random, highest": [max(column) for column in drawn],
     }
     better = [f"{sum(draw < one for draw in column)} of {len(column)}" for column, one in zip(drawn, rows["selected"])]
-    header = [f"{which}{title}" for title in _ERROR_TITLES for which in ("", "largest of ")]
+    header = [f"{which}{title}" for title in ERROR_TITLES for which in ("", "largest of ")]
     shown = [[name, *(f"{Decimal(f'{1000 * value:.3g}'):f}" for value in values)] for name, values in rows.items()]
     return ["ten structures", *header], [*shown, ["draws with a lower error", *better]]
 
@@ -312,6 +290,7 @@ VIEWS: dict[str, Callable[[Mapping[str, Any]], tuple[Sequence[str], list[list[st
     "crystal": crystal,
     "crystals": crystals,
     "of_sources": of_sources,
+    "over_sources": over_sources,
     "bases": bases,
     "ways_forces": partial(ways, FORCE_MAE),
     "ways_energies": partial(ways, ENERGY_MAE),
