@@ -170,7 +170,12 @@ def sizes() -> Picture:
     panels = {
         "Cu → Ag, 1000 steps": ["emt_recipes", "emt_recipe_sizes"],
         "Si → Ge, DFT, 1000 steps": ["mlearn_recipes", "mlearn_recipe_sizes"],
-        "Si → Ge, DFT, up to 8000 steps": ["mlearn_five_structures", "mlearn_converged", "mlearn_more_structures"],
+        "Si → Ge, DFT, up to 8000 steps": [
+            "mlearn_five_structures",
+            "mlearn_converged",
+            "mlearn_fifty_structures",
+            "mlearn_more_structures",
+        ],
     }
     return _learning(panels, "all")
 
