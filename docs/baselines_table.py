@@ -1,14 +1,13 @@
 """Table of the starts of studies beside potentials of other packages."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
-from table_cells import ERROR_TITLES, errors_of_runs, with_difference
+from table_cells import ERROR_TITLES, compared, errors_of_runs
 
 from nequip_elemtransfer.study.config.starts import CORRESPONDING_STATES
 from nequip_elemtransfer.study.grid import Replicate
-from nequip_elemtransfer.study.report.comparison import paired_difference, spread
 from nequip_elemtransfer.study.report.curves import TEST_ERRORS
 
 _TRANSFER = "NequIP, transfer"
@@ -67,12 +66,7 @@ def _of_study(report: Mapping[str, Any]) -> list[Model]:
 
 
 def _row(model: Model, transfer: Model | None) -> list[str]:
-    differences = {}
-    if transfer not in (None, model):
-        for kind, errors in model.errors.items():
-            difference = paired_difference(errors, transfer.errors[kind])
-            differences[kind] = None if difference is None else asdict(difference)
-    means = {kind: asdict(spread(list(errors.values()))) for kind, errors in model.errors.items()}
-    cells = {"errors": means, "differences": differences}
+    others = {} if transfer in (None, model) else transfer.errors
+    cells = {kind: compared(errors, others.get(kind), kind) for kind, errors in model.errors.items()}
     trainings = len(next(iter(model.errors.values())))
-    return [str(model.size), model.name, str(trainings), *(with_difference(cells, kind) for kind in TEST_ERRORS)]
+    return [str(model.size), model.name, str(trainings), *(cells.get(kind, "–") for kind in TEST_ERRORS)]

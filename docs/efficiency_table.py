@@ -1,12 +1,15 @@
-"""Table of what the structures of a transfer are worth, over several studies of one transfer."""
+"""Tables of what the structures of a transfer are worth, over several studies of one transfer."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from statistics import fmean
 from typing import Any
 
-from table_cells import errors_of_runs
+from table_cells import errors_of_runs, percent
 
 from nequip_elemtransfer.study.config.starts import CORRESPONDING_STATES, SCRATCH
+from nequip_elemtransfer.study.grid import Replicate
+from nequip_elemtransfer.study.report.comparison import paired_difference
 from nequip_elemtransfer.study.report.curves import TEST_ERRORS
 from nequip_elemtransfer.study.report.efficiency import EQUAL, MORE_THAN, equivalent_size, factor_interval
 
@@ -22,15 +25,28 @@ def efficiency(reports: Mapping[str, Any]) -> tuple[Sequence[str], list[list[str
     return ["structures of the transfer", "by forces", "by energies", "by stresses"], rows
 
 
+def ten_against_scratch(reports: Mapping[str, Any]) -> tuple[Sequence[str], list[list[str]]]:
+    """How the errors of ten structures by transfer differ from scratch's: a row for each of its sizes.
+
+    Over the seeds that both have; in brackets the interval.
+    """
+    rows = []
+    ten = {quantity: _errors(reports, CORRESPONDING_STATES, 10, quantity) for quantity in TEST_ERRORS}
+    for size in _sizes(reports, SCRATCH):
+        found = [paired_difference(own, _errors(reports, SCRATCH, size, quantity)) for quantity, own in ten.items()]
+        rows.append([str(size), *("{} % ({})".format(*percent(asdict(difference))) for difference in found)])
+    return ["structures from scratch", "forces", "energies", "stresses"], rows
+
+
 def _factor(reports: Mapping[str, Any], quantity: str, size: int) -> str:
     own = _errors(reports, CORRESPONDING_STATES, size, quantity)
     scratch = {n: _errors(reports, SCRATCH, n, quantity) for n in _sizes(reports, SCRATCH)}
     found = equivalent_size({n: fmean(errors.values()) for n, errors in scratch.items()}, fmean(own.values()), size)
     if found.bound != EQUAL:
         return f"{'>' if found.bound == MORE_THAN else '<'} {found.factor:.2g}"
-    seeds = [seed for seed in own if all(seed in errors for errors in scratch.values())]
+    shared = [one for one in own if all(one in errors for errors in scratch.values())]
     of_seeds = {
-        seed: equivalent_size({n: errors[seed] for n, errors in scratch.items()}, own[seed], size) for seed in seeds
+        one.seed: equivalent_size({n: errors[one] for n, errors in scratch.items()}, own[one], size) for one in shared
     }
     interval = factor_interval(of_seeds)
     return f"{found.factor:.2g}" + (f" ({interval[0]:.2g} to {interval[1]:.2g})" if interval else "")
@@ -41,10 +57,10 @@ def _sizes(reports: Mapping[str, Any], start: str) -> list[int]:
     return sorted({settings["size"] for settings in runs if settings["start"] == start})
 
 
-def _errors(reports: Mapping[str, Any], start: str, size: int, quantity: str) -> dict[int, float]:
-    """Seed -> error on all test structures."""
+def _errors(reports: Mapping[str, Any], start: str, size: int, quantity: str) -> dict[Replicate, float]:
+    """Of single trainings, on all test structures."""
     return {
-        replicate.seed: error
+        replicate: error
         for report in reports.values()
         for replicate, error in errors_of_runs(report, start, size, quantity).items()
     }

@@ -1,15 +1,13 @@
 """Tables of transfers from several sources, of one study or of several of one transfer."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from statistics import fmean
 from typing import Any
 
-from table_cells import ERROR_TITLES, errors_of_runs, with_difference
+from table_cells import ERROR_TITLES, compared, errors_of_runs
 
 from nequip_elemtransfer.study.config.starts import CORRESPONDING_STATES, SCRATCH
 from nequip_elemtransfer.study.grid import Replicate
-from nequip_elemtransfer.study.report.comparison import paired_difference, spread
 from nequip_elemtransfer.study.report.curves import TEST_ERRORS
 from nequip_elemtransfer.study.run.metrics import STRESS_MAE
 
@@ -41,14 +39,14 @@ def over_sources(reports: Mapping[str, Any]) -> tuple[Sequence[str], list[list[s
     rows = []
     for size in _sizes(reports):
         for start in (SCRATCH, CORRESPONDING_STATES):
-            cells = []
-            for quantity in TEST_ERRORS:
-                own, scratch = (_errors(reports, s, size, quantity) for s in (start, SCRATCH))
-                row = {
-                    "errors": {quantity: asdict(spread([*own.values()]))},
-                    "differences": {} if start == SCRATCH else {quantity: asdict(paired_difference(own, scratch))},
-                }
-                cells.append(with_difference(row, quantity))
+            cells = [
+                compared(
+                    _errors(reports, start, size, quantity),
+                    None if start == SCRATCH else _errors(reports, SCRATCH, size, quantity),
+                    quantity,
+                )
+                for quantity in TEST_ERRORS
+            ]
             rows.append([str(size), start.replace("_", " "), *cells])
     return ["structures", "start", *ERROR_TITLES], rows
 

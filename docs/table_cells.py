@@ -1,9 +1,11 @@
 """What stands in the cells of tables and what figures show: errors of single trainings, means, differences."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from nequip_elemtransfer.study.grid import Replicate
+from nequip_elemtransfer.study.report.comparison import paired_difference, spread
 from nequip_elemtransfer.study.run.metrics import STRESS_MAE
 
 ERROR_TITLES = ("forces (meV/Å)", "energies (meV/atom)", "stresses (meV/Å³)")  # of TEST_ERRORS
@@ -25,6 +27,13 @@ def shown_spread(value: Mapping[str, float], digits: int = 1) -> str:
     """Mean and standard deviation over seeds, of more than one, in thousandths."""
     shown = [value["mean"], value["deviation"]] if value["count"] > 1 else [value["mean"]]
     return " ± ".join(f"{1000 * number:.{digits}f}" for number in shown)
+
+
+def compared(own: Mapping[Replicate, float], other: Mapping[Replicate, float] | None, name: str) -> str:
+    """What :func:`with_difference` shows, of an error of single trainings; without a difference from None."""
+    difference = None if other is None else paired_difference(own, other)
+    differences = {} if difference is None else {name: asdict(difference)}
+    return with_difference({"errors": {name: asdict(spread([*own.values()]))}, "differences": differences}, name)
 
 
 def with_difference(row: Mapping[str, Any], name: str) -> str:

@@ -18,7 +18,7 @@ from statistics import fmean, median
 from typing import Any
 
 from baselines_table import baselines
-from efficiency_table import efficiency
+from efficiency_table import efficiency, ten_against_scratch
 from forecast_tables import forecast_score, forecasts
 from sources_table import of_sources, over_sources
 from survival_table import survival
@@ -297,6 +297,7 @@ VIEWS: dict[str, Callable[[Mapping[str, Any]], tuple[Sequence[str], list[list[st
     "ways_stresses": partial(ways, STRESS_MAE),
     "selection": selection,
     "efficiency": efficiency,
+    "ten_against_scratch": ten_against_scratch,
     "forecasts": forecasts,
     "forecast_score": forecast_score,
     "headline": headline,
