@@ -18,7 +18,7 @@ import torch
 from nequip.utils.global_state import set_global_state
 from tqdm.auto import tqdm
 
-from nequip_elemtransfer import architecture
+from nequip_elemtransfer.architecture import builders as architecture
 from nequip_elemtransfer.deploy import export
 from nequip_elemtransfer.deploy.deployed import DeployedModel, neighbor_list
 from nequip_elemtransfer.deploy.trained import TrainedModel, example_data, load_trained

@@ -13,10 +13,10 @@ import ase.io
 import numpy as np
 from ase import Atoms
 
-from nequip_elemtransfer import fit
 from nequip_elemtransfer.config import LABEL_KINDS
 from nequip_elemtransfer.data.stillinger_weber import lattice_constant, stillinger_weber_calculator
-from nequip_elemtransfer.labels import Labels
+from nequip_elemtransfer.energies import fit
+from nequip_elemtransfer.structures.labels import Labels
 
 LENGTHS = np.arange(1.0, 1.0951, 0.005)
 WEIGHTS = dict.fromkeys(LABEL_KINDS, 1.0)

@@ -20,11 +20,11 @@ from nequip.data import AtomicDataDict
 from nequip.data.ase import from_ase
 from nequip.data.transforms import ChemicalSpeciesToAtomTypeMapper
 
-from nequip_elemtransfer import architecture as arch
+from nequip_elemtransfer.architecture import builders as arch
 from nequip_elemtransfer.config import TransferConfig
-from nequip_elemtransfer.frames import with_neighbors
 from nequip_elemtransfer.source import SourceModel
-from nequip_elemtransfer.transfer import Transfer
+from nequip_elemtransfer.structures.frames import with_neighbors
+from nequip_elemtransfer.transfer.transfer import Transfer
 
 R_MAX = 5.0
 

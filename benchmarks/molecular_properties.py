@@ -1,6 +1,6 @@
 """How far are a model's molecules off? Bonds, angles, vibrations and torsions beside GFN2-xTB, measured as in a study.
 
-    python benchmarks/molecular_properties.py runs/xtb_si/best.ckpt data/xtb/Si_minima.xyz Si
+python benchmarks/molecular_properties.py runs/xtb_si/best.ckpt data/xtb/Si_minima.xyz Si
 """
 
 import argparse

@@ -14,15 +14,15 @@ import ase.io
 import numpy as np
 
 from nequip_elemtransfer.config import TransferConfig
-from nequip_elemtransfer.element_map import ElementMap, start_text
-from nequip_elemtransfer.labels import labels_of
+from nequip_elemtransfer.mapping.element_map import ElementMap, start_text
 from nequip_elemtransfer.plan.cross_validation import CrossValidation
 from nequip_elemtransfer.plan.errors import label_error
 from nequip_elemtransfer.plan.planner import N_FOLDS
 from nequip_elemtransfer.plan.ranking import Contest, rank
-from nequip_elemtransfer.plan.structures import folds, to_frames
 from nequip_elemtransfer.source import SourceModel, load_source
-from nequip_elemtransfer.target import TargetBuilder
+from nequip_elemtransfer.structures.files import folds, to_frames
+from nequip_elemtransfer.structures.labels import labels_of
+from nequip_elemtransfer.transfer.target import TargetBuilder
 
 
 def main() -> None:

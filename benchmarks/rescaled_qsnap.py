@@ -29,8 +29,8 @@ from ase.data import atomic_numbers, covalent_radii
 
 from nequip_elemtransfer.deploy.lammps_input import write_data
 from nequip_elemtransfer.deploy.md import silent_lammps
-from nequip_elemtransfer.fit import Term, fit_energy_scales, fit_energy_shifts
-from nequip_elemtransfer.labels import Labels
+from nequip_elemtransfer.energies.fit import Term, fit_energy_scales, fit_energy_shifts
+from nequip_elemtransfer.structures.labels import Labels
 
 LENGTHS = np.round(np.arange(1.0, 1.1401, 0.01), 2)
 SI_QSNAP, GE_QSNAP, GE_SNAP = "Si_Zuo_JPCA2020.quadratic", "Ge_Zuo_JPCA2020.quadratic", "Ge_Zuo_JPCA2020"

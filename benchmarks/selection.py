@@ -17,17 +17,17 @@ import numpy as np
 from ase import Atoms
 from tqdm.auto import tqdm
 
-from nequip_elemtransfer.element_map import ElementMap
-from nequip_elemtransfer.labels import labels_of
+from nequip_elemtransfer.mapping.element_map import ElementMap
 from nequip_elemtransfer.output.atomic import written_together
-from nequip_elemtransfer.plan.arguments import pairs, parse_lengths, parse_start
+from nequip_elemtransfer.output.options import pairs, parse_lengths, parse_start
 from nequip_elemtransfer.plan.cross_validation import CrossValidation
 from nequip_elemtransfer.plan.errors import label_error
-from nequip_elemtransfer.plan.structures import folds, to_frames
 from nequip_elemtransfer.selection.selecting import select_structures
 from nequip_elemtransfer.selection.structure_features import POOLINGS
 from nequip_elemtransfer.source import SourceModel, load_source
-from nequip_elemtransfer.target import TargetBuilder
+from nequip_elemtransfer.structures.files import folds, to_frames
+from nequip_elemtransfer.structures.labels import labels_of
+from nequip_elemtransfer.transfer.target import TargetBuilder
 
 COLUMNS = ("λ", "force MAE", "largest force error", "energy MAE", "largest energy error", "stress MAE")
 

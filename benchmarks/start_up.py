@@ -13,13 +13,13 @@ from collections.abc import Callable
 
 import torch
 
-from nequip_elemtransfer.checkpoint import read_checkpoint
+from nequip_elemtransfer.checkpoints.gate import read_checkpoint
+from nequip_elemtransfer.checkpoints.nequip_loader import require_loadable
+from nequip_elemtransfer.checkpoints.package import is_package
 from nequip_elemtransfer.config import TransferConfig
-from nequip_elemtransfer.frames import training_frames
-from nequip_elemtransfer.nequip_loader import require_loadable
-from nequip_elemtransfer.package import is_package
 from nequip_elemtransfer.source import load_source
-from nequip_elemtransfer.transfer import Transfer
+from nequip_elemtransfer.structures.frames import training_frames
+from nequip_elemtransfer.transfer.transfer import Transfer
 
 
 def datamodule(path: str, types: list[str], r_max: float) -> dict:

@@ -15,8 +15,8 @@ import torch
 from nequip.data import AtomicDataDict, from_ase
 from nequip.integrations.utils import basic_transforms
 
-from nequip_elemtransfer.architecture import build
-from nequip_elemtransfer.checkpoint import read_checkpoint
+from nequip_elemtransfer.architecture.builders import build
+from nequip_elemtransfer.checkpoints.gate import read_checkpoint
 from nequip_elemtransfer.model import TransferredModel, hand_over
 from nequip_elemtransfer.source import load_source
 

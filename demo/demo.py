@@ -225,9 +225,7 @@ def stage(name: str) -> Iterator[None]:
     print(f"{name}: {time.monotonic() - started:.0f} s", flush=True)
 
 
-def nequip_train(
-    demo: Demo, config: str, out: Path, data: Path, *overrides: str, threads: int = 1
-) -> subprocess.Popen:
+def nequip_train(demo: Demo, config: str, out: Path, data: Path, *overrides: str, threads: int = 1) -> subprocess.Popen:
     command = ["nequip-train", "-cp", CONFIGS, "-cn", config, f"hydra.run.dir={out}", f"data_dir={data}", *overrides]
     command += ["++trainer.enable_progress_bar=false", "++trainer.logger.flush_logs_every_n_steps=10"]
     return start(demo, f"{out.parent.name}_{out.name}", command, threads)

@@ -12,7 +12,7 @@ __version__ = "0.1.0"
 
 
 def _element_transfer(*name: Any, _root_: Any) -> Any:
-    from nequip_elemtransfer.resolvers import look_up
+    from nequip_elemtransfer.key.look_ups import look_up
 
     return look_up(",".join(map(str, name)), _root_)  # a look-up takes one name, and says so itself
 

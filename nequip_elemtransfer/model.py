@@ -7,7 +7,7 @@ import torch
 from nequip.nn import GraphModel
 from nequip.utils.logger import RankedLogger
 
-from nequip_elemtransfer.architecture import Architecture, build_as_configured
+from nequip_elemtransfer.architecture.builders import Architecture, build_as_configured
 
 logger = RankedLogger(__name__, rank_zero_only=True)
 

@@ -1,7 +1,7 @@
 """The trained model a transfer starts from."""
 
 import pickle
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,18 +14,18 @@ from nequip.utils.dtype import floating_point_tolerance
 from nequip.utils.logger import RankedLogger
 from nequip.utils.model_repository import ModelNotFoundError
 
-from nequip_elemtransfer import architecture as arch
-from nequip_elemtransfer.architecture import Architecture
-from nequip_elemtransfer.checkpoint import existing_file, read_checkpoint, sha256_of
-from nequip_elemtransfer.checkpoint_model import BUILDERS_ERRORS, checkpoint_model, require_finite
-from nequip_elemtransfer.legacy.model import load_old_model
-from nequip_elemtransfer.legacy.reading import is_old_model, old_training_file, weights_file
-from nequip_elemtransfer.model_section import read_configuration
-from nequip_elemtransfer.nequip_names import imported
-from nequip_elemtransfer.package import is_package, packaged_section
-from nequip_elemtransfer.probe import largest_difference, probe_cluster
-from nequip_elemtransfer.refusal import RefusedFile, first_line
-from nequip_elemtransfer.trained_options import with_trained_options
+from nequip_elemtransfer.architecture import builders as arch
+from nequip_elemtransfer.architecture.builders import Architecture
+from nequip_elemtransfer.architecture.nequip_names import imported
+from nequip_elemtransfer.architecture.probe import largest_difference, probe_cluster
+from nequip_elemtransfer.architecture.trained_options import with_trained_options
+from nequip_elemtransfer.checkpoints.gate import existing_file, read_checkpoint, sha256_of
+from nequip_elemtransfer.checkpoints.legacy.model import load_old_model
+from nequip_elemtransfer.checkpoints.legacy.reading import is_old_model, old_training_file, weights_file
+from nequip_elemtransfer.checkpoints.model import BUILDERS_ERRORS, checkpoint_model, require_finite
+from nequip_elemtransfer.checkpoints.model_section import read_configuration
+from nequip_elemtransfer.checkpoints.package import is_package, packaged_section
+from nequip_elemtransfer.output.refusal import RefusedFile, first_line
 
 logger = RankedLogger(__name__, rank_zero_only=True)
 
@@ -57,6 +57,16 @@ class SourceModel:
         """Cutoff radius in Å."""
         return float(self.architecture["r_max"])
 
+    @property
+    def embedded_fields(self) -> Sequence[Mapping[str, Any]]:
+        """What the model reads of a structure as a whole, NequIP's ``categorical_graph_field_embed``."""
+        return self.architecture.get("categorical_graph_field_embed") or []
+
+    @property
+    def predicts_forces(self) -> bool:
+        """Whether the model predicts forces and stresses."""
+        return self.architecture.get("do_derivatives") is not False
+
     def build(self) -> GraphModel:
         """The eager model with its trained weights."""
         model = arch.build(self.architecture)
@@ -67,7 +77,7 @@ class SourceModel:
 def load_source(path: str, sha256: str | None = None) -> SourceModel:
     """Read a checkpoint of ``nequip-train``, a package, a model of nequip.net, or a model of NequIP 0.5 or 0.6.
 
-    A checkpoint is read as data (:func:`nequip_elemtransfer.checkpoint.read_checkpoint`), and nothing it names is
+    A checkpoint is read as data (:func:`nequip_elemtransfer.checkpoints.gate.read_checkpoint`), and nothing it names is
     called but model builders of NequIP and its installed extensions. Loading a package runs the code in it, as
     everywhere in NequIP. The model is rebuilt from what was read and compared with NequIP's own loading.
 

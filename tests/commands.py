@@ -20,7 +20,7 @@ import pytest
 
 PROJECT = Path(__file__).resolve().parents[1]
 # not nequip.scripts.package, which decides where the log goes; NequIP imports pytorch_lightning for each trainer
-_IMPORTED = ["nequip.scripts.train", "nequip_elemtransfer.resolvers", "pytorch_lightning", "activation_moments"]
+_IMPORTED = ["nequip.scripts.train", "nequip_elemtransfer.key.look_ups", "pytorch_lightning", "activation_moments"]
 _ENVIRONMENT = {"OMP_NUM_THREADS": "1"}
 
 

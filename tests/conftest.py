@@ -14,7 +14,7 @@ from hypothesis import settings
 from nequip.data import from_ase
 from nequip.data.transforms import ChemicalSpeciesToAtomTypeMapper, NeighborListTransform
 
-from nequip_elemtransfer import architecture as arch
+from nequip_elemtransfer.architecture import builders as arch
 
 # the machine may be busy with something else
 settings.register_profile("no deadline", deadline=None)

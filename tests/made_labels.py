@@ -5,10 +5,10 @@ import torch
 from ase import Atoms
 from nequip.data import AtomicDataDict, from_ase
 
-from nequip_elemtransfer.architecture import build, pair_cutoffs
+from nequip_elemtransfer.architecture.builders import build, pair_cutoffs
 from nequip_elemtransfer.config import TransferConfig
-from nequip_elemtransfer.frames import with_neighbors
-from nequip_elemtransfer.transfer import Transfer
+from nequip_elemtransfer.structures.frames import with_neighbors
+from nequip_elemtransfer.transfer.transfer import Transfer
 
 
 def structure(types, names, seed=0, n_atoms=12, scale=1.0):

@@ -26,7 +26,7 @@ from omegaconf import OmegaConf
 from nequip_elemtransfer import cli
 from nequip_elemtransfer.config import TransferConfig
 from nequip_elemtransfer.deploy import cli as deploy_cli
-from nequip_elemtransfer.resolvers import LOOK_UPS
+from nequip_elemtransfer.key.look_ups import LOOK_UPS
 from nequip_elemtransfer.study.config.study_file import StudyConfig
 
 ROOT = Path(__file__).parents[1]

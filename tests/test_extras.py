@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from nequip_elemtransfer.cli import main
-from nequip_elemtransfer.extras import extra
+from nequip_elemtransfer.optional_packages import extra
 
 
 def test_missing_library_names_the_extra():

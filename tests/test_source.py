@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from nequip_elemtransfer.refusal import RefusedFile
+from nequip_elemtransfer.output.refusal import RefusedFile
 from nequip_elemtransfer.source import load_source
 
 

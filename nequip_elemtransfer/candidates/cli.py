@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from nequip_elemtransfer.output.atomic import require_writable
-from nequip_elemtransfer.plan.arguments import add_element_options, pairs, parse_lengths, parse_start
+from nequip_elemtransfer.output.options import add_element_options, pairs, parse_lengths, parse_start
 
 
 def add_candidates(commands) -> None:
@@ -64,7 +64,7 @@ def _run_candidates(args: argparse.Namespace) -> None:
     require_writable(args.out, args.force)
     from nequip_elemtransfer.candidates.generation import KINDS, CandidateSettings, make_candidates, write_candidates
     from nequip_elemtransfer.candidates.trajectories import Dynamics
-    from nequip_elemtransfer.plan.source_check.crystal import parse_crystal
+    from nequip_elemtransfer.materials.crystal import parse_crystal
 
     settings = CandidateSettings(
         number=args.number,

@@ -6,9 +6,9 @@ import numpy as np
 from ase import Atoms
 
 from nequip_elemtransfer.config import TransferConfig
-from nequip_elemtransfer.element_map import ElementMap
-from nequip_elemtransfer.plan.structures import elements_in
-from nequip_elemtransfer.plan.unlabelled import given_scales
+from nequip_elemtransfer.mapping.element_map import ElementMap
+from nequip_elemtransfer.structures.files import elements_in
+from nequip_elemtransfer.transfer.start import given_scales
 
 
 class CorrespondingStates:

@@ -13,13 +13,13 @@ from nequip_elemtransfer.candidates import variants
 from nequip_elemtransfer.candidates.corresponding import CorrespondingStates
 from nequip_elemtransfer.candidates.trajectories import Dynamics, trajectories
 from nequip_elemtransfer.config import Setting, Start
-from nequip_elemtransfer.frames import evenly_spaced
 from nequip_elemtransfer.materials.crystal import Crystal
 from nequip_elemtransfer.materials.dynamics import Criteria
 from nequip_elemtransfer.output.atomic import require_writable, written_together
-from nequip_elemtransfer.plan.structures import elements_in, read_structures, typical_volume
-from nequip_elemtransfer.plan.unlabelled import UnlabelledStart, unlabelled_config
 from nequip_elemtransfer.source import load_source
+from nequip_elemtransfer.structures.files import elements_in, read_structures, typical_volume
+from nequip_elemtransfer.structures.frames import evenly_spaced
+from nequip_elemtransfer.transfer.start import UnlabelledStart, unlabelled_config
 
 CORRESPONDING, DYNAMICS = "corresponding", "dynamics"
 STRAINED, RATTLED, WITH_VACANCY, SURFACE = "strained", "rattled", "vacancy", "surface"

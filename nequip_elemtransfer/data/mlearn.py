@@ -79,6 +79,7 @@ def _atoms(entry: dict, index: int) -> Atoms:
         atoms.info["phase"] = "melt" if excess > MELT_EXCESS_ENERGY else "crystal"
     return atoms
 
+
 def _read(element: str, half: str, entries: Callable[[str], list[dict[str, Any]]]) -> list[Atoms]:
     return [_atoms(entry, index) for index, entry in enumerate(entries(f"{element}/{half}.json"))]
 

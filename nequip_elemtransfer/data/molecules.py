@@ -9,7 +9,7 @@ import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers
 
-from nequip_elemtransfer.extras import extra
+from nequip_elemtransfer.optional_packages import extra
 
 # In a SMILES of a list, the element that sets of different elements differ in.
 PLACEHOLDER = "{X}"

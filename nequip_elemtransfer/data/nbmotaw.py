@@ -98,12 +98,11 @@ def _atoms(entry: dict[str, Any], group: str, index: int) -> Atoms:
         atoms.info["temperature"] = int(re.search(r"(\d+)-\d+$", description)[1])
     return atoms
 
+
 def _read(system: str, half: str, entries: Callable[[str], list[dict[str, Any]]]) -> list[Atoms]:
     groups = GROUPS_OF[system] if half == "training" else ("Test",)
     return [
-        _atoms(entry, group, index)
-        for group in groups
-        for index, entry in enumerate(entries(f"{system}_{group}.json"))
+        _atoms(entry, group, index) for group in groups for index, entry in enumerate(entries(f"{system}_{group}.json"))
     ]
 
 

@@ -21,7 +21,7 @@ from ase.md.langevinbaoab import LangevinBAOAB
 from ase.optimize import BFGS
 from tqdm import tqdm
 
-from nequip_elemtransfer.extras import extra, require_xtb
+from nequip_elemtransfer.optional_packages import extra, require_xtb
 from nequip_elemtransfer.output.atomic import require_folder
 
 from . import DEFAULT_SIZES

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nequip_elemtransfer.output.arguments import require_no_empty
-from nequip_elemtransfer.refusal import first_line
+from nequip_elemtransfer.output.refusal import first_line
 
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 

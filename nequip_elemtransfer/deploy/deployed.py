@@ -12,10 +12,10 @@ from nequip.model.inference_models import load_compiled_model
 from nequip.model.saved_models import ModelFromPackage
 from nequip.utils.aoti_metadata import NEQUIP_AOTI_INPUTS_KEY, parse_aoti_keys
 
-from nequip_elemtransfer.architecture import initialize_nequip
+from nequip_elemtransfer.architecture.builders import initialize_nequip
+from nequip_elemtransfer.architecture.nequip_names import imported
 from nequip_elemtransfer.deploy.info import read_info
 from nequip_elemtransfer.deploy.mliap import MliapModel, one_rank
-from nequip_elemtransfer.nequip_names import imported
 
 _SOLE_MODEL_KEY = imported("nequip.train.lightning._SOLE_MODEL_KEY")
 

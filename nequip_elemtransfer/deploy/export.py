@@ -20,11 +20,11 @@ from nequip.utils.aoti_metadata import (
 )
 from nequip.utils.global_state import TF32_KEY
 
+from nequip_elemtransfer.architecture.nequip_names import imported
+from nequip_elemtransfer.checkpoints.nequip_loader import require_loadable, require_loadable_data
 from nequip_elemtransfer.deploy.info import DEPLOY_KEY, PROVENANCE_KEY
 from nequip_elemtransfer.deploy.trained import TrainedModel
-from nequip_elemtransfer.nequip_loader import require_loadable, require_loadable_data
-from nequip_elemtransfer.nequip_names import imported
-from nequip_elemtransfer.refusal import RefusedFile
+from nequip_elemtransfer.output.refusal import RefusedFile
 
 # installing any of these gives AOTInductor what it looks for
 _COMPILER_ADVICE = (

@@ -5,13 +5,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from nequip_elemtransfer import archive
-from nequip_elemtransfer.model_options import check_model_options
-from nequip_elemtransfer.model_section import TRANSFERRED_MODEL
+from nequip_elemtransfer.architecture.options import check_model_options
+from nequip_elemtransfer.checkpoints import archive
+from nequip_elemtransfer.checkpoints.model_section import TRANSFERRED_MODEL
+from nequip_elemtransfer.checkpoints.package import read_package, type_names
+from nequip_elemtransfer.checkpoints.record import check_provenance
+from nequip_elemtransfer.output.refusal import RefusedFile, first_line, shortened
 from nequip_elemtransfer.output.table import printable, table
-from nequip_elemtransfer.package import read_package, type_names
-from nequip_elemtransfer.refusal import RefusedFile, first_line, shortened
-from nequip_elemtransfer.transfer_record import check_provenance
 
 # endings NequIP gives its files
 FILE_KINDS = {

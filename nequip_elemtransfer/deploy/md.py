@@ -22,7 +22,7 @@ from tqdm.auto import tqdm
 from nequip_elemtransfer.deploy.deployed import DeployedModel
 from nequip_elemtransfer.deploy.lammps_input import UnreadableName, dump_file, write_data
 from nequip_elemtransfer.output.atomic import require_writable
-from nequip_elemtransfer.refusal import first_line
+from nequip_elemtransfer.output.refusal import first_line
 
 # LAMMPS's names of what is printed: ps, K, eV, bar
 COLUMNS = ("step", "temp", "pe", "ke", "econserve", "press")

@@ -8,9 +8,9 @@ from pathlib import Path
 import torch
 from nequip.data import AtomicDataDict
 
+from nequip_elemtransfer.architecture.nequip_names import CONVOLUTION, imported, modules
 from nequip_elemtransfer.deploy.info import METADATA_MEMBER
-from nequip_elemtransfer.extras import extra
-from nequip_elemtransfer.nequip_names import CONVOLUTION, imported, modules
+from nequip_elemtransfer.optional_packages import extra
 
 Exchange = Callable[[torch.Tensor], torch.Tensor]
 
@@ -31,9 +31,7 @@ def require_runnable(model: torch.nn.Module) -> None:
         )
 
 
-def write_mliap(
-    package: Path, metadata: dict[str, str], out: Path, modifiers: Sequence[str], allow_tf32: bool
-) -> None:
+def write_mliap(package: Path, metadata: dict[str, str], out: Path, modifiers: Sequence[str], allow_tf32: bool) -> None:
     """Write a ``.nequip.lmp.pt`` file as ``nequip-prepare-lmp-mliap`` does, with what it is beside it.
 
     Args:

@@ -9,7 +9,7 @@ from ase import Atoms
 from ase.build import bulk
 from ase.data import atomic_numbers, chemical_symbols, covalent_radii, reference_states
 
-from nequip_elemtransfer.refusal import first_line
+from nequip_elemtransfer.output.refusal import first_line
 
 
 def structure(spec: str, type_names: Sequence[str], r_max: float) -> Atoms:

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from nequip_elemtransfer.checkpoint import read_checkpoint
-from nequip_elemtransfer.nequip_names import BEST_PATH, BEST_SCORE
+from nequip_elemtransfer.architecture.nequip_names import BEST_PATH, BEST_SCORE
+from nequip_elemtransfer.checkpoints.gate import read_checkpoint
 
 
 def best_checkpoint(folder: Path, name: str | None = None) -> Path:

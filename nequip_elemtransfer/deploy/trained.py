@@ -11,14 +11,14 @@ from nequip.model.saved_models.checkpoint import data_dict_from_checkpoint
 from nequip.model.saved_models.package import data_dict_from_package
 from nequip.nn import GraphModel
 
-from nequip_elemtransfer.checkpoint import read_checkpoint, sha256_of
-from nequip_elemtransfer.checkpoint_model import checkpoint_model, require_finite
+from nequip_elemtransfer.architecture.nequip_names import ALLEGRO, modules
+from nequip_elemtransfer.checkpoints.gate import read_checkpoint, sha256_of
+from nequip_elemtransfer.checkpoints.model import checkpoint_model, require_finite
+from nequip_elemtransfer.checkpoints.nequip_loader import uncalled_data
+from nequip_elemtransfer.checkpoints.package import is_package
 from nequip_elemtransfer.config import suggest
 from nequip_elemtransfer.deploy.info import read_info
-from nequip_elemtransfer.nequip_loader import uncalled_data
-from nequip_elemtransfer.nequip_names import ALLEGRO, modules
-from nequip_elemtransfer.package import is_package
-from nequip_elemtransfer.refusal import first_line
+from nequip_elemtransfer.output.refusal import first_line
 from nequip_elemtransfer.source import packaged_model
 
 

@@ -10,13 +10,13 @@ from nequip.nn import GraphModel
 from nequip.nn.graph_model import PER_EDGE_TYPE_CUTOFF_KEY
 from nequip.utils.global_state import set_global_state
 
+from nequip_elemtransfer.checkpoints.package import is_package
 from nequip_elemtransfer.deploy import export, verify
 from nequip_elemtransfer.deploy.deployed import DeployedModel, neighbor_list, require_device
 from nequip_elemtransfer.deploy.info import kind_of
 from nequip_elemtransfer.deploy.mliap import require_runnable, write_mliap
 from nequip_elemtransfer.deploy.trained import NoTrainingData, TrainedModel, example_data, load_trained, modified
-from nequip_elemtransfer.package import is_package
-from nequip_elemtransfer.refusal import first_line
+from nequip_elemtransfer.output.refusal import first_line
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from nequip_elemtransfer.labelling.pool import LabellingPool
 from nequip_elemtransfer.materials.calculator_file import read_description
 from nequip_elemtransfer.output.atomic import require_writable, written_together
 from nequip_elemtransfer.output.processes import sigterm_interrupts
-from nequip_elemtransfer.plan.structures import read_structures
+from nequip_elemtransfer.structures.files import read_structures
 
 _JOURNAL, _LOG = ".journal", ".log"
 _LABELS = {*all_properties, "virial"}

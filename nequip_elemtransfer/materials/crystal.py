@@ -133,3 +133,19 @@ def _widest_gap(cell: Atoms, miller: tuple[int, int, int]) -> tuple[int, int]:
     gaps = np.diff(planes, append=planes[0] + 4)
     widest = int(np.argmax(gaps))
     return int(planes[widest]), int(gaps[widest])
+
+
+def parse_crystal(text: str) -> Crystal:
+    """``diamond:Si:5.43``: structure, formula and lattice constant in Å, in the method of the reference.
+
+    Raises:
+        ValueError: if it is no crystal that ASE knows
+    """
+    parts = text.split(":")
+    if len(parts) != 3:
+        raise ValueError(f"a crystal is written as structure:formula:lattice constant, diamond:Si:5.43, not {text!r}.")
+    try:
+        constant = float(parts[2])
+    except ValueError:
+        raise ValueError(f"the lattice constant {parts[2]!r} in {text!r} is no number of Å.") from None
+    return Crystal(parts[0], parts[1], constant)

@@ -21,7 +21,7 @@ from ase.optimize import BFGS
 from matscipy.elasticity import fit_elastic_constants, generate_strained_configs
 from scipy.optimize import minimize_scalar
 
-from nequip_elemtransfer.extras import extra
+from nequip_elemtransfer.optional_packages import extra
 
 from .crystal import Crystal
 

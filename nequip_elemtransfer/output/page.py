@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
-from nequip_elemtransfer.extras import extra
+from nequip_elemtransfer.optional_packages import extra
 
 with extra("study", "a report"):
     from jinja2 import Environment, FunctionLoader, StrictUndefined

@@ -31,8 +31,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import norm, rankdata, t
 
-from nequip_elemtransfer.extras import extra
-from nequip_elemtransfer.plan.environments import Environments
+from nequip_elemtransfer.optional_packages import extra
+from nequip_elemtransfer.structures.environments import Environments
 
 MIN_FAMILIES = 2
 _MAX_FOLDS = 5

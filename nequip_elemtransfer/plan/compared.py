@@ -16,17 +16,16 @@ from ase.calculators.calculator import Calculator
 from ase.stress import voigt_6_to_full_3x3_stress
 from tqdm.auto import tqdm
 
-from nequip_elemtransfer import fit
 from nequip_elemtransfer.calculators.process import LABEL, TIME, CalculatorProcess
-from nequip_elemtransfer.labels import Labels
+from nequip_elemtransfer.energies import fit
+from nequip_elemtransfer.energies.contributions import NetworkParts
 from nequip_elemtransfer.materials.calculated_labels import CallSeconds, seconds_of_forces
 from nequip_elemtransfer.materials.calculator_file import read_description
-from nequip_elemtransfer.parts import NetworkParts
 from nequip_elemtransfer.plan.cross_validation import EQUAL_WEIGHTS
 from nequip_elemtransfer.plan.errors import Estimate
-from nequip_elemtransfer.plan.labelled import embedded_names
 from nequip_elemtransfer.plan.ladder import HeldOut, Step, step_errors
-from nequip_elemtransfer.plan.unlabelled import UnlabelledStart
+from nequip_elemtransfer.structures.labels import Labels
+from nequip_elemtransfer.transfer.start import UnlabelledStart
 
 _WARM_UP, _TIMED = 2, 5  # force calls
 _MOVED = 1e-3  # Å, so that no call is answered from memory
@@ -150,7 +149,7 @@ def compare_calculators(
     timed = max(usable, key=lambda i: len(structures[i]), default=None)
     times: dict[str, StepCost] = {}
     if timed is not None:
-        ours = None if model is None or embedded_names(model.target.source) else model.calculator()
+        ours = None if model is None or model.target.source.embedded_fields else model.calculator()
         times = _step_costs([row.named for row in found], ours, structures[timed])
     rows = [
         Compared(

@@ -7,14 +7,14 @@ from functools import cached_property
 import numpy as np
 from nequip.data import AtomicDataDict
 
-from nequip_elemtransfer import fit
 from nequip_elemtransfer.config import LABEL_KINDS, LabelKind
-from nequip_elemtransfer.frames import atom_types, compositions
-from nequip_elemtransfer.labels import Labels, atoms_of_frames
-from nequip_elemtransfer.length_choice import LengthChoice, choice, guessed_lengths
-from nequip_elemtransfer.length_search import COARSE_FACTORS, LengthSearch
+from nequip_elemtransfer.energies import fit
+from nequip_elemtransfer.lengths.choice import LengthChoice, choice, guessed_lengths
+from nequip_elemtransfer.lengths.search import COARSE_FACTORS, LengthSearch
 from nequip_elemtransfer.plan.errors import unexplained
-from nequip_elemtransfer.target import TargetBuilder
+from nequip_elemtransfer.structures.frames import atom_types, compositions
+from nequip_elemtransfer.structures.labels import Labels, atoms_of_frames
+from nequip_elemtransfer.transfer.target import TargetBuilder
 
 # Kinds of labels count alike, as in the key's own default.
 EQUAL_WEIGHTS: Mapping[LabelKind, float] = dict.fromkeys(LABEL_KINDS, 1.0)

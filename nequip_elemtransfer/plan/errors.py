@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import norm, t
 
-from nequip_elemtransfer import fit
 from nequip_elemtransfer.config import LABEL_KINDS, LabelKind
-from nequip_elemtransfer.labels import Labels
+from nequip_elemtransfer.energies import fit
+from nequip_elemtransfer.structures.labels import Labels
 
 _RESAMPLES = 1000
 _CONFIDENCE = 0.95

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from nequip_elemtransfer.config import LABEL_KINDS, LabelKind
-from nequip_elemtransfer.labels import Labels, missing_labels
+from nequip_elemtransfer.structures.labels import Labels, missing_labels
 
 _NAMES: dict[LabelKind, str] = {"energy": "energies", "forces": "forces", "stress": "stresses"}
 _WITHOUT: dict[LabelKind, str] = {

@@ -1,21 +1,19 @@
 """Structures as frames of the target types, with the labels that fits may use."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from ase import Atoms
 from nequip.data import AtomicDataDict
 
 from nequip_elemtransfer.config import TransferConfig
-from nequip_elemtransfer.frames import compositions, isolated_atoms
-from nequip_elemtransfer.labels import Labels, labels_of
-from nequip_elemtransfer.length_choice import guessed_lengths
-from nequip_elemtransfer.length_search import COARSE_FACTORS, FINE_REACH
-from nequip_elemtransfer.plan.structures import to_frames
-from nequip_elemtransfer.source import SourceModel
-from nequip_elemtransfer.target import TargetBuilder
+from nequip_elemtransfer.lengths.choice import guessed_lengths
+from nequip_elemtransfer.lengths.search import COARSE_FACTORS, FINE_REACH
+from nequip_elemtransfer.structures.files import to_frames
+from nequip_elemtransfer.structures.frames import compositions, isolated_atoms
+from nequip_elemtransfer.structures.labels import Labels, labels_of
+from nequip_elemtransfer.transfer.target import TargetBuilder
 
 
 class NoLabels(ValueError):
@@ -52,12 +50,12 @@ def labelled(
         NoLabels: if there are none that the source predicts
     """
     types = config.type_names
-    frames = to_frames(structures, types, config.species(types), embedded_fields(target.source), places)
+    frames = to_frames(structures, types, config.species(types), target.source.embedded_fields, places)
     kept = target.element_map.kept
     reach = np.where(kept, 1.0, COARSE_FACTORS[-1] + FINE_REACH)  # as far as λ is searched
     isolated = isolated_atoms(frames, target.longest_cutoff(reach * guessed_lengths(target.element_map, kept)))
     labels = labels_of(frames).without(isolated, compositions(frames, len(kept)))
-    if not predicts_forces(target.source):
+    if not target.source.predicts_forces:
         labels = labels.without_kinds("forces", "stress")
     if not labels.kinds:
         raise NoLabels(
@@ -65,18 +63,3 @@ def labelled(
             "label some, under the names `energy`, `forces` and `stress` in extended XYZ."
         )
     return Labelled(frames, labels, isolated)
-
-
-def embedded_fields(model: SourceModel) -> Sequence[Mapping[str, Any]]:
-    """What a model reads of a structure as a whole, NequIP's ``categorical_graph_field_embed``."""
-    return model.architecture.get("categorical_graph_field_embed") or []
-
-
-def embedded_names(model: SourceModel) -> list[str]:
-    """The names of :func:`embedded_fields`."""
-    return [field["field"] for field in embedded_fields(model)]
-
-
-def predicts_forces(model: SourceModel) -> bool:
-    """Whether a model predicts forces and stresses."""
-    return model.architecture.get("do_derivatives") is not False

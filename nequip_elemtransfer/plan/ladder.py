@@ -8,8 +8,6 @@ from typing import Protocol
 import numpy as np
 from nequip.data import AtomicDataDict
 
-from nequip_elemtransfer.frames import atom_types
-from nequip_elemtransfer.labels import Labels
 from nequip_elemtransfer.plan.cross_validation import CrossValidation
 from nequip_elemtransfer.plan.errors import (
     Estimate,
@@ -18,6 +16,8 @@ from nequip_elemtransfer.plan.errors import (
     mean_error,
     structure_of_label,
 )
+from nequip_elemtransfer.structures.frames import atom_types
+from nequip_elemtransfer.structures.labels import Labels
 
 
 @dataclass(frozen=True)

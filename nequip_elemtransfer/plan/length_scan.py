@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nequip_elemtransfer import fit
 from nequip_elemtransfer.config import LABEL_KINDS, LabelKind
-from nequip_elemtransfer.labels import Labels
-from nequip_elemtransfer.length_choice import NOTABLE_DISAGREEMENT, LengthChoice
-from nequip_elemtransfer.length_search import COARSE_FACTORS
+from nequip_elemtransfer.energies import fit
+from nequip_elemtransfer.lengths.choice import NOTABLE_DISAGREEMENT, LengthChoice
+from nequip_elemtransfer.lengths.search import COARSE_FACTORS
 from nequip_elemtransfer.plan.cross_validation import EQUAL_WEIGHTS, CrossValidation
+from nequip_elemtransfer.structures.labels import Labels
 
 # The minimum counts as flat if 4 % in λ to either side raise the objective of the fit by less than this.
 _FLAT_WINDOW = 0.04

@@ -24,8 +24,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from nequip_elemtransfer.config import LABEL_KINDS, LabelKind
-from nequip_elemtransfer.fit import composition_residual
-from nequip_elemtransfer.labels import Labels
+from nequip_elemtransfer.energies.fit import composition_residual
+from nequip_elemtransfer.structures.labels import Labels
 
 # Structures that are all alike have hardly any variance, which would let one kind of label outweigh the rest. In units
 # of eV, Å relative to the forces.

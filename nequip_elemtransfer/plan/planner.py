@@ -9,9 +9,8 @@ import numpy as np
 from ase import Atoms
 
 from nequip_elemtransfer.config import Start, TransferConfig
-from nequip_elemtransfer.element_map import AUTO, ElementMap
-from nequip_elemtransfer.frames import MAX_FRAMES, evenly_spaced
-from nequip_elemtransfer.label_checks import check_units
+from nequip_elemtransfer.energies.units import check_units
+from nequip_elemtransfer.mapping.element_map import AUTO, ElementMap
 from nequip_elemtransfer.materials.crystal import Crystal
 from nequip_elemtransfer.plan.compared import (
     Comparison,
@@ -21,10 +20,9 @@ from nequip_elemtransfer.plan.compared import (
     comparison_notes,
 )
 from nequip_elemtransfer.plan.cross_validation import CrossValidation, FittedEnergies
-from nequip_elemtransfer.plan.data.copies import duplicate_families
 from nequip_elemtransfer.plan.data.sufficiency import Sufficiency, assess
 from nequip_elemtransfer.plan.label_notes import label_notes
-from nequip_elemtransfer.plan.labelled import Labelled, embedded_names, labelled, predicts_forces
+from nequip_elemtransfer.plan.labelled import Labelled, labelled
 from nequip_elemtransfer.plan.ladder import Step, ladder
 from nequip_elemtransfer.plan.length_scan import LengthScan, length_scan
 from nequip_elemtransfer.plan.loss import loss_of
@@ -39,13 +37,15 @@ from nequip_elemtransfer.plan.source_comparison import (
     source_side,
 )
 from nequip_elemtransfer.plan.source_data import source_structures
-from nequip_elemtransfer.plan.structures import elements_in, folds
 from nequip_elemtransfer.plan.training_files import reading_of
-from nequip_elemtransfer.plan.unlabelled import UnlabelledStart
 from nequip_elemtransfer.plan.verdict import PlanVerdict, judge
 from nequip_elemtransfer.source import SourceModel
-from nequip_elemtransfer.target import TargetBuilder
-from nequip_elemtransfer.target_structures import MAX_SEARCH_FRAMES
+from nequip_elemtransfer.structures.copies import duplicate_families
+from nequip_elemtransfer.structures.files import elements_in, folds
+from nequip_elemtransfer.structures.frames import MAX_FRAMES, evenly_spaced
+from nequip_elemtransfer.transfer.start import UnlabelledStart
+from nequip_elemtransfer.transfer.structures import MAX_SEARCH_FRAMES
+from nequip_elemtransfer.transfer.target import TargetBuilder
 
 N_FOLDS = 5
 # as many as the key searches λ on, and the same ones
@@ -99,7 +99,9 @@ class Planner:
             source_check=self.source_check,
             verdict=self.verdict,
             loss=loss_of(start.labels, start.counts, start.labels.kinds),
-            reading=reading_of(self.structures, start.labels.kinds, embedded_names(self.model)),
+            reading=reading_of(
+                self.structures, start.labels.kinds, [field["field"] for field in self.model.embedded_fields]
+            ),
             warnings=self.warnings,
             notes=[*self._label_notes(), *self.inherited[1], *self.adversarial[1]],
             comparison=self.comparison,
@@ -282,7 +284,7 @@ class Planner:
 
     def _label_notes(self) -> list[str]:
         found, places = self.labelled, self.indices.tolist()
-        notes = label_notes(found.labels, self.start.counts, found.isolated, places, predicts_forces(self.model))
+        notes = label_notes(found.labels, self.start.counts, found.isolated, places, self.model.predicts_forces)
         if len(self.start.folds) == 1:
             notes.append("One structure, or copies of one, leaves nothing to hold out: the errors are without fits.")
         return notes + comparison_notes(self.comparison, places)

@@ -6,12 +6,13 @@ from pathlib import Path
 import numpy as np
 
 from nequip_elemtransfer.config import Start
+from nequip_elemtransfer.materials.crystal import parse_crystal
 from nequip_elemtransfer.plan.compared import named_calculators
 from nequip_elemtransfer.plan.outcome import Plan
 from nequip_elemtransfer.plan.planner import MAX_STRUCTURES, Planner
-from nequip_elemtransfer.plan.source_check.crystal import check_references, parse_crystal
-from nequip_elemtransfer.plan.structures import read_structures
+from nequip_elemtransfer.plan.source_check.crystal import check_references
 from nequip_elemtransfer.source import load_source
+from nequip_elemtransfer.structures.files import read_structures
 
 
 def plan(

@@ -8,12 +8,12 @@ from nequip.data import AtomicDataDict
 from tqdm.auto import tqdm
 
 from nequip_elemtransfer.config import LabelKind, Start, TransferConfig
-from nequip_elemtransfer.element_map import AUTO, ElementMap, NoNeighbours
-from nequip_elemtransfer.labels import Labels
-from nequip_elemtransfer.length_search import COARSE_FACTORS
+from nequip_elemtransfer.lengths.search import COARSE_FACTORS
+from nequip_elemtransfer.mapping.element_map import AUTO, ElementMap, NoNeighbours
 from nequip_elemtransfer.plan.cross_validation import CrossValidation
 from nequip_elemtransfer.plan.errors import Estimate, label_error, unexplained
-from nequip_elemtransfer.target import TargetBuilder
+from nequip_elemtransfer.structures.labels import Labels
+from nequip_elemtransfer.transfer.target import TargetBuilder
 
 # Where there are many candidates, all are tried at these λ, factors on the first guess, and the best over the range.
 _SCREENING_FACTORS = np.array([0.9, 1.0, 1.1])
@@ -125,9 +125,7 @@ def _try(
     found = []
     for origin in tqdm(candidates, desc=task, unit="start", disable=not task, leave=False):
         element_map = contest.map_of(elements | {target: origin})
-        start = CrossValidation(
-            contest.target.retargeted(element_map), contest.frames, contest.labels, contest.folds
-        )
+        start = CrossValidation(contest.target.retargeted(element_map), contest.frames, contest.labels, contest.folds)
         start.scan(factors)
         predicted, t = start.held_out(None), element_map.target_types.index(target)
         errors = {kind: label_error(kind, predicted, contest.labels, start.counts) for kind in _JUDGES}

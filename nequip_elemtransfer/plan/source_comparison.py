@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from ase import Atoms
 
-from nequip_elemtransfer.frames import with_neighbors
 from nequip_elemtransfer.plan.adversarial import MIN_FAMILIES, AdversarialResult, adversarial_validation
 from nequip_elemtransfer.plan.cross_validation import CrossValidation
-from nequip_elemtransfer.plan.data.copies import duplicate_families
-from nequip_elemtransfer.plan.environments import Environments, descriptor_environments, model_environments
-from nequip_elemtransfer.plan.structures import to_frames, typical_volume
 from nequip_elemtransfer.source import SourceModel
+from nequip_elemtransfer.structures.copies import duplicate_families
+from nequip_elemtransfer.structures.environments import Environments, descriptor_environments, model_environments
+from nequip_elemtransfer.structures.files import to_frames, typical_volume
+from nequip_elemtransfer.structures.frames import with_neighbors
 
 MAX_SOURCE_STRUCTURES = 200
 

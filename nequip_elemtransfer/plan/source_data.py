@@ -4,9 +4,9 @@ from pathlib import Path
 
 from ase import Atoms
 
-from nequip_elemtransfer.frame_checks import UnusableStructure
-from nequip_elemtransfer.plan.structures import UnreadableFile, read_structures
 from nequip_elemtransfer.source import training_file
+from nequip_elemtransfer.structures.checks import UnusableStructure
+from nequip_elemtransfer.structures.files import UnreadableFile, read_structures
 
 
 def source_structures(source: str, given: str | Path | None) -> tuple[list[Atoms], str]:

@@ -17,8 +17,8 @@ from nequip.data import AtomicDataDict
 from nequip.data.ase import from_ase
 
 from nequip_elemtransfer.config import LabelKind
-from nequip_elemtransfer.labels import Labels, labels_of
-from nequip_elemtransfer.plan.structures import UNUSED
+from nequip_elemtransfer.structures.files import UNUSED
+from nequip_elemtransfer.structures.labels import Labels, labels_of
 
 _FIELDS: dict[LabelKind, str] = {
     "energy": AtomicDataDict.TOTAL_ENERGY_KEY,

@@ -10,8 +10,6 @@ import numpy as np
 from nequip.data import AtomicDataDict
 
 from nequip_elemtransfer.config import LABEL_KINDS, LabelKind
-from nequip_elemtransfer.frames import compositions, evenly_spaced, isolated_atoms
-from nequip_elemtransfer.labels import Labels, labels_of
 from nequip_elemtransfer.plan.compared import (
     Comparison,
     calculate_labels,
@@ -19,12 +17,14 @@ from nequip_elemtransfer.plan.compared import (
     comparison_notes,
     named_calculators,
 )
-from nequip_elemtransfer.plan.data.copies import duplicate_families
 from nequip_elemtransfer.plan.label_notes import listed
 from nequip_elemtransfer.plan.labelled import NoLabels
 from nequip_elemtransfer.plan.ladder import Step, baseline_step
 from nequip_elemtransfer.plan.outcome import plain
-from nequip_elemtransfer.plan.structures import elements_in, folds, read_structures, to_frames
+from nequip_elemtransfer.structures.copies import duplicate_families
+from nequip_elemtransfer.structures.files import elements_in, folds, read_structures, to_frames
+from nequip_elemtransfer.structures.frames import compositions, evenly_spaced, isolated_atoms
+from nequip_elemtransfer.structures.labels import Labels, labels_of
 
 N_PARTS = 5
 # Å; structures that agree within it are copies, and atoms without a neighbour within it are isolated

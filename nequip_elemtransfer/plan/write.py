@@ -8,10 +8,10 @@ import ase.io
 from nequip_elemtransfer.output.atomic import require_folder, written_together
 from nequip_elemtransfer.plan.outcome import Plan
 from nequip_elemtransfer.plan.report import calculators_report, html_report
-from nequip_elemtransfer.plan.structures import read_structures
 from nequip_elemtransfer.plan.train_config import train_config
 from nequip_elemtransfer.plan.training_files import completed
 from nequip_elemtransfer.plan.without_source import CalculatorPlan
+from nequip_elemtransfer.structures.files import read_structures
 
 NAMES = ("train.yaml", "report.json", "report.html")
 # of structures, where NequIP cannot read those of the plan as they are

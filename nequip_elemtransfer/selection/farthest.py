@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial.distance import cdist
 
-from nequip_elemtransfer.extras import extra
+from nequip_elemtransfer.optional_packages import extra
 
 
 @dataclass(frozen=True)

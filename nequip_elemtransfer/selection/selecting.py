@@ -8,12 +8,12 @@ import numpy as np
 from ase import Atoms
 
 from nequip_elemtransfer.config import Setting, Start
-from nequip_elemtransfer.plan.data.copies import duplicate_families
-from nequip_elemtransfer.plan.structures import read_structures
-from nequip_elemtransfer.plan.unlabelled import UnlabelledStart
 from nequip_elemtransfer.selection.farthest import farthest_points, random_reaches, standardised
 from nequip_elemtransfer.selection.structure_features import MEAN_AND_SPREAD, structure_features
 from nequip_elemtransfer.source import load_source
+from nequip_elemtransfer.structures.copies import duplicate_families
+from nequip_elemtransfer.structures.files import read_structures
+from nequip_elemtransfer.transfer.start import UnlabelledStart
 
 _DRAWS = 20  # at random, to compare with
 

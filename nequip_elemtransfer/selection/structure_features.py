@@ -6,9 +6,9 @@ import numpy as np
 from ase import Atoms
 from nequip.data import AtomicDataDict
 
-from nequip_elemtransfer.frames import atom_types
-from nequip_elemtransfer.plan.environments import descriptor_features, model_features
-from nequip_elemtransfer.plan.unlabelled import UnlabelledStart
+from nequip_elemtransfer.structures.environments import descriptor_features, model_features
+from nequip_elemtransfer.structures.frames import atom_types
+from nequip_elemtransfer.transfer.start import UnlabelledStart
 
 MEAN, MEAN_AND_SPREAD = "mean", "mean+spread"
 POOLINGS = (MEAN, MEAN_AND_SPREAD)

@@ -10,7 +10,7 @@ import ase.io
 from ase import Atoms
 
 from nequip_elemtransfer.output.atomic import folder_beside, put_in_place
-from nequip_elemtransfer.plan.structures import read_structures
+from nequip_elemtransfer.structures.files import read_structures
 from nequip_elemtransfer.study.config.evaluation_settings import ALL
 from nequip_elemtransfer.study.config.study_file import Structures
 

@@ -4,7 +4,7 @@ import shlex
 from importlib import import_module
 from pathlib import Path
 
-from nequip_elemtransfer.extras import extra, require_plan
+from nequip_elemtransfer.optional_packages import extra, require_plan
 from nequip_elemtransfer.study.config.evaluation_settings import EvaluationSettings
 from nequip_elemtransfer.study.config.study_file import StudyConfig
 from nequip_elemtransfer.study.grid import Grid, make_grid

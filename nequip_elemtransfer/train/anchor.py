@@ -12,8 +12,8 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from nequip.utils.logger import RankedLogger
 
+from nequip_elemtransfer.architecture.nequip_names import imported
 from nequip_elemtransfer.model import architecture_of
-from nequip_elemtransfer.nequip_names import imported
 from nequip_elemtransfer.train.groups import groups_by_role, refuse_schedule_free
 from nequip_elemtransfer.train.role_settings import not_negative, plain_settings
 from nequip_elemtransfer.train.roles import check_role

@@ -6,11 +6,11 @@ from typing import Any
 import torch
 from nequip.utils.logger import RankedLogger
 
-from nequip_elemtransfer.architecture import build
+from nequip_elemtransfer.architecture.builders import build
+from nequip_elemtransfer.architecture.nequip_names import imported
+from nequip_elemtransfer.mapping.per_type import type_axes
 from nequip_elemtransfer.model import architecture_of
-from nequip_elemtransfer.nequip_names import imported
 from nequip_elemtransfer.output.table import table
-from nequip_elemtransfer.per_type import type_axes
 from nequip_elemtransfer.train.role_settings import RoleSetting, not_negative, parse_settings, plain_settings
 from nequip_elemtransfer.train.roles import Place, find_roles
 

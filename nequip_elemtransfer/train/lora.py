@@ -14,7 +14,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from nequip.utils.logger import RankedLogger
 
-from nequip_elemtransfer.nequip_names import imported
+from nequip_elemtransfer.architecture.nequip_names import imported
 from nequip_elemtransfer.train.groups import describe_groups, groups_by_role, refuse_schedule_free
 from nequip_elemtransfer.train.matrices import Matrix, matrices
 from nequip_elemtransfer.train.role_settings import plain_settings

@@ -2,7 +2,7 @@
 
 A model of NequIP is a pipeline: embeddings of types and distances, interactions that sum over neighbors, a readout,
 energy scales and shifts. The interactions are known by the norm of the sums they hold; what has a type axis is asked
-by :func:`nequip_elemtransfer.per_type.type_axes`; the rest follows from its place in the pipeline. So this holds for
+by :func:`.per_type.type_axes`; the rest follows from its place in the pipeline. So this holds for
 Allegro and other extensions as well, and what it does not cover is refused by name.
 """
 
@@ -15,7 +15,7 @@ import torch
 from nequip.nn import GraphModel
 
 from nequip_elemtransfer.config import suggest
-from nequip_elemtransfer.per_type import TypeAxes
+from nequip_elemtransfer.mapping.per_type import TypeAxes
 
 ROLES = (
     "type_rows",

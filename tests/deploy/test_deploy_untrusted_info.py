@@ -115,9 +115,7 @@ def lammps_words(line):
     return words if word is None else [*words, word]
 
 
-@pytest.mark.parametrize(
-    "name", [f"{name}.nequip.pth" for name in ("ge", "my ge", "g$e", "g#e&", "g'e", 'g"e')]
-)
+@pytest.mark.parametrize("name", [f"{name}.nequip.pth" for name in ("ge", "my ge", "g$e", "g#e&", "g'e", 'g"e')])
 def test_file_names_are_one_word(tmp_path, name):
     file = torchscript(tmp_path / name)
     lines = usage(read_info(file)).splitlines()

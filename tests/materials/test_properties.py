@@ -4,7 +4,6 @@ In diamond of Stillinger and Weber every bond has its lowest energy and every an
 :math:`-2\varepsilon`, a broken bond costs ε, and what is cut out of the crystal or off it stays where it is.
 """
 
-
 import ase.units
 import numpy as np
 import pytest
@@ -210,9 +209,7 @@ def silicon():
 def test_properties_scale_with_the_units_of_energy_and_length(silicon):
     energy, length = 1.3, 1.1
     p = PARAMETERS["Si"]
-    calculator = Manybody(
-        **StillingerWeber(p | {"epsilon": energy * p["epsilon"], "sigma": length * p["sigma"]})
-    )
+    calculator = Manybody(**StillingerWeber(p | {"epsilon": energy * p["epsilon"], "sigma": length * p["sigma"]}))
     found = all_properties(diamond("Si").with_a(length * lattice_constant("Si")), calculator)
     scales = dict.fromkeys(("C11", "C12", "C44", "B"), energy / length**3)
     scales |= {"a": length, "vacancy": energy, "surface": energy / length**2, "phonon": np.sqrt(energy) / length}

@@ -6,15 +6,15 @@ from ase.build import bulk
 from ase.calculators.singlepoint import SinglePointCalculator
 from units import ENERGY, LENGTH, SHIFT
 
-from nequip_elemtransfer import architecture as arch
-from nequip_elemtransfer.element_map import ElementMap
-from nequip_elemtransfer.frames import with_neighbors
-from nequip_elemtransfer.labels import labels_of
-from nequip_elemtransfer.parts import predict
+from nequip_elemtransfer.architecture import builders as arch
+from nequip_elemtransfer.energies.contributions import predict
+from nequip_elemtransfer.mapping.element_map import ElementMap
 from nequip_elemtransfer.plan.cross_validation import CrossValidation
-from nequip_elemtransfer.plan.structures import folds, to_frames
 from nequip_elemtransfer.source import SourceModel
-from nequip_elemtransfer.target import TargetBuilder
+from nequip_elemtransfer.structures.files import folds, to_frames
+from nequip_elemtransfer.structures.frames import with_neighbors
+from nequip_elemtransfer.structures.labels import labels_of
+from nequip_elemtransfer.transfer.target import TargetBuilder
 
 
 @pytest.fixture(scope="session")

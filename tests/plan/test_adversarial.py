@@ -9,7 +9,7 @@ from ase import Atoms
 from ase.build import bulk
 
 from nequip_elemtransfer.plan.adversarial import adversarial_validation
-from nequip_elemtransfer.plan.environments import Environments, descriptor_environments
+from nequip_elemtransfer.structures.environments import Environments, descriptor_environments
 
 
 def crystals(number, *, a=5.43, displacement=0.15, seed=0) -> list[Atoms]:
@@ -91,9 +91,7 @@ class TestEqualSets:
             chosen = np.random.default_rng(seed).permutation(40)
             halves = [np.isin(whole.structure, part) for part in (chosen[:20], chosen[20:])]
             one, other = (
-                dataclasses.replace(
-                    whole, features=whole.features[h], structure=whole.structure[h], atom=whole.atom[h]
-                )
+                dataclasses.replace(whole, features=whole.features[h], structure=whole.structure[h], atom=whole.atom[h])
                 for h in halves
             )
             found.append(adversarial_validation(one, other, seed))

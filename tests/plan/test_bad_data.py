@@ -35,8 +35,8 @@ from damages import (
 )
 from units import ENERGY, LENGTH, SHIFT
 
-from nequip_elemtransfer import fit
 from nequip_elemtransfer.cli import main
+from nequip_elemtransfer.energies import fit
 from nequip_elemtransfer.plan import planner, planning
 from nequip_elemtransfer.plan.summary import summary
 
@@ -91,7 +91,8 @@ REFUSED = {
         "has text behind the empty line 21, where ASE stops reading, after 2 structures",
     ),
     "a thousand million atoms": (
-        lambda s: "1000000000\n" + "".join(as_text(s)[1:]), "structure 0 of .* shall have 1000000000 atoms"
+        lambda s: "1000000000\n" + "".join(as_text(s)[1:]),
+        "structure 0 of .* shall have 1000000000 atoms",
     ),
     "no atoms": (added(Atoms(cell=[5, 5, 5], pbc=True)), f"structure {N} of .* has no atoms"),
     "NaN position": (moved(4, [NAN, 0, 0]), "position of atom 4 of structure 3 of .* is not finite"),

@@ -8,11 +8,11 @@ from numpy.testing import assert_allclose
 from units import ENERGY, LENGTH, SHIFT
 
 from nequip_elemtransfer.config import LABEL_KINDS, TransferConfig
-from nequip_elemtransfer.fit import NO_RESEMBLANCE, NOTHING_EXPLAINED
+from nequip_elemtransfer.energies.fit import NO_RESEMBLANCE, NOTHING_EXPLAINED
 from nequip_elemtransfer.plan.errors import label_error, mean_error, structure_of_label
 from nequip_elemtransfer.plan.ladder import ladder
 from nequip_elemtransfer.plan.length_scan import length_scan
-from nequip_elemtransfer.transfer import Transfer
+from nequip_elemtransfer.transfer.transfer import Transfer
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,8 @@ from ase.build import bulk, molecule
 from nequip.data import AtomicDataDict, from_ase
 from nequip.data.transforms import ChemicalSpeciesToAtomTypeMapper
 
-from nequip_elemtransfer.frames import with_neighbors
-from nequip_elemtransfer.parts import predict
-from nequip_elemtransfer.plan.environments import (
+from nequip_elemtransfer.energies.contributions import predict
+from nequip_elemtransfer.structures.environments import (
     descriptor_environments,
     descriptor_features,
     descriptor_names,
@@ -18,6 +17,7 @@ from nequip_elemtransfer.plan.environments import (
     model_features,
     select_environments,
 )
+from nequip_elemtransfer.structures.frames import with_neighbors
 
 R_MAX = 4.0
 
@@ -45,7 +45,9 @@ def models(nequip_architecture, allegro_architecture, build):
             nequip_architecture(
                 *types,
                 pair_potential={
-                    "_target_": "nequip.nn.pair_potential.ZBL", "units": "metal", "chemical_species": list(types)
+                    "_target_": "nequip.nn.pair_potential.ZBL",
+                    "units": "metal",
+                    "chemical_species": list(types),
                 },
             )
         ),
@@ -143,9 +145,7 @@ class TestDescriptor:
         features = descriptor_features([dimer], 5.0)
         spacing = 5.0 / 13
         np.testing.assert_allclose(features[:, 0], cutoff)
-        np.testing.assert_allclose(
-            features[:, 2], cutoff * np.exp(-((2.0 - 2 * spacing) ** 2) / (2 * spacing**2))
-        )
+        np.testing.assert_allclose(features[:, 2], cutoff * np.exp(-((2.0 - 2 * spacing) ** 2) / (2 * spacing**2)))
         np.testing.assert_allclose(features[:, 13:], 0.0)  # no angles
         assert descriptor_names(5.0)[2] == "neighbours near 0.8 Å"
 

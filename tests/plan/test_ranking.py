@@ -7,13 +7,13 @@ import pytest
 from units import LENGTH
 
 from nequip_elemtransfer.config import TransferConfig
-from nequip_elemtransfer.element_map import ElementMap
-from nequip_elemtransfer.labels import labels_of
+from nequip_elemtransfer.mapping.element_map import ElementMap
 from nequip_elemtransfer.plan import ranking
 from nequip_elemtransfer.plan.ranking import Contest, rank
-from nequip_elemtransfer.plan.structures import folds, to_frames
 from nequip_elemtransfer.source import SourceModel
-from nequip_elemtransfer.target import TargetBuilder
+from nequip_elemtransfer.structures.files import folds, to_frames
+from nequip_elemtransfer.structures.labels import labels_of
+from nequip_elemtransfer.transfer.target import TargetBuilder
 
 TYPES = ["C", "Si", "Sn"]
 

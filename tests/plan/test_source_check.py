@@ -8,7 +8,6 @@ from ase.build import bulk
 
 from nequip_elemtransfer.cli import main
 from nequip_elemtransfer.data.stillinger_weber import stillinger_weber_calculator
-from nequip_elemtransfer.labels import Labels
 from nequip_elemtransfer.materials.crystal import Crystal
 from nequip_elemtransfer.plan.source_check import crystal as crystal_check
 from nequip_elemtransfer.plan.source_check import inspection
@@ -26,6 +25,7 @@ from nequip_elemtransfer.plan.source_check.group_errors import (
     group_names,
     source_errors,
 )
+from nequip_elemtransfer.structures.labels import Labels
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ from ase import Atoms
 from ase.build import bulk
 from ase.calculators.singlepoint import SinglePointCalculator
 
-from nequip_elemtransfer import architecture as arch
+from nequip_elemtransfer.architecture import builders as arch
 from nequip_elemtransfer.cli import main
-from nequip_elemtransfer.plan.unlabelled import UnlabelledStart
 from nequip_elemtransfer.source import SourceModel
+from nequip_elemtransfer.transfer.start import UnlabelledStart
 
 pytest.importorskip("skmatter")
 

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from evaluated_grid import CRYSTAL, EMT, SEEDS, SIZES, STARTS, grid, put
 
-from nequip_elemtransfer.refusal import RefusedFile
+from nequip_elemtransfer.output.refusal import RefusedFile
 from nequip_elemtransfer.study.config.evaluation_settings import EvaluationSettings, PlanSettings, PropertySettings
 from nequip_elemtransfer.study.measure import model_calculator
 from nequip_elemtransfer.study.measure.evaluation import evaluation_tasks

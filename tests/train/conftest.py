@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from nequip_elemtransfer import architecture as arch
+from nequip_elemtransfer.architecture import builders as arch
 from nequip_elemtransfer.model import TransferredModel, hand_over
 
 

@@ -10,11 +10,11 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from hydra.utils import instantiate
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 
-from nequip_elemtransfer import architecture as arch
+from nequip_elemtransfer.architecture import builders as arch
+from nequip_elemtransfer.checkpoints.model_section import TRANSFERRED_MODEL
 from nequip_elemtransfer.data.stillinger_weber import stillinger_weber_calculator
 from nequip_elemtransfer.model import hand_over
-from nequip_elemtransfer.model_section import TRANSFERRED_MODEL
-from nequip_elemtransfer.transfer import state_digest
+from nequip_elemtransfer.transfer.transfer import state_digest
 
 
 def write_structures(path, n, seed=0):

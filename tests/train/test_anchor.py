@@ -4,7 +4,7 @@ from fitting import Fit, Recorder, assert_same, groups
 from nequip.train.lightning import _SOLE_MODEL_KEY
 
 from nequip_elemtransfer import AnchorToStart
-from nequip_elemtransfer import architecture as arch
+from nequip_elemtransfer.architecture import builders as arch
 
 LR = 0.01
 EMBEDDING = "sole_model.model.func.type_embed.embed_module.weight"

@@ -8,7 +8,7 @@ from e3nn.o3 import angles_to_matrix
 from fitting import Fit, Recorder, assert_same, groups
 
 from nequip_elemtransfer import LowRankUpdates
-from nequip_elemtransfer import architecture as arch
+from nequip_elemtransfer.architecture import builders as arch
 from nequip_elemtransfer.train.matrices import matrices
 
 CALLBACK = {"_target_": "nequip_elemtransfer.LowRankUpdates", "ranks": {"interactions": 2, "radial_networks": 3}}

@@ -1,6 +1,6 @@
 import pytest
 
-from nequip_elemtransfer.per_type import type_axes
+from nequip_elemtransfer.mapping.per_type import type_axes
 from nequip_elemtransfer.train.roles import find_roles
 
 

@@ -9,8 +9,8 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from real_runs import MODEL, install, package, structures, train, training_config, transfer_config, write_structures
 from studies import run_study
 
-from nequip_elemtransfer import resolvers
 from nequip_elemtransfer.data.stillinger_weber import stillinger_weber_calculator
+from nequip_elemtransfer.key import look_ups as resolvers
 
 
 @pytest.fixture(scope="session")

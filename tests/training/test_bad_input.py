@@ -8,7 +8,7 @@ from commands import run
 from omegaconf import OmegaConf
 from real_runs import MODEL, structures, train, training_config, transfer_config
 
-from nequip_elemtransfer.resolvers import look_up
+from nequip_elemtransfer.key.look_ups import look_up
 
 
 def resolve(config, name="model"):

@@ -11,12 +11,12 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from omegaconf import OmegaConf
 from real_runs import install, structures, train, transfer_config
 
-from nequip_elemtransfer.provenance import state_digest
-from nequip_elemtransfer.resolvers import look_up
-from nequip_elemtransfer.training_checks import require_same
+from nequip_elemtransfer.key.look_ups import look_up
+from nequip_elemtransfer.key.training_checks import require_same
+from nequip_elemtransfer.transfer.provenance import state_digest
 
 # a callback as a user would write it, importable by both ranks
-CALLBACK = '''
+CALLBACK = """
 import torch
 from lightning.pytorch.callbacks import Callback
 
@@ -31,7 +31,7 @@ class SaveWeights(Callback):
     def save(self, trainer, module, when):
         weights = {"raw": module.model["sole_model"].state_dict(), "ema": module.ema.state_dict()}
         torch.save(weights, f"{when}_{trainer.global_rank}_of_{trainer.world_size}.pt")
-'''
+"""
 
 
 TWO_PROCESSES = {"devices": 2, "strategy": {"_target_": "nequip.train.SimpleDDPStrategy"}}

@@ -5,7 +5,7 @@ import torch
 from omegaconf import OmegaConf
 from real_runs import MODEL, train, training_config, transfer_config
 
-from nequip_elemtransfer.resolvers import fit_device, look_up
+from nequip_elemtransfer.key.look_ups import fit_device, look_up
 
 pytestmark = [
     pytest.mark.gpu,

@@ -10,7 +10,7 @@ from nequip_train import nequip_train
 from omegaconf import OmegaConf
 from real_runs import transfer_config
 
-from nequip_elemtransfer import resolvers
+from nequip_elemtransfer.key import look_ups as resolvers
 
 pytestmark = pytest.mark.usefixtures("installed", "nothing_looked_up")
 

@@ -15,8 +15,8 @@ from nequip.utils.model_repository import NequIPNetAPIClient
 from omegaconf import OmegaConf
 from real_runs import MODEL, package, structures, train, training_config, transfer_config
 
-from nequip_elemtransfer.checkpoint import sha256_of
-from nequip_elemtransfer.resolvers import look_up
+from nequip_elemtransfer.checkpoints.gate import sha256_of
+from nequip_elemtransfer.key.look_ups import look_up
 from nequip_elemtransfer.source import load_source
 
 SHIFT = -5.25  # eV

@@ -7,7 +7,7 @@ from nequip.integrations.ase import NequIPCalculator
 from omegaconf import OmegaConf
 from real_runs import MODEL, structures, train, training_config, transfer_config
 
-from nequip_elemtransfer.resolvers import look_up
+from nequip_elemtransfer.key.look_ups import look_up
 from nequip_elemtransfer.source import load_source
 
 FULL = {

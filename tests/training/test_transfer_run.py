@@ -13,10 +13,10 @@ from nequip.integrations.ase import NequIPCalculator
 from omegaconf import OmegaConf
 from real_runs import structures, train, transfer_config
 
-from nequip_elemtransfer.frames import training_frames
-from nequip_elemtransfer.labels import labels_of
-from nequip_elemtransfer.provenance import state_digest
 from nequip_elemtransfer.source import load_source
+from nequip_elemtransfer.structures.frames import training_frames
+from nequip_elemtransfer.structures.labels import labels_of
+from nequip_elemtransfer.transfer.provenance import state_digest
 
 
 @pytest.fixture(scope="module")
@@ -150,7 +150,7 @@ def test_package_is_stock_and_runs_in_ase(ran, package):
 
 def test_package_is_as_good_a_source_as_its_checkpoint(data, ran, package):
     """Bitwise, and neither needs the first source."""
-    from nequip_elemtransfer.resolvers import look_up
+    from nequip_elemtransfer.key.look_ups import look_up
 
     checkpoint = ran[0] / "out" / "best.ckpt"
     assert load_source(str(package)).provenance == load_source(str(checkpoint)).provenance
@@ -184,7 +184,7 @@ def test_without_handed_over_weights_every_parameter_is_nan(checkpoint, monkeypa
 
 def test_fit_uses_the_configs_own_split(data, source):
     """Same file, fractions and seed as the training: the frames are those NequIP trains on."""
-    from nequip_elemtransfer.resolvers import look_up
+    from nequip_elemtransfer.key.look_ups import look_up
 
     config = OmegaConf.create(transfer_config(data, source, length_scale="none"))
     for name in ("train_file_path", "val_file_path"):

@@ -7,7 +7,8 @@ import numpy as np
 from ase import Atoms
 from scipy.linalg import null_space
 
-from nequip_elemtransfer.fit import fit_energy_shifts
+from nequip_elemtransfer.energies.fit import fit_energy_shifts
+from nequip_elemtransfer.structures.labels import energy_of
 
 
 @dataclass(frozen=True)
@@ -25,20 +26,6 @@ class Composition:
     rank: int
     undetermined: tuple[str, ...]
     directions: tuple[dict[str, float], ...]
-
-
-def energy_of(atoms: Atoms) -> float | None:
-    """Stored energy in eV, None if there is none or it is not finite. Nothing is computed."""
-    stored = {} if atoms.calc is None else atoms.calc.results
-    energy = stored.get("energy", atoms.info.get("energy"))
-    return float(energy) if energy is not None and np.isfinite(energy) else None
-
-
-def forces_of(atoms: Atoms) -> np.ndarray | None:
-    """Stored forces in eV/Å, shape (n_atoms, 3), None if there are none or one is not finite. Nothing is computed."""
-    stored = {} if atoms.calc is None else atoms.calc.results
-    forces = stored.get("forces", atoms.arrays.get("forces"))
-    return np.asarray(forces, dtype=float) if forces is not None and np.isfinite(forces).all() else None
 
 
 def composition(structures: Sequence[Atoms], species: Sequence[str] | None = None) -> Composition:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial import cKDTree
 
-from nequip_elemtransfer.plan.environments import Environments
+from nequip_elemtransfer.structures.environments import Environments
 
 _VARIANCE = 0.99
 _COVERED = 0.99

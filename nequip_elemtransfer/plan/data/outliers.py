@@ -13,7 +13,7 @@ from ase import Atoms
 from ase.geometry import complete_cell
 from matscipy.neighbours import neighbour_list
 
-from nequip_elemtransfer.plan.data.counts import energy_of, forces_of
+from nequip_elemtransfer.structures.labels import energy_of, forces_of
 
 UNUSUAL = 10.0  # robust standard deviations
 _AT_REST = 1e-4  # eV/Å

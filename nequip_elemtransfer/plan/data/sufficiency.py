@@ -6,12 +6,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from ase import Atoms
 
-from nequip_elemtransfer.plan.data.copies import copies_in, duplicate_families
-from nequip_elemtransfer.plan.data.counts import composition, energy_of, forces_of
+from nequip_elemtransfer.plan.data.counts import composition
 from nequip_elemtransfer.plan.data.coverage import coverage
 from nequip_elemtransfer.plan.data.findings import Facts, Finding, findings_of
 from nequip_elemtransfer.plan.data.outliers import force_outliers, isolated_energies, lone_atoms
-from nequip_elemtransfer.plan.environments import MAX_ENVIRONMENTS, descriptor_environments
+from nequip_elemtransfer.structures.copies import copies_in, duplicate_families
+from nequip_elemtransfer.structures.environments import MAX_ENVIRONMENTS, descriptor_environments
+from nequip_elemtransfer.structures.labels import energy_of, forces_of
 
 _LISTED = 50
 

@@ -70,22 +70,6 @@ class CrystalCheck:
     failed: dict[str, str]
 
 
-def parse_crystal(text: str) -> Crystal:
-    """``diamond:Si:5.43``: structure, formula and lattice constant in Å, in the method of the reference.
-
-    Raises:
-        ValueError: if it is no crystal that ASE knows
-    """
-    parts = text.split(":")
-    if len(parts) != 3:
-        raise ValueError(f"a crystal is written as structure:formula:lattice constant, diamond:Si:5.43, not {text!r}.")
-    try:
-        constant = float(parts[2])
-    except ValueError:
-        raise ValueError(f"the lattice constant {parts[2]!r} in {text!r} is no number of Å.") from None
-    return Crystal(parts[0], parts[1], constant)
-
-
 def check_references(references: Mapping[str, float], crystal: Crystal | None) -> None:
     """Refuse reference values of what is not computed, or that are no numbers, or without a crystal.
 

@@ -7,13 +7,13 @@ import numpy as np
 from ase import Atoms
 
 from nequip_elemtransfer.config import LabelKind
-from nequip_elemtransfer.fit import composition_residual
-from nequip_elemtransfer.frames import compositions, evenly_spaced, with_neighbors
-from nequip_elemtransfer.labels import Labels, labels_of
-from nequip_elemtransfer.parts import predict
+from nequip_elemtransfer.energies.contributions import predict
+from nequip_elemtransfer.energies.fit import composition_residual
 from nequip_elemtransfer.plan.errors import Estimate, label_error, unexplained
-from nequip_elemtransfer.plan.structures import to_frames
 from nequip_elemtransfer.source import SourceModel
+from nequip_elemtransfer.structures.files import to_frames
+from nequip_elemtransfer.structures.frames import compositions, evenly_spaced, with_neighbors
+from nequip_elemtransfer.structures.labels import Labels, labels_of
 
 # Where data sets say what kind of structure one is.
 GROUP_KEYS = ("group", "config_type")

@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from nequip_elemtransfer.materials.crystal import parse_crystal
 from nequip_elemtransfer.plan.source_check.check import check_source
-from nequip_elemtransfer.plan.source_check.crystal import check_references, parse_crystal
+from nequip_elemtransfer.plan.source_check.crystal import check_references
 from nequip_elemtransfer.plan.source_check.text import source_text
-from nequip_elemtransfer.plan.structures import read_structures
 from nequip_elemtransfer.source import SourceModel, load_source
+from nequip_elemtransfer.structures.files import read_structures
 
 
 def inspection(

@@ -1,6 +1,6 @@
 """An evaluation of a study as a job of Hydra, so that any of its launchers runs all of them:
 
-    python -m nequip_elemtransfer.study.measure.job -cp DIR/grid -cn evaluations --multirun '+evaluation=glob(*)'
+python -m nequip_elemtransfer.study.measure.job -cp DIR/grid -cn evaluations --multirun '+evaluation=glob(*)'
 """
 
 from pathlib import Path

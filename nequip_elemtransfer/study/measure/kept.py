@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from nequip_elemtransfer.checkpoint import sha256_of
+from nequip_elemtransfer.checkpoints.gate import sha256_of
 from nequip_elemtransfer.output.atomic import written_together
 from nequip_elemtransfer.study.config.evaluation_settings import PLAN, STABILITY
 from nequip_elemtransfer.study.folder import REFERENCE, RESULT_FILE, checkpoint_of, evaluation_folder, free_path

@@ -7,7 +7,7 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator
 
 from nequip_elemtransfer.materials import molecular
-from nequip_elemtransfer.plan.structures import read_structures
+from nequip_elemtransfer.structures.files import read_structures
 from nequip_elemtransfer.study.config.evaluation_settings import MoleculeFile
 from nequip_elemtransfer.study.property_names import BOND_ANGLES, BOND_LENGTHS, TORSIONS, WAVENUMBERS
 from nequip_elemtransfer.study.structure_files import has_labels

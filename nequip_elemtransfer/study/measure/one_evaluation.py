@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from pathlib import Path
 
-from nequip_elemtransfer.callables import calls
+from nequip_elemtransfer.checkpoints.callables import calls
 from nequip_elemtransfer.materials.calculator_file import make_calculator
 from nequip_elemtransfer.study.config.evaluation_settings import (
     EAGER,

@@ -129,9 +129,7 @@ def averages(simulations: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
     return found
 
 
-def structure_of(
-    grid: Grid, out: Path, models: Sequence[str], begin: str, temperature: float
-) -> dict[str, np.ndarray]:
+def structure_of(grid: Grid, out: Path, models: Sequence[str], begin: str, temperature: float) -> dict[str, np.ndarray]:
     """:func:`averages` of the simulations of some models, ``reference`` among them."""
     settings = EvaluationSettings.from_mapping(grid.evaluations).stability
     return averages([s for model in models for s in _simulations(out, model, settings, begin, temperature)])

@@ -1,0 +1,1 @@
+"""Configurations of NequIP's model builders: built, checked, and looked into."""

@@ -1,0 +1,87 @@
+"""A small structure on which two models that should be the same function are compared."""
+
+from itertools import combinations_with_replacement
+
+import numpy as np
+import torch
+from nequip.data import AtomicDataDict
+from nequip.nn import GraphModel
+
+from nequip_elemtransfer.architecture.builders import Architecture, pair_cutoffs
+
+# corners of an irregular tetrahedron, pair distances 0.36 to 0.62: all inside a cutoff of one
+_TETRAHEDRON = np.array([[0.0, 0.0, 0.0], [0.38, 0.05, 0.0], [0.1, 0.36, 0.08], [0.12, 0.17, 0.55]])
+# 89 types have 4005 pairs, which a model of that size would take minutes and gigabytes for
+_MAX_TYPES_FOR_ALL_PAIRS = 12
+_DIMER = np.array([[0.0, 0.0, 0.0], [0.27, 0.2, 0.31]])
+
+
+def probe_cluster(architecture: Architecture) -> AtomicDataDict.Type:
+    """Separate clusters in one graph: dimers of pairs of types (see :func:`_pairs`) and a tetrahedron of each type.
+
+    Each is drawn in units of its pair's cutoff, so for two architectures whose cutoffs differ the clusters are
+    similar, pair by pair. Edges are given, so no cluster sees another.
+
+    Returns:
+        positions in Å, edges, types, and whatever graph fields the model embeds; no cell
+    """
+    n_types, cutoffs = len(architecture["type_names"]), pair_cutoffs(architecture)
+    clusters: list[tuple[np.ndarray, tuple[int, ...]]] = [(_DIMER, pair) for pair in _pairs(n_types)]
+    clusters += [(_TETRAHEDRON, (t,) * 4) for t in range(n_types)]
+    positions, edges, n_atoms = [], [], 0
+    types: list[int] = []
+    for shape, members in clusters:
+        positions.append(shape * cutoffs[members[0], members[1]])
+        edges += [(n_atoms + i, n_atoms + j) for i in range(len(shape)) for j in range(len(shape)) if i != j]
+        types += members
+        n_atoms += len(shape)
+    data = {
+        AtomicDataDict.POSITIONS_KEY: torch.tensor(np.concatenate(positions), dtype=torch.float64),
+        AtomicDataDict.EDGE_INDEX_KEY: torch.tensor(edges).T.contiguous(),  # (2, n_edges)
+        AtomicDataDict.ATOM_TYPE_KEY: torch.tensor(types),
+        AtomicDataDict.NUM_NODES_KEY: torch.tensor([n_atoms]),
+    }
+    for embedded in architecture.get("categorical_graph_field_embed") or []:
+        data[embedded["field"]] = torch.tensor([[int(embedded["min"])]])
+    return data
+
+
+def _pairs(n_types: int) -> list[tuple[int, int]]:
+    """All pairs of types, or where those are many, each type with itself and two others."""
+    if n_types <= _MAX_TYPES_FOR_ALL_PAIRS:
+        return list(combinations_with_replacement(range(n_types), 2))
+    return [(t, (t + step) % n_types) for t in range(n_types) for step in (0, 1, n_types // 3)]
+
+
+def largest_difference(
+    a: GraphModel, b: GraphModel, data_a: AtomicDataDict.Type, data_b: AtomicDataDict.Type | None = None
+) -> float:
+    """The largest ``|x_a − x_b| / (1 + |x_b|)`` over atomic energies (eV) and forces times atom positions' scale (eV).
+
+    Args:
+        a, b: models in evaluation mode
+        data_a: structure for ``a``, from :func:`probe_cluster`
+        data_b: structure for ``b`` if it is another size of the same shape
+    """
+    data_b = data_a if data_b is None else data_b
+    a_values, b_values = _scale_free(a, data_a), _scale_free(b, data_b)
+    # unlike Python's, NumPy's maximum of anything and NaN is NaN
+    return float(np.max([((x - y).abs() / (1 + y.abs())).max() for x, y in zip(a_values, b_values)]))
+
+
+def _scale_free(model: GraphModel, data: AtomicDataDict.Type) -> list[torch.Tensor]:
+    out = model(data.copy())
+    values = [out[AtomicDataDict.PER_ATOM_ENERGY_KEY].detach().double().reshape(-1)]
+    if AtomicDataDict.FORCE_KEY in out:
+        # length of the edge before an atom's cluster partner: forces times it do not change with the scale
+        lengths = _cluster_lengths(data)
+        values.append((out[AtomicDataDict.FORCE_KEY].detach().double() * lengths).reshape(-1))
+    return values
+
+
+def _cluster_lengths(data: AtomicDataDict.Type) -> torch.Tensor:
+    center, neighbor = data[AtomicDataDict.EDGE_INDEX_KEY]
+    positions = data[AtomicDataDict.POSITIONS_KEY]
+    lengths = (positions[neighbor] - positions[center]).norm(dim=1)  # (n_edges,)
+    longest = torch.zeros(len(positions), dtype=lengths.dtype)
+    return longest.scatter_reduce(0, center, lengths, "amax").unsqueeze(1)  # (n_atoms, 1)

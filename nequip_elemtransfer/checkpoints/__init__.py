@@ -1,0 +1,1 @@
+"""Files of trained models, read as data."""

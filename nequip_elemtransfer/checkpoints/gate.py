@@ -1,0 +1,124 @@
+"""Checkpoints of ``nequip-train``, read as data: the gate before every loader."""
+
+import hashlib
+import os
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from nequip_elemtransfer.checkpoints.archive import Damaged, check_as_pytorch_reads
+from nequip_elemtransfer.checkpoints.callables import fault
+from nequip_elemtransfer.output.refusal import RefusedFile, first_line, shortened
+
+_ADVICE = "give a .ckpt file written by `nequip-train`"
+
+# what PyTorch meets in a pickle that no `torch.save` writes
+_UNREADABLE = (RuntimeError, EOFError, LookupError, ValueError, TypeError, AttributeError, AssertionError, OSError)
+
+# what a section must be where there is one
+_SECTIONS = {
+    "callbacks": Mapping,
+    "global_step": int,
+    "hyper_parameters.info_dict": Mapping,
+    "hyper_parameters.info_dict.data": Mapping,
+    "hyper_parameters.info_dict.training_module": Mapping,
+}
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """The contents of a NequIP checkpoint, tensors on the CPU.
+
+    Its checksums are compared, it is unpickled with ``weights_only``, and what it holds must be the plain record of a
+    training (:func:`.callables.fault`). Every command reads a checkpoint here before anything else.
+
+    Raises:
+        FileNotFoundError: if there is no such file
+        RefusedFile: if it is not a checkpoint of ``nequip-train``, damaged or hostile
+    """
+    file = existing_file(path)
+    if file.stat().st_size == 0:
+        raise RefusedFile(f"source {str(path)!r} is empty: {_ADVICE}.")
+    checkpoint = _unpickled(file, path)
+    sections = ("state_dict", "hyper_parameters")
+    if not isinstance(checkpoint, dict) or not all(isinstance(checkpoint.get(name), Mapping) for name in sections):
+        raise RefusedFile(f"source {str(path)!r} is a PyTorch file but not a checkpoint of NequIP: {_ADVICE}.")
+    if found := fault(checkpoint):
+        raise RefusedFile(f"source {str(path)!r} {found}.")
+    _check_sections(checkpoint, path)
+    return checkpoint
+
+
+def existing_file(path: str | Path) -> Path:
+    """The path of a file.
+
+    Raises:
+        FileNotFoundError: if there is none
+    """
+    if not os.path.isfile(path):  # unlike pathlib's, it takes names that are longer than the system's
+        problem = "is a folder" if os.path.isdir(path) else "does not exist"
+        raise FileNotFoundError(
+            f"source {shortened(str(path), 1000)} {problem}: give the path of a .ckpt file written by `nequip-train`, "
+            f"of a .nequip.zip package, or a nequip.net id (relative paths start from {Path.cwd()})."
+        )
+    return Path(path)
+
+
+def sha256_of(path: str | Path) -> str:
+    """Hexadecimal SHA-256 of a file."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _unpickled(file: Path, path: str | Path) -> Any:
+    try:
+        check_as_pytorch_reads(file)
+        return torch.load(file, map_location="cpu", weights_only=True)
+    except Damaged as error:
+        raise RefusedFile(
+            f"source {str(path)!r} is damaged, truncated or not a checkpoint: {_ADVICE}, or copy it again. ({error})"
+        ) from error
+    except pickle.UnpicklingError as error:
+        raise RefusedFile(
+            f"source {str(path)!r} cannot be read as plain tensors and numbers, and nothing else is unpickled: "
+            f"{_ADVICE}. ({first_line(error)})"
+        ) from error
+    except _UNREADABLE as error:
+        raise RefusedFile(
+            f"source {str(path)!r} is truncated or not a checkpoint: {_ADVICE}. ({first_line(error)})"
+        ) from error
+
+
+def _check_sections(checkpoint: Mapping, path: str | Path) -> None:
+    for place, kind in _SECTIONS.items():
+        section: Any = checkpoint
+        for name in place.split("."):
+            section = section.get(name)
+            if section is None:
+                break
+        if section is not None and not isinstance(section, kind):
+            raise RefusedFile(
+                f"source {str(path)!r} holds {shortened(section)} as its `{place}`, which no checkpoint of NequIP "
+                f"does: {_ADVICE}."
+            )
+    for name, tensor in checkpoint["state_dict"].items():
+        if not isinstance(name, str) or not (name.endswith("._extra_state") or _is_plain(tensor)):
+            raise RefusedFile(
+                f"source {str(path)!r} holds something other than a tensor of plain numbers as the weight "
+                f"{shortened(name)}: {_ADVICE}."
+            )
+
+
+def _is_plain(tensor: Any) -> bool:
+    return (
+        isinstance(tensor, torch.Tensor)
+        and tensor.layout == torch.strided
+        and tensor.device.type == "cpu"
+        and not tensor.is_quantized
+        and not tensor.is_complex()
+    )

@@ -1,0 +1,117 @@
+"""The ``model:`` section that a checkpoint or package stores: what is around the architecture, and the architecture."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from nequip_elemtransfer.architecture import builders as arch
+from nequip_elemtransfer.architecture.builders import Architecture
+from nequip_elemtransfer.architecture.nequip_names import imported
+from nequip_elemtransfer.checkpoints.gate import read_checkpoint
+from nequip_elemtransfer.checkpoints.package import is_package, packaged_section
+from nequip_elemtransfer.checkpoints.record import check_provenance
+from nequip_elemtransfer.output.refusal import RefusedFile, shortened
+
+_SOLE_MODEL_KEY = imported("nequip.train.lightning._SOLE_MODEL_KEY")
+
+# what this plugin's builder is called in a checkpoint
+TRANSFERRED_MODEL = "nequip_elemtransfer.model.TransferredModel"
+
+# NequIP's builders that name a file instead of an architecture, and the option that does
+LOADERS = {
+    "nequip.model.ModelFromCheckpoint": "checkpoint_path",
+    "nequip.model.ModelFromPackage": "package_path",
+}
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """A stored ``model:`` section, unwrapped.
+
+    Args:
+        architecture: the builder's configuration
+        modifiers: lists given to ``nequip.model.modify``, innermost first
+        provenance: of the transfer that made the model, if one did
+        files: that the section names to load the model from, outermost first
+    """
+
+    architecture: Architecture
+    modifiers: tuple[list, ...] = ()
+    provenance: dict[str, Any] | None = None
+    files: tuple[str, ...] = ()
+
+
+def read_configuration(model: Any, path: str | Path, _followed_from: tuple[Path, ...] = ()) -> Configuration:
+    """What a stored ``model:`` section says once wrappers around the architecture are taken off.
+
+    A model made by ``nequip.model.modify`` or by this plugin holds its architecture; one made by
+    ``ModelFromCheckpoint`` or ``ModelFromPackage`` names a file, which is followed while it exists.
+
+    Args:
+        model: the section
+        path: of the file it was read from, for messages
+
+    Raises:
+        RefusedFile: if there is no architecture in it, or one that is not accepted
+    """
+    if not isinstance(model, Mapping) or not isinstance(model.get("_target_"), str):
+        raise RefusedFile(
+            f"source {str(path)!r} does not say how its model was built: it is no checkpoint of `nequip-train`."
+        )
+    target = model["_target_"]
+    if target == TRANSFERRED_MODEL:
+        return _transferred(model, path)
+    if target == "nequip.model.modify":
+        inner = read_configuration(model.get("model"), path, _followed_from)
+        return replace(inner, modifiers=(*inner.modifiers, _modifiers(model.get("modifiers"), path)))
+    if target in LOADERS:
+        return _followed(model.get(LOADERS[target]), target, path, (*_followed_from, Path(path).resolve()))
+    return Configuration(_accepted(model, path))
+
+
+def _modifiers(value: Any, path: str | Path) -> list:
+    """The list given to ``nequip.model.modify``, which may stand under the model's name."""
+    modifiers: Any = value.get(_SOLE_MODEL_KEY) if isinstance(value, Mapping) else value
+    named = isinstance(modifiers, list) and all(
+        isinstance(m, Mapping) and isinstance(m.get("modifier"), str) for m in modifiers
+    )
+    if not named:
+        raise RefusedFile(
+            f"source {str(path)!r} holds modifiers that `nequip.model.modify` does not take, {shortened(value)}: "
+            "a list of `{modifier: name, ...}` is needed."
+        )
+    return modifiers
+
+
+def _transferred(model: Mapping, path: str | Path) -> Configuration:
+    try:
+        check_provenance(model.get("provenance"))
+    except RefusedFile as error:
+        raise RefusedFile(f"source {str(path)!r} cannot be used: {error}") from error
+    return Configuration(_accepted(model.get("architecture"), path), provenance=model["provenance"])
+
+
+def _accepted(architecture: Any, path: str | Path) -> Architecture:
+    if not isinstance(architecture, Mapping):
+        raise RefusedFile(f"source {str(path)!r} has {shortened(architecture)} in place of a model's architecture.")
+    try:
+        arch.check(dict(architecture))
+    except RefusedFile as error:
+        raise RefusedFile(f"source {str(path)!r} cannot be used: {error}") from error
+    return dict(architecture)
+
+
+def _followed(inner: Any, target: str, path: str | Path, followed_from: tuple[Path, ...]) -> Configuration:
+    if not isinstance(inner, str) or not os.path.isfile(inner):
+        raise RefusedFile(
+            f"source {str(path)!r} names no architecture: its model was made by {target} from "
+            f"{shortened(inner, 300)}, which is not there (any more). Put that file back at that path, or run from "
+            "where it was trained."
+        )
+    if Path(inner).resolve() in followed_from:
+        raise RefusedFile(f"source {str(path)!r} names {inner!r} for its model, which leads back to itself.")
+    section = packaged_section(inner) if is_package(inner) else read_checkpoint(inner)["hyper_parameters"].get("model")
+    configuration = read_configuration(section, inner, followed_from)
+    return replace(configuration, files=(inner, *configuration.files))

@@ -1,0 +1,46 @@
+"""``nequip-elemtransfer import``: argument parsing, and the checks before anything is written."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from nequip_elemtransfer.output.atomic import require_writable, written_together
+
+
+def add_import(commands: Any) -> None:
+    """Add the subcommand."""
+    command = commands.add_parser(
+        "import",
+        help="write a model of NequIP 0.5 or 0.6 as a checkpoint of today's",
+        description="Write a model of NequIP 0.5 or 0.6 as a checkpoint of today's NequIP that predicts the same, to "
+        "package, compile, run or fine-tune. (A transfer starts from OLD itself.)",
+    )
+    command.add_argument(
+        "old", help="training folder with config.yaml and best_model.pth, or file of the nequip-deploy of that time"
+    )
+    command.add_argument("new", type=Path, metavar="NEW.ckpt", help="checkpoint to write")
+    command.add_argument("--force", action="store_true", help="replace a file that exists")
+    command.set_defaults(run=_run_import)
+
+
+def _run_import(args: argparse.Namespace) -> None:
+    _check_output(args.new, args.force)
+    from nequip_elemtransfer.checkpoints.gate import existing_file
+    from nequip_elemtransfer.checkpoints.legacy.checkpoint import write_checkpoint
+    from nequip_elemtransfer.checkpoints.legacy.reading import is_old_model
+    from nequip_elemtransfer.source import load_source
+
+    if not is_old_model(args.old):
+        file = existing_file(args.old)
+        raise ValueError(f"{file} is no model of NequIP 0.5 or 0.6: today's models need no import.")
+    source = load_source(args.old)
+    with written_together([args.new]) as (partial,):
+        write_checkpoint(partial, source.architecture, source.state, {"path": source.path, "sha256": source.sha256})
+        load_source(str(partial))  # NequIP's own loading of it predicts what the architecture and the weights do
+    print(f"{args.new}: types {', '.join(source.type_names)}, cutoff radius {source.r_max:g} Å")
+
+
+def _check_output(new: Path, force: bool) -> None:
+    if new.suffix != ".ckpt":
+        raise ValueError(f"{new} must end in .ckpt: NequIP knows a checkpoint by that.")
+    require_writable(new, force)

@@ -1,0 +1,114 @@
+"""Labels whose sign or unit cannot be right, told by comparing them with a model that resembles them."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from nequip_elemtransfer.energies.fit import composition_residual
+from nequip_elemtransfer.structures.labels import LabelKind, Labels
+
+# Correlation with the source's predictions from which a kind of label is trusted to have one scale.
+_RESEMBLES = 0.8
+_REVERSED = -0.5
+
+# No source misses one kind of label by this factor and explains another: such a factor is one between units.
+_UNIT_FACTOR = 5.0
+
+_LEAST_STRUCTURES = 4
+
+# name of the unit that labels would be in -> eV (eV/Å, eV/Å³) in units of it
+_UNITS: dict[LabelKind, dict[str, float]] = {
+    "energy": {"kcal/mol": 23.0605, "kJ/mol": 96.4853, "Hartree": 1 / 27.2114, "Rydberg": 1 / 13.6057},
+    "forces": {"kcal/mol/Å": 23.0605, "kJ/mol/nm": 964.853, "Hartree/Bohr": 1 / 51.4221, "Rydberg/Bohr": 1 / 25.7110},
+    "stress": {"kbar": 1602.18, "GPa": 160.218, "bar": 1.60218e6},
+}
+
+
+class WrongUnit(ValueError):
+    """Labels in another unit or of the other sign than NequIP's."""
+
+
+def check_units(labels: Labels, predicted: Labels, counts: np.ndarray) -> None:
+    """Refuse labels whose sign or unit disagrees with that of another kind of label.
+
+    For each kind the energy scale that it alone asks for is compared with that of the forces (without forces, of the
+    energies). Means over structures do not count: they depend on the zero of energy and on λ.
+
+    Args:
+        labels: reference
+        predicted: by the start, at energy scales of one
+        counts: atoms of each type in each structure, shape (n_frames, n_types)
+
+    Raises:
+        WrongUnit: naming the kind, the factor and, where it is a known one, the unit
+    """
+    asked = {}
+    for kind in labels.kinds:
+        pair = _centred(kind, labels, predicted, counts)
+        if pair is not None:
+            asked[kind] = _scale_and_correlation(*pair)
+    scales = {kind: scale for kind, (scale, correlation) in asked.items() if correlation > _RESEMBLES}
+    if "stress" in asked and asked["stress"][1] < _REVERSED and scales:
+        raise WrongUnit(
+            f"the stresses of the structures have the opposite sign of the start's (correlation "
+            f"{asked['stress'][1]:.2f}), and their {_plural(next(iter(scales)))} do not: NequIP takes stresses "
+            "positive under tension; put `nequip.data.transforms.StressSignFlipTransform` into the data's transforms, "
+            "or mend the file."
+        )
+    if "forces" in asked and asked["forces"][1] < _REVERSED and scales:
+        raise WrongUnit(
+            f"the forces of the structures have the opposite sign of the start's (correlation "
+            f"{asked['forces'][1]:.2f}), and their {_plural(next(iter(scales)))} do not: are they gradients of the "
+            "energy? NequIP's forces are minus the gradient."
+        )
+    base = next((kind for kind in ("forces", "energy") if kind in scales), None)
+    for kind, scale in scales.items():
+        if base is not None and max(scale / scales[base], scales[base] / scale) > _UNIT_FACTOR:
+            raise WrongUnit(_sentence(kind, base, scales))
+
+
+def _sentence(kind: LabelKind, base: LabelKind, scales: Mapping[LabelKind, float]) -> str:
+    ratio = scales[kind] / scales[base]
+    return (
+        f"the {_plural(kind)} of the structures ask for an energy scale {ratio:.3g} times that of their "
+        f"{_plural(base)} ({scales[kind]:.3g} against {scales[base]:.3g}), so they are not in units that go together"
+        f"{_known_unit(kind, base, ratio)}: NequIP's are eV, eV/Å and eV/Å³."
+    )
+
+
+def _known_unit(kind: LabelKind, base: LabelKind, ratio: float) -> str:
+    for guilty, factor in ((kind, ratio), (base, 1 / ratio)):
+        for unit, size in _UNITS[guilty].items():
+            if abs(np.log(factor / size)) < 0.15:
+                return f"; the {_plural(guilty)} look like {unit}"
+    return ""
+
+
+def _plural(kind: LabelKind) -> str:
+    return {"energy": "energies", "forces": "forces", "stress": "stresses"}[kind]
+
+
+def _centred(
+    kind: LabelKind, labels: Labels, predicted: Labels, counts: np.ndarray
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Reference and prediction of the structures that have both, less their means over structures."""
+    reference, model = labels.of(kind), predicted.of(kind)
+    if kind == "energy":
+        reference, model = (composition_residual(energies, counts) for energies in (reference, model))
+    axes = tuple(range(1, reference.ndim))
+    there = np.isfinite(reference).all(axis=axes) & np.isfinite(model).all(axis=axes)
+    structures = np.repeat(np.arange(len(counts)), counts.sum(axis=1) if kind == "forces" else 1)
+    if len(np.unique(structures[there])) < _LEAST_STRUCTURES:
+        return None
+    reference, model = reference[there], model[there]
+    if kind == "stress":
+        reference, model = reference - reference.mean(axis=0), model - model.mean(axis=0)
+    return reference.reshape(-1), model.reshape(-1)
+
+
+def _scale_and_correlation(reference: np.ndarray, model: np.ndarray) -> tuple[float, float]:
+    norms = float(np.linalg.norm(reference) * np.linalg.norm(model))
+    if norms == 0:
+        return 1.0, 0.0
+    product = float(reference @ model)
+    return product / float(model @ model), product / norms

@@ -1,0 +1,1 @@
+"""Target types over source types, and the tensors that follow them."""

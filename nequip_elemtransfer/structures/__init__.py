@@ -1,0 +1,1 @@
+"""Labelled structures: files, labels, frames, checks."""

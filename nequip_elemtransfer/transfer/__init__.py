@@ -1,0 +1,1 @@
+"""A transfer: what is done, in order, and what is kept of it."""

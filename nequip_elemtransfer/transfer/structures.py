@@ -1,0 +1,76 @@
+"""The labelled target structures of a transfer: read once, when they are first needed."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from nequip_elemtransfer.energies.contributions import Frames
+from nequip_elemtransfer.structures.checks import check_fields
+from nequip_elemtransfer.structures.frames import compositions, evenly_spaced, isolated_atoms
+from nequip_elemtransfer.structures.labels import Labels, labels_of, missing_labels
+from nequip_elemtransfer.transfer.provenance import LabelCount
+
+# More frames than this say nothing new about one length, and each is evaluated at some twenty of them.
+MAX_SEARCH_FRAMES = 40
+
+
+class TargetStructures:
+    """The structures and what the fits use of them.
+
+    Args:
+        load: gives the structures; its argument is the cutoff in Å that their neighbour lists shall have where the
+            data leave it to the transfer
+        longest_cutoff: gives the longest cutoff in Å that the target may get
+        n_types: number of types of the target
+        embedded: the source's entries of ``categorical_graph_field_embed``, fields that each structure must have
+    """
+
+    def __init__(
+        self,
+        load: Callable[[float], Frames],
+        longest_cutoff: Callable[[], float],
+        n_types: int,
+        embedded: Sequence[Mapping[str, Any]],
+    ) -> None:
+        self._load, self._longest_cutoff = load, longest_cutoff
+        self._n_types, self._embedded = n_types, embedded
+
+    @cached_property
+    def frames(self) -> Frames:
+        """The structures.
+
+        Raises:
+            ValueError: if they, or one of their labels, cannot be used
+        """
+        frames = self._load(self._longest_cutoff())
+        for i, frame in enumerate(frames):
+            check_fields(frame, self._embedded, f"training structure {i}")
+        return frames
+
+    @cached_property
+    def isolated(self) -> list[int]:
+        """Indices of the frames that hold an isolated atom, at any cutoff the target may get."""
+        return isolated_atoms(self.frames, self._longest_cutoff())
+
+    @cached_property
+    def counts(self) -> np.ndarray:
+        """Atoms of each type in each structure, shape (n_frames, n_types)."""
+        return compositions(self.frames, self._n_types)
+
+    @cached_property
+    def labels(self) -> Labels:
+        """Labels of the frames that the fits use; those of isolated atoms, which say nothing of bonds, are left out."""
+        return labels_of(self.frames).without(self.isolated, self.counts)
+
+    def searched(self) -> tuple[Frames, Labels]:
+        """Structures and labels among which λ is searched: all, or as many as say something new."""
+        chosen = evenly_spaced(len(self.frames), MAX_SEARCH_FRAMES)
+        return [self.frames[i] for i in chosen], self.labels.of_frames(chosen, self.counts)
+
+    def label_count(self) -> LabelCount:
+        """What the start was fitted to."""
+        others = np.setdiff1d(np.arange(len(self.counts)), self.isolated)
+        missing = missing_labels(self.labels.of_frames(others, self.counts), self.counts[others])
+        return LabelCount(len(self.frames), missing, self.isolated)

@@ -1,0 +1,75 @@
+"""A record is accepted of whatever the key may say, and refused where a field is of another kind."""
+
+import copy
+
+import pytest
+from ase.build import bulk
+
+from nequip_elemtransfer.architecture import builders as arch
+from nequip_elemtransfer.checkpoints.record import check_provenance
+from nequip_elemtransfer.config import TransferConfig
+from nequip_elemtransfer.output.refusal import RefusedFile
+from nequip_elemtransfer.source import SourceModel
+from nequip_elemtransfer.transfer.transfer import Transfer
+
+SETTINGS = [
+    {"length_scale": "covalent_radii"},
+    {"length_scale": "none"},
+    {"length_scale": 1.08},
+    {"length_scale": {"Ge": 1.08}},
+    {"length_scale": {"lattice": {"Si": 5.469, "Ge": 5.763}}},
+    {"energy_scale": "none"},
+    {"energy_scale": 0.8},
+    {"energy_scale": {"Ge": 0.8}},
+    {"energy_shifts": "source"},
+    {"energy_shifts": {"Ge": -3.9}},
+    {"energy_shifts": {"isolated_atoms": {"Ge": -0.1}}},
+]
+
+
+@pytest.fixture(scope="module")
+def record(nequip_architecture, graph):
+    """Of a transfer without fits, but for what a setting asks for."""
+    architecture = nequip_architecture("Si")
+    source = SourceModel("si.ckpt", "0" * 64, architecture, arch.build(architecture).state_dict())
+
+    def frames(r_max):
+        return [graph(bulk("Ge", "diamond", a=5.7, cubic=True), ["Ge"], r_max)]
+
+    def make(setting):
+        key = {"source": "si.ckpt", "elements": {"Ge": "Si"}, "length_scale": 1.05, "energy_scale": 1.0}
+        key |= {"energy_shifts": "source"}
+        return Transfer(TransferConfig.from_mapping(key | setting), source, frames).run().provenance
+
+    return make
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=str)
+def test_each_setting_of_the_key_is_accepted(record, setting):
+    ((name, value),) = setting.items()
+    made = record(setting)
+    assert made[name]["setting"] == value
+    check_provenance(made)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        None,
+        True,
+        float("nan"),
+        [1.0],
+        {"lattice": None},
+        {"cell": {"Ge": 5.7}},
+        {"lattice": {"Si": {"Ge": 1.0}}},
+        {1: 1.0},
+    ],
+    ids=str,
+)
+def test_another_setting_is_refused(record, setting):
+    altered = copy.deepcopy(record({}))
+    altered["length_scale"]["setting"] = setting
+    with pytest.raises(
+        RefusedFile, match="`length_scale.setting` of the record of its transfer is .*no transfer writes"
+    ):
+        check_provenance(altered)

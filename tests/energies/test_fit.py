@@ -1,0 +1,165 @@
+"""The energy scales α of a fit."""
+
+import numpy as np
+import pytest
+from fit_inputs import FREE, ONE, fit_forces
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy.optimize import minimize
+
+from nequip_elemtransfer.energies import fit
+
+
+@pytest.mark.parametrize("alpha", [0.75, 1.0, 13.0])
+def test_energy_scale_of_one_type(random, alpha):
+    parts = random.normal(size=(1, 60))
+    found = fit_forces(alpha * parts[0], parts, FREE[:1])
+    assert_allclose(found.scales, [alpha], rtol=1e-14)
+
+
+def test_energy_scale_of_one_type_is_the_projection(random):
+    """α = F·F_1 / F_1·F_1 where the forces are not a multiple of the model's."""
+    parts, noise = random.normal(size=(2, 1, 60))
+    forces = 0.8 * parts[0] + noise[0]
+    found = fit_forces(forces, parts, FREE[:1])
+    assert_allclose(found.scales, [forces @ parts[0] / (parts[0] @ parts[0])], rtol=1e-14)
+
+
+def test_energy_scales_of_two_types(random):
+    parts = random.normal(size=(2, 60))
+    found = fit_forces(0.7 * parts[0] + 1.4 * parts[1], parts, FREE)
+    assert_allclose(found.scales, [0.7, 1.4], rtol=1e-13)
+    assert found.common == ()
+
+
+@pytest.mark.parametrize("ratio", [1.0, 0.5])
+def test_collinear_parts_share_one_scale(random, ratio):
+    """Only the sum over types is determined."""
+    part = random.normal(size=60)
+    parts = np.stack([part, ratio * part])
+    found = fit_forces(0.7 * parts.sum(axis=0), parts, FREE)
+    assert_allclose(found.scales, [0.7, 0.7], rtol=1e-14)
+    assert found.common == (0, 1)
+
+
+def test_a_type_the_frames_do_not_hold_shares_the_scale_of_the_others(random):
+    parts = np.stack([random.normal(size=60), np.zeros(60)])
+    found = fit_forces(0.7 * parts[0], parts, FREE)
+    assert_allclose(found.scales, [0.7, 0.7], rtol=1e-14)
+    assert found.common == (0, 1)
+
+
+def test_scales_noisier_than_a_tenth_are_made_one(random):
+    """Nearly collinear parts and noise: each α alone has a large standard error, their common one a small one."""
+    part, difference, noise = random.normal(size=(3, 600))
+    parts = np.stack([part, part + 0.01 * difference])
+    forces = 0.7 * parts.sum(axis=0) + 0.1 * noise
+    separate = np.linalg.lstsq(parts.T, forces, rcond=None)[0]
+    assert np.abs(separate - 0.7).max() > 0.1
+    found = fit_forces(forces, parts, FREE)
+    assert found.common == (0, 1)
+    assert_allclose(found.scales, 0.7, rtol=0.01)
+
+
+def test_fixed_types_keep_a_scale_of_one(random):
+    parts = random.normal(size=(3, 60))
+    forces = 0.7 * parts[0] + parts[1] + 1.4 * parts[2]
+    found = fit_forces(forces, parts, np.array([False, True, False]))
+    assert_allclose(found.scales, [0.7, 1.0, 1.4], rtol=1e-13)
+    assert found.scales[1] == 1.0
+
+
+def test_common_scale_is_of_the_free_types_only(random):
+    part, other = random.normal(size=(2, 60))
+    parts = np.stack([part, other, part])
+    found = fit_forces(1.2 * part + other, parts, np.array([False, True, False]))
+    assert_allclose(found.scales, [0.6, 1.0, 0.6], rtol=1e-13)
+    assert found.common == (0, 2)
+
+
+def test_nothing_to_fit(random):
+    found = fit_forces(random.normal(size=6), random.normal(size=(2, 6)), ~FREE)
+    assert_array_equal(found.scales, [1.0, 1.0])
+    assert found.common == ()
+
+
+@pytest.mark.parametrize(("alpha", "shown"), [(-0.5, "α = -0.5:"), (0.0, "α = 0:")])
+@pytest.mark.parametrize("n_types", [1, 2])
+def test_scale_that_is_not_positive(random, alpha, shown, n_types):
+    parts = random.normal(size=(n_types, 60))
+    with pytest.raises(ValueError) as error:
+        fit_forces(alpha * parts.sum(axis=0), parts, FREE[:n_types])
+    message = str(error.value)
+    assert message == (
+        f"`energy_scale: fit` found {shown} the source's forces do not resemble those of the training structures at "
+        "all, so this start is worth nothing. Choose another source type or length scale, or set `energy_scale: none` "
+        "to go on regardless."
+    )
+
+
+def test_refusal_names_the_kinds_of_label(random):
+    part = random.normal(size=(1, 60))
+    term = fit.Term(-part[0], part, float(part[0] @ part[0]))
+    with pytest.raises(fit.NoResemblance, match="the source's energy and forces do not resemble"):
+        fit.fit_energy_scales({"energy": term, "forces": term}, ONE, FREE[:1])
+
+
+@pytest.mark.parametrize("n", [3, 60])
+def test_standard_errors_of_one_kind_are_those_of_least_squares(random, n):
+    """Variance RSS / (n − 2) times the inverse of the normal matrix, whatever the kind weighs."""
+    parts, rest = random.normal(size=(2, n)), random.normal(size=n)
+    alpha, errors = fit._reweighted_least_squares([(3.0, fit.Term(rest, parts, float(rest @ rest)))])
+    best, rss, *_ = np.linalg.lstsq(parts.T, rest, rcond=None)
+    assert_allclose(alpha, best, rtol=1e-10)
+    assert_allclose(errors, np.sqrt(np.diag(np.linalg.inv(parts @ parts.T)) * rss[0] / (n - 2)), rtol=1e-8)
+
+
+def test_one_negative_scale_among_several_is_not_used(random):
+    """The common one is positive, so it stands in for both."""
+    parts = random.normal(size=(2, 600))
+    found = fit_forces(2.0 * parts[0] - 0.1 * parts[1], parts, FREE)
+    assert found.common == (0, 1)
+    total = parts.sum(axis=0)
+    assert_allclose(found.scales, (2.0 * parts[0] - 0.1 * parts[1]) @ total / (total @ total), rtol=1e-13)
+
+
+@pytest.mark.parametrize("n_types", [1, 2])
+def test_energy_scales_minimise_the_objective(random, n_types):
+    """Against a general minimiser, with kinds of label that ask for different scales and weights of their own."""
+    weights, terms = {"energy": 2.0, "forces": 1.0, "stress": 0.5}, {}
+    for i, (kind, n) in enumerate({"energy": 30, "forces": 300, "stress": 90}.items()):
+        parts = random.normal(size=(n_types, n))
+        rest = (0.7 + 0.1 * i) * parts.sum(axis=0) + 0.2 * (i + 1) * random.normal(size=n)
+        terms[kind] = fit.Term(rest, parts, float(rest @ rest))
+    found = fit.fit_energy_scales(terms, weights, FREE[:n_types])
+    assert found.common == (() if n_types == 2 else (0,))
+    best = minimize(lambda alpha: fit.objective(terms, weights, alpha), np.ones(n_types), tol=1e-12)
+    assert_allclose(found.scales, best.x, rtol=1e-5)
+    slopes = [
+        weights[kind] * t.parts @ (t.rest - found.scales @ t.parts) / t.total / (t.unexplained(found.scales) + 0.2)
+        for kind, t in terms.items()
+    ]
+    assert_allclose(np.sum(slopes, axis=0), 0.0, atol=1e-10)
+
+
+def test_objective_by_hand():
+    terms = {
+        "energy": fit.Term(np.array([1.0, -1.0]), np.array([[0.5, 0.5]]), 2.0),  # α = 1: 0.25 + 2.25 of 2
+        "forces": fit.Term(np.array([2.0, 0.0]), np.array([[2.0, 0.0]]), 4.0),  # explained
+    }
+    found = fit.objective(terms, {"energy": 3.0, "forces": 1.0}, np.ones(1))
+    assert found == pytest.approx((3 * np.log(1.25 + 0.2) + np.log(0.2)) / 4, rel=1e-14)
+    assert fit.objective(terms, ONE, np.zeros(1)) == pytest.approx(np.log(1.2), rel=1e-14)
+
+
+def test_a_kind_that_cannot_be_explained_hardly_moves_the_scale(random):
+    """Stresses a hundred times what the model can say: least squares would give α near zero."""
+    part = random.normal(size=(1, 300))
+    offset = fit.Term(np.ones(90), 30 * random.normal(size=(1, 90)) + 50, 90.0)
+    terms = {"forces": fit.Term(0.8 * part[0], part, float(np.sum((0.8 * part) ** 2))), "stress": offset}
+    plain = np.linalg.lstsq(
+        np.concatenate([t.parts[0] / np.sqrt(t.total) for t in terms.values()])[:, None],
+        np.concatenate([t.rest / np.sqrt(t.total) for t in terms.values()]),
+        rcond=None,
+    )[0]
+    assert plain < 0.1
+    assert fit.fit_energy_scales(terms, ONE | {"stress": 0.01}, FREE[:1]).scales[0] == pytest.approx(0.8, rel=0.02)
