@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from importlib import import_module
 
 import pytest
 from hydra.utils import get_object
@@ -57,13 +58,12 @@ def test_the_registered_look_up_answers():
         _ = config.wrong
 
 
-def test_what_a_config_names_is_imported_when_it_is_used():
+def test_what_a_file_names_is_imported_when_it_is_used():
     """``_target_: nequip_elemtransfer.ParameterGroups``, as Hydra finds it, and nothing by any other name."""
     import nequip_elemtransfer
-    from nequip_elemtransfer import train
 
-    assert train.__all__ == list(nequip_elemtransfer._TRAIN)
-    for name in train.__all__:
-        assert get_object(f"nequip_elemtransfer.{name}") is getattr(train, name)
+    for name, module in nequip_elemtransfer.EXPORTS.items():
+        found = get_object(f"nequip_elemtransfer.{name}")
+        assert found is getattr(import_module(f"nequip_elemtransfer.{module}"), name)
     with pytest.raises(AttributeError, match="has no attribute 'ParameterGroup'"):
         _ = nequip_elemtransfer.ParameterGroup

@@ -26,6 +26,7 @@ IMPORTED = (
     "nequip.scripts._workflow_utils.set_workflow_state",
     "nequip.train.lightning._SOLE_MODEL_KEY",
     "nequip.train.lightning._default_param_group_factory",
+    "torch._C.PyTorchFileReader",
     "torch._foreach_lerp_",
     "torch._inductor.cpp_builder.get_cpp_compiler",
     "torch._inductor.exc.InvalidCxxCompiler",
@@ -53,7 +54,8 @@ DERIVATIVES = Kind("nequip.nn.ForceStressOutput", ("do_derivatives",))
 LENNARD_JONES = Kind("nequip.nn.pair_potential.LennardJones", ("epsilon", "sigma", "delta"))
 ALLEGRO = Kind("allegro.nn.Allegro_Module")
 CONVOLUTION = Kind("nequip.nn.interaction_block.InteractionBlock", ("sc", "is_first_layer"))
-MODULE_KINDS = (ENERGIES, LENGTHS, FACTOR, DERIVATIVES, LENNARD_JONES, ALLEGRO, CONVOLUTION)
+NEIGHBOR_NORM = Kind("nequip.nn.AvgNumNeighborsNorm")
+MODULE_KINDS = (ENERGIES, LENGTHS, FACTOR, DERIVATIVES, LENNARD_JONES, ALLEGRO, CONVOLUTION, NEIGHBOR_NORM)
 
 # Attribute of the module that holds a pair potential, and option of the builder that asks for one.
 PAIR_POTENTIAL = "pair_potential"

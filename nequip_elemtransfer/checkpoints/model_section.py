@@ -16,8 +16,9 @@ from nequip_elemtransfer.output.refusal import RefusedFile, shortened
 
 _SOLE_MODEL_KEY = imported("nequip.train.lightning._SOLE_MODEL_KEY")
 
-# what this plugin's builder is called in a checkpoint
-TRANSFERRED_MODEL = "nequip_elemtransfer.model.TransferredModel"
+# what this plugin's builder is called in a checkpoint, and was before
+TRANSFERRED_MODEL = "nequip_elemtransfer.TransferredModel"
+_TRANSFERRED_MODELS = (TRANSFERRED_MODEL, "nequip_elemtransfer.model.TransferredModel")
 
 # NequIP's builders that name a file instead of an architecture, and the option that does
 LOADERS = {
@@ -43,6 +44,11 @@ class Configuration:
     files: tuple[str, ...] = ()
 
 
+def is_transferred(model: Any) -> bool:
+    """Whether a part of a ``model:`` section asks for this plugin's builder."""
+    return isinstance(model, Mapping) and model.get("_target_") in _TRANSFERRED_MODELS
+
+
 def read_configuration(model: Any, path: str | Path, _followed_from: tuple[Path, ...] = ()) -> Configuration:
     """What a stored ``model:`` section says once wrappers around the architecture are taken off.
 
@@ -61,7 +67,7 @@ def read_configuration(model: Any, path: str | Path, _followed_from: tuple[Path,
             f"source {str(path)!r} does not say how its model was built: it is no checkpoint of `nequip-train`."
         )
     target = model["_target_"]
-    if target == TRANSFERRED_MODEL:
+    if is_transferred(model):
         return _transferred(model, path)
     if target == "nequip.model.modify":
         inner = read_configuration(model.get("model"), path, _followed_from)

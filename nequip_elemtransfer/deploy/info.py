@@ -7,7 +7,7 @@ from typing import Any
 
 from nequip_elemtransfer.architecture.options import check_model_options
 from nequip_elemtransfer.checkpoints import archive
-from nequip_elemtransfer.checkpoints.model_section import TRANSFERRED_MODEL
+from nequip_elemtransfer.checkpoints.model_section import is_transferred
 from nequip_elemtransfer.checkpoints.package import read_package, type_names
 from nequip_elemtransfer.checkpoints.record import check_provenance
 from nequip_elemtransfer.output.refusal import RefusedFile, first_line, shortened
@@ -70,7 +70,7 @@ def find_provenance(model: Any) -> dict[str, Any] | None:
     """The provenance of a transfer in the configuration of a model, or None."""
     if not isinstance(model, Mapping):
         return None
-    if model.get("_target_") == TRANSFERRED_MODEL:
+    if is_transferred(model):
         return model.get("provenance")
     return find_provenance(model.get("model"))  # e.g. in `nequip.model.modify`
 

@@ -19,7 +19,7 @@ from nequip.utils.logger import RankedLogger
 from omegaconf import DictConfig, OmegaConf
 
 from nequip_elemtransfer.checkpoints.callables import calls
-from nequip_elemtransfer.checkpoints.model_section import TRANSFERRED_MODEL
+from nequip_elemtransfer.checkpoints.model_section import TRANSFERRED_MODEL, is_transferred
 from nequip_elemtransfer.checkpoints.nequip_loader import require_loadable
 from nequip_elemtransfer.config import TransferConfig, suggest
 from nequip_elemtransfer.key.consistency import (
@@ -265,6 +265,6 @@ def _of_checkpoint(path: str, root: DictConfig) -> dict[str, Any]:
 
 def _transferred_model(model: dict[str, Any]) -> dict[str, Any]:
     """The part of a ``model:`` section that this plugin made; modifiers may be around it."""
-    while model["_target_"] != TRANSFERRED_MODEL and isinstance(model.get("model"), dict):
+    while not is_transferred(model) and isinstance(model.get("model"), dict):
         model = model["model"]
     return model

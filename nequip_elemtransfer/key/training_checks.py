@@ -7,7 +7,6 @@ config never looks anything up, and one where the processes of a training can ta
 
 import hashlib
 import json
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -70,10 +69,6 @@ def require_same(digests: list[str]) -> None:
 def _starts(model: Any) -> list[Any]:
     """Architecture and digest of the weights of each transferred model in a ``model:`` section."""
     from nequip_elemtransfer.architecture.builders import nested
-    from nequip_elemtransfer.checkpoints.model_section import TRANSFERRED_MODEL
+    from nequip_elemtransfer.checkpoints.model_section import is_transferred
 
-    return [
-        [part["architecture"], part["provenance"]["weights"]]
-        for part in nested(model)
-        if isinstance(part, Mapping) and part.get("_target_") == TRANSFERRED_MODEL
-    ]
+    return [[part["architecture"], part["provenance"]["weights"]] for part in nested(model) if is_transferred(part)]

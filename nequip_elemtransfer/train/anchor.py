@@ -15,8 +15,7 @@ from nequip.utils.logger import RankedLogger
 from nequip_elemtransfer.architecture.nequip_names import imported
 from nequip_elemtransfer.model import architecture_of
 from nequip_elemtransfer.train.groups import groups_by_role, refuse_schedule_free
-from nequip_elemtransfer.train.role_settings import not_negative, plain_settings
-from nequip_elemtransfer.train.roles import check_role
+from nequip_elemtransfer.train.roles import check_role, not_negative, plain_settings
 
 _SOLE_MODEL_KEY = imported("nequip.train.lightning._SOLE_MODEL_KEY")
 

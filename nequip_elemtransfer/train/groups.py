@@ -11,8 +11,7 @@ from nequip_elemtransfer.architecture.nequip_names import imported
 from nequip_elemtransfer.mapping.per_type import type_axes
 from nequip_elemtransfer.model import architecture_of
 from nequip_elemtransfer.output.table import table
-from nequip_elemtransfer.train.role_settings import RoleSetting, not_negative, parse_settings, plain_settings
-from nequip_elemtransfer.train.roles import Place, find_roles
+from nequip_elemtransfer.train.roles import Place, RoleSetting, find_roles, not_negative, parse_settings, plain_settings
 
 _SOLE_MODEL_KEY = imported("nequip.train.lightning._SOLE_MODEL_KEY")
 

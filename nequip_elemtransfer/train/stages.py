@@ -9,8 +9,7 @@ from nequip.utils.logger import RankedLogger
 from torch.optim.lr_scheduler import LRScheduler
 
 from nequip_elemtransfer.train.groups import describe_groups, groups_by_role, set_frozen
-from nequip_elemtransfer.train.role_settings import RoleSetting, parse_settings, plain_settings
-from nequip_elemtransfer.train.roles import Place
+from nequip_elemtransfer.train.roles import Place, RoleSetting, parse_settings, plain_settings
 
 logger = RankedLogger(__name__, rank_zero_only=True)
 

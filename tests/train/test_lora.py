@@ -9,7 +9,7 @@ from fitting import Fit, Recorder, assert_same, groups
 
 from nequip_elemtransfer import LowRankUpdates
 from nequip_elemtransfer.architecture import builders as arch
-from nequip_elemtransfer.train.matrices import matrices
+from nequip_elemtransfer.train.lora import matrices
 
 CALLBACK = {"_target_": "nequip_elemtransfer.LowRankUpdates", "ranks": {"interactions": 2, "radial_networks": 3}}
 PREFIX = "sole_model."

@@ -1,7 +1,6 @@
 import pytest
 
-from nequip_elemtransfer.train.role_settings import parse_settings
-from nequip_elemtransfer.train.roles import Place
+from nequip_elemtransfer.train.roles import Place, parse_settings
 
 PLACES = [Place("type_rows"), *(Place("interactions", layer) for layer in range(3)), Place("readout")]
 

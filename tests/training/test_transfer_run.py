@@ -42,7 +42,7 @@ def package(ran):
 
 def test_config_in_the_checkpoint_is_plain_and_complete(checkpoint):
     model = checkpoint["hyper_parameters"]["model"]
-    assert model["_target_"] == "nequip_elemtransfer.model.TransferredModel"
+    assert model["_target_"] == "nequip_elemtransfer.TransferredModel"
     architecture = model["architecture"]
     assert architecture["_target_"] == "nequip.model.NequIPGNNModel"
     assert architecture["type_names"] == ["Ge"]

@@ -1,4 +1,8 @@
-"""``ReplayLoader``, which shows a model structures of the source again while it learns those of the target."""
+"""Which structures a training sees, and in which order.
+
+``ReplayLoader`` shows a model structures of the source again while it learns those of the target. ``RestoreBatchOrder``
+makes a restart see the structures in the order of a training without one.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from math import ceil
@@ -7,6 +11,8 @@ from typing import Any
 import torch
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback
 from nequip.data.transforms import ChemicalSpeciesToAtomTypeMapper, NeighborListTransform
 from nequip.integrations.ase import NequIPCalculator
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, Sampler
@@ -66,7 +72,7 @@ def _require_same_fields(structure: Mapping[str, Any], other: Mapping[str, Any])
         raise ValueError(
             f"the structures of `train_dataloader.replay` {' and '.join(said)}, compared with the training set, and a "
             "batch must have the same labels throughout: mend the files, or let the source label the structures "
-            "(nequip_elemtransfer.train.replay.label)."
+            "(nequip_elemtransfer.train.batches.label)."
         )
 
 
@@ -111,3 +117,23 @@ class _Epochs(Sampler[int]):
         orders = [torch.randperm(self._n_replay, generator=self._generator) for _ in range(rounds)]
         epoch = torch.cat([torch.arange(self._n), self._n + torch.cat(orders)[: self._drawn]])
         yield from epoch[torch.randperm(len(epoch), generator=self._generator)].tolist()
+
+
+class RestoreBatchOrder(Callback):
+    """Continue the order of batches on a restart.
+
+    NequIP's datamodule saves the state of the generator that shuffles the training set, but Lightning restores it after
+    the datamodule has made its generator, so that a restart begins again with the order of the first epoch.
+
+    .. code-block:: yaml
+
+        callbacks:
+          - _target_: nequip_elemtransfer.RestoreBatchOrder
+
+    The checkpoint must be one of the end of an epoch, as NequIP's are by default.
+    """
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """"""
+        data = trainer.datamodule
+        data.train_generator.set_state(data.train_generator_state)
