@@ -28,7 +28,7 @@ def pytest_collection_modifyitems(items):
 
     Before all, one file alone deploys what others of its folder use: two at once would wait for the same compilation.
     """
-    items.sort(key=lambda item: item.path.parent.name not in ("training", "train"))
+    items.sort(key=lambda item: item.path.parent.name not in ("training", "train", "made_before"))
     items.sort(key=lambda item: item.path.stem != "test_deploy_info")
 
 

@@ -1,0 +1,131 @@
+"""Every dotted name that a file of a user may hold, or a script of a user import, is still found by Hydra.
+
+A name that is given up leaves this table for a sentence that says what takes its place, and a test of that.
+"""
+
+from importlib.metadata import EntryPoint
+from importlib.util import find_spec
+
+import pytest
+from ase.calculators.calculator import Calculator
+from hydra.utils import get_class, get_method, get_object, instantiate
+from lightning.pytorch.callbacks import Callback
+from nequip.train import MeanSquaredError
+
+ROOT = "nequip_elemtransfer."
+
+# in configs of nequip-train and of studies, in checkpoints, or in calculator files
+CALLBACKS = ("AnchorToStart", "LowRankUpdates", "RestoreBatchOrder", "Stages", "study.run.callbacks.TrainingClock")
+FUNCTIONS = ("ParameterGroups", "ReplayLoader", "model.TransferredModel")
+METRIC = "train.partial_labels.LabelledSquaredError"
+CALCULATORS = {
+    "data.stillinger_weber.stillinger_weber_calculator": {"element": "Ge"},
+    "data.xtb.gfn2_calculator": {},
+}
+
+# what the metadata of an installation hold, which in one for development stay as they were
+ENTRY_POINTS = {
+    "console_scripts": ("nequip_elemtransfer.cli:main", "nequip_elemtransfer.deploy.cli:main"),
+    "nequip.extension": ("nequip_elemtransfer",),
+    "lightning.pytorch.callbacks_factory": ("nequip_elemtransfer.training_checks:callbacks",),
+}
+
+# printed for jobs on a cluster: `python -m ...`
+MODULES = ("study.measure.job",)
+
+# of scripts, promised in docs/api.md and docs/finetune.md
+INTERFACE = (
+    "config.TransferConfig",
+    "source.load_source",
+    "source.SourceModel",
+    "transfer.Transfer",
+    "transfer.TransferResult",
+    "train.replay.label",
+    "plan.plan",
+    "plan.Plan",
+    "plan.write.write_plan",
+    "plan.train_config.train_config",
+    "plan.adversarial.adversarial_validation",
+    "plan.data.sufficiency.assess",
+    "plan.compared.Comparison",
+    "plan.compared.Compared",
+    "candidates.generation.make_candidates",
+    "candidates.generation.CandidateSettings",
+    "candidates.trajectories.Dynamics",
+    "selection.selecting.select_structures",
+    "selection.selecting.Selection",
+    "selection.inputs.write_inputs",
+    "labelling.labelling.label_structures",
+    "labelling.labelling.Labelling",
+    "study.study.run_study",
+    "study.report.results.read_results",
+    "study.report.results.RunResult",
+    "study.report.efficiency.equivalent_size",
+    "study.report.efficiency.time_to_reach",
+    "study.report.page.write_report",
+    "study.report.property_errors.properties",
+    "study.report.survival.survival",
+    "study.report.forecasts.forecasts",
+    "materials.crystal.Crystal",
+    "materials.properties.NoMinimum",
+    "materials.properties.Unconverged",
+    "materials.properties.PhononBands",
+    "materials.properties.equilibrium",
+    "materials.properties.equation_of_state",
+    "materials.properties.bulk_modulus",
+    "materials.properties.elastic_constants",
+    "materials.properties.phonon_bands",
+    "materials.properties.vacancy_formation_energy",
+    "materials.properties.surface_energy",
+    "materials.dynamics.simulate",
+    "materials.dynamics.Protocol",
+    "materials.dynamics.Criteria",
+    "materials.dynamics.Simulation",
+    "materials.structure_functions.radial_distribution",
+    "materials.structure_functions.angular_distribution",
+    "materials.structure_functions.mean_square_displacement",
+    "data.sampled.SampledSet",
+    "data.mlearn",
+    "data.nbmotaw",
+    "data.published.PublishedSet",
+    "data.split.split",
+    "data.split.representative_order",
+)
+
+
+@pytest.mark.parametrize("name", CALLBACKS)
+def test_callbacks(name):
+    """A checkpoint holds the state of a callback under the name of its class."""
+    found = get_class(ROOT + name)
+    assert issubclass(found, Callback) and found.__qualname__ == name.rpartition(".")[2]
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_functions(name):
+    assert get_method(ROOT + name).__name__ == name.rpartition(".")[2]
+
+
+def test_metric():
+    assert isinstance(instantiate({"_target_": ROOT + METRIC}), MeanSquaredError)
+
+
+@pytest.mark.parametrize("name", CALCULATORS)
+def test_calculators(name):
+    if "xtb" in name:
+        pytest.importorskip("tblite")
+    assert isinstance(instantiate({"_target_": ROOT + name, **CALCULATORS[name]}), Calculator)
+
+
+@pytest.mark.parametrize(("group", "value"), [(group, v) for group, values in ENTRY_POINTS.items() for v in values])
+def test_entry_points(group, value):
+    assert EntryPoint("name", value, group).load() is not None
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_modules_that_are_run(name):
+    assert find_spec(ROOT + name) is not None
+
+
+@pytest.mark.parametrize("name", INTERFACE)
+def test_interface_for_scripts(name):
+    assert get_object(ROOT + name) is not None
