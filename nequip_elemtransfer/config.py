@@ -139,7 +139,7 @@ class TransferConfig:
 
     @property
     def isolated_atom_energies(self) -> dict[str, float] | None:
-        """Energies in eV that isolated atoms shall have; empty if the structures tell them, None if not asked for."""
+        """Energies in eV to give to isolated atoms; empty if the structures tell them, None if not asked for."""
         if self.energy_shifts == ISOLATED_ATOMS:
             return {}
         given = isinstance(self.energy_shifts, Mapping) and self.energy_shifts.get(ISOLATED_ATOMS)

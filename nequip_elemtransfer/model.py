@@ -5,11 +5,8 @@ from weakref import WeakKeyDictionary
 
 import torch
 from nequip.nn import GraphModel
-from nequip.utils.logger import RankedLogger
 
 from nequip_elemtransfer.architecture.builders import Architecture, build_as_configured
-
-logger = RankedLogger(__name__, rank_zero_only=True)
 
 # Initial states made in this process, by digest. Weights must not go through the config, which is plain data.
 _initial_states: dict[str, dict[str, torch.Tensor]] = {}

@@ -15,10 +15,9 @@ from nequip.utils.logger import RankedLogger
 from nequip.utils.model_repository import ModelNotFoundError
 
 from nequip_elemtransfer.architecture import builders as arch
-from nequip_elemtransfer.architecture.builders import Architecture
+from nequip_elemtransfer.architecture.builders import Architecture, with_trained_options
 from nequip_elemtransfer.architecture.nequip_names import imported
 from nequip_elemtransfer.architecture.probe import largest_difference, probe_cluster
-from nequip_elemtransfer.architecture.trained_options import with_trained_options
 from nequip_elemtransfer.checkpoints.gate import existing_file, read_checkpoint, sha256_of
 from nequip_elemtransfer.checkpoints.legacy.model import load_old_model
 from nequip_elemtransfer.checkpoints.legacy.reading import is_old_model, old_training_file, weights_file

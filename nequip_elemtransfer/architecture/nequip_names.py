@@ -2,7 +2,7 @@
 
 They are private, or they are known here by a word where Python cannot import them: class names of modules (a package of
 ``nequip-package`` holds copies of NequIP's classes), attributes, names of parameters, keys of a checkpoint. Each is
-checked where it is used, so that a release without one is met by a sentence and not by a step that does nothing.
+checked where it is used, so that a release without one ends in a sentence and not in a step that does nothing.
 """
 
 from collections.abc import Iterable

@@ -12,6 +12,7 @@ from nequip.nn import GraphModel
 from nequip.train import EMALightningModule, NequIPLightningModule, ScheduleFreeLightningModule
 
 from nequip_elemtransfer.architecture import builders as arch
+from nequip_elemtransfer.architecture.builders import check_size
 from nequip_elemtransfer.architecture.nequip_names import (
     EMA_DECAY,
     EMA_HOLDS_AVERAGES,
@@ -19,7 +20,6 @@ from nequip_elemtransfer.architecture.nequip_names import (
     STATE_PREFIXES,
     imported,
 )
-from nequip_elemtransfer.architecture.options import check_size
 from nequip_elemtransfer.checkpoints.callables import PARAMETER_GROUPS, names, not_callable
 from nequip_elemtransfer.checkpoints.gate import read_checkpoint
 from nequip_elemtransfer.checkpoints.model_section import Configuration, read_configuration

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from nequip_elemtransfer.architecture.options import check_model_options
+from nequip_elemtransfer.architecture.builders import check_model_options
 from nequip_elemtransfer.checkpoints import archive
 from nequip_elemtransfer.checkpoints.model_section import is_transferred
 from nequip_elemtransfer.checkpoints.package import read_package, type_names

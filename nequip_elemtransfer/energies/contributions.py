@@ -9,8 +9,7 @@ from nequip.data import AtomicDataDict
 from nequip.nn import GraphModel
 from tqdm.auto import tqdm
 
-from nequip_elemtransfer.architecture.builders import evaluation_mode
-from nequip_elemtransfer.architecture.trained_options import set_energies
+from nequip_elemtransfer.architecture.builders import evaluation_mode, set_energies
 from nequip_elemtransfer.energies import fit
 from nequip_elemtransfer.structures.frames import compositions
 from nequip_elemtransfer.structures.labels import LabelKind, Labels, atoms_of_frames, is_periodic

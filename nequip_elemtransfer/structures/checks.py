@@ -57,7 +57,7 @@ def check_whole_file(path: str | Path) -> None:
         start += int(header) + 2
         if start > n_lines:
             raise UnusableStructure(
-                f"structure {index} of {str(path)!r} shall have {shortened(int(header))} atoms, and the file ends "
+                f"structure {index} of {str(path)!r} announces {shortened(int(header))} atoms, and the file ends "
                 f"before they do: cannot be read by ASE, is it cut?"
             )
         while start < n_lines and lines[start].startswith(b"VEC"):  # a cell, as ASE reads it too

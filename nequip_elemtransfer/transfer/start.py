@@ -10,7 +10,7 @@ from ase.calculators.calculator import Calculator
 from nequip.data.transforms import ChemicalSpeciesToAtomTypeMapper, NeighborListTransform
 from nequip.integrations.ase import NequIPCalculator
 
-from nequip_elemtransfer.architecture.trained_options import set_energies
+from nequip_elemtransfer.architecture.builders import set_energies
 from nequip_elemtransfer.config import Setting, Start, TransferConfig
 from nequip_elemtransfer.energies.contributions import Frames
 from nequip_elemtransfer.lengths import scales as lengths

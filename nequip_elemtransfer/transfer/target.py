@@ -7,8 +7,7 @@ import torch
 from nequip.nn import GraphModel
 
 from nequip_elemtransfer.architecture import builders as arch
-from nequip_elemtransfer.architecture.builders import Architecture
-from nequip_elemtransfer.architecture.trained_options import configured_parameters
+from nequip_elemtransfer.architecture.builders import Architecture, configured_parameters
 from nequip_elemtransfer.energies.contributions import Frames, NetworkParts, network_parts
 from nequip_elemtransfer.lengths import scales as lengths
 from nequip_elemtransfer.lengths import scaling

@@ -10,8 +10,7 @@ import torch
 from nequip.nn import GraphModel
 
 from nequip_elemtransfer.architecture import builders as arch
-from nequip_elemtransfer.architecture.builders import Architecture
-from nequip_elemtransfer.architecture.trained_options import set_energies
+from nequip_elemtransfer.architecture.builders import Architecture, set_energies
 from nequip_elemtransfer.config import TransferConfig
 from nequip_elemtransfer.energies import choice as energies
 from nequip_elemtransfer.energies.contributions import Frames, NetworkParts

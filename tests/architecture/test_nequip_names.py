@@ -17,7 +17,7 @@ from nequip.train import EMALightningModule
 import nequip_elemtransfer
 from nequip_elemtransfer.architecture import builders as arch
 from nequip_elemtransfer.architecture import nequip_names as names
-from nequip_elemtransfer.architecture.trained_options import configured_parameters, set_energies, with_trained_options
+from nequip_elemtransfer.architecture.builders import configured_parameters, set_energies, with_trained_options
 from nequip_elemtransfer.lengths import scaling
 
 PACKAGE = Path(nequip_elemtransfer.__file__).parent
@@ -162,7 +162,7 @@ def test_every_dotted_name_in_a_string_exists():
         resolve_name(name)
 
 
-# ---- a release without one is met by a sentence
+# ---- a release without one ends in a sentence
 
 
 def renamed(model, kind):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from nequip_elemtransfer.architecture.trained_options import configured_parameters, set_energies, with_trained_options
+from nequip_elemtransfer.architecture.builders import configured_parameters, set_energies, with_trained_options
 
 SCALE_SHIFT = "model.func.per_type_energy_scale_shift"
 

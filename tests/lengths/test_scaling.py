@@ -7,7 +7,7 @@ from ase.build import bulk
 from numpy.testing import assert_allclose
 
 from nequip_elemtransfer.architecture import builders as arch
-from nequip_elemtransfer.architecture.trained_options import set_energies
+from nequip_elemtransfer.architecture.builders import set_energies
 from nequip_elemtransfer.lengths import scaling
 from nequip_elemtransfer.mapping.element_map import ElementMap
 from nequip_elemtransfer.mapping.per_type import remap_state, retype, type_axes

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nequip_elemtransfer.architecture.trained_options import configured_parameters
+from nequip_elemtransfer.architecture.builders import configured_parameters
 from nequip_elemtransfer.mapping.element_map import ElementMap
 from nequip_elemtransfer.mapping.per_type import (
     TensorReport,

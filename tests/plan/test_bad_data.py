@@ -92,7 +92,7 @@ REFUSED = {
     ),
     "a thousand million atoms": (
         lambda s: "1000000000\n" + "".join(as_text(s)[1:]),
-        "structure 0 of .* shall have 1000000000 atoms",
+        "structure 0 of .* announces 1000000000 atoms",
     ),
     "no atoms": (added(Atoms(cell=[5, 5, 5], pbc=True)), f"structure {N} of .* has no atoms"),
     "NaN position": (moved(4, [NAN, 0, 0]), "position of atom 4 of structure 3 of .* is not finite"),

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from made_labels import evaluate, labelled, labelled_by, stress, structure, transfer
 from nequip.data import AtomicDataDict, from_ase
 
-from nequip_elemtransfer.architecture.builders import build, pair_cutoffs
-from nequip_elemtransfer.architecture.trained_options import configured_parameters, with_trained_options
+from nequip_elemtransfer.architecture.builders import build, configured_parameters, pair_cutoffs, with_trained_options
 from nequip_elemtransfer.config import TransferConfig
 from nequip_elemtransfer.mapping.element_map import ElementMap
 from nequip_elemtransfer.mapping.per_type import named_tensors, retype
