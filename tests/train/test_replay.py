@@ -5,8 +5,8 @@ from ase.build import bulk
 from nequip.data import AtomicDataDict
 
 from nequip_elemtransfer import ReplayLoader
-from nequip_elemtransfer.train import batches as replay
-from nequip_elemtransfer.train.batches import label
+from nequip_elemtransfer.train import replay
+from nequip_elemtransfer.train.replay import label
 
 
 def loader(n, n_replay, share, seed=0, **options):

@@ -12,7 +12,7 @@ from commands import run
 from nequip.integrations.ase import NequIPCalculator
 from real_runs import package, structures, train, transfer_config
 
-from nequip_elemtransfer.train.batches import label
+from nequip_elemtransfer.train.replay import label
 
 GROUPS = {
     "_target_": "nequip_elemtransfer.ParameterGroups",

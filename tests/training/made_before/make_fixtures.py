@@ -33,8 +33,9 @@ import ase.io
 import numpy as np
 import yaml
 from ase.calculators.singlepoint import SinglePointCalculator
-from nequip_elemtransfer.train.replay import label
 from real_runs import MODEL, training_config, transfer_config, write_structures
+
+from nequip_elemtransfer.train.replay import label
 
 MADE_IN = Path("/tmp/fixture")
 FIXTURES = Path(__file__).parent / "fixtures"

@@ -6,9 +6,9 @@ import pytest
 import torch
 from commands import run
 from made_labels import evaluate, structure, transfer
-from nequip_elemtransfer.train.replay import label
 
 from nequip_elemtransfer.source import load_source
+from nequip_elemtransfer.train.replay import label
 
 NAMES = ("plain", "tuned", "replay", "plan")
 # the commands that ended the trainings in make_fixtures.py

@@ -27,7 +27,7 @@ CALCULATORS = {
 ENTRY_POINTS = {
     "console_scripts": ("nequip_elemtransfer.cli:main", "nequip_elemtransfer.deploy.cli:main"),
     "nequip.extension": ("nequip_elemtransfer",),
-    "lightning.pytorch.callbacks_factory": ("nequip_elemtransfer.training_checks:callbacks",),
+    "lightning.pytorch.callbacks_factory": ("nequip_elemtransfer.key.training_checks:callbacks",),
 }
 
 # printed for jobs on a cluster: `python -m ...`

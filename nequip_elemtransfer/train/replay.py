@@ -72,7 +72,7 @@ def _require_same_fields(structure: Mapping[str, Any], other: Mapping[str, Any])
         raise ValueError(
             f"the structures of `train_dataloader.replay` {' and '.join(said)}, compared with the training set, and a "
             "batch must have the same labels throughout: mend the files, or let the source label the structures "
-            "(nequip_elemtransfer.train.batches.label)."
+            "(nequip_elemtransfer.train.replay.label)."
         )
 
 
