@@ -96,7 +96,7 @@ INSIDE = {
 # What the data suffice for is asked without a plan: of its room, only these may be imported.
 BELOW_PLAN = ("plan.data.", "plan.environments")
 # Programs, which nothing imports.
-SCRIPTS = {"calculators.worker", "deploy.worker", "study.measure.job", "study.measure.worker"}
+SCRIPTS = {"calculators.worker", "deploy.worker", "legacy.worker", "study.measure.job", "study.measure.worker"}
 
 MOST_LINES, MOST_LINES_OF_A_FUNCTION = 350, 60
 SHORT_TOO = [PACKAGE.parent / name for name in ("tests", "docs", "demo", "benchmarks")]
