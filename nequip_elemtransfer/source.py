@@ -39,6 +39,7 @@ class SourceModel:
         architecture: the builder's configuration, with the options that training changed as they are now
         state: parameters and buffers by name, the weights NequIP evaluates with (EMA where there are any), on the CPU
         provenance: of the transfer that made this model, if one did
+        conversion: sentences on what was changed to read it, for a model of NequIP 0.5 or 0.6
     """
 
     path: str
@@ -46,6 +47,7 @@ class SourceModel:
     architecture: Architecture
     state: dict[str, torch.Tensor]
     provenance: dict[str, Any] | None = None
+    conversion: tuple[str, ...] = ()
 
     @property
     def type_names(self) -> list[str]:
@@ -92,7 +94,10 @@ def load_source(path: str, sha256: str | None = None) -> SourceModel:
     """
     if is_old_model(path):
         digest = _checked_digest(path, weights_file(path), sha256)
-        return SourceModel(str(path), digest, *load_old_model(path))
+        old = load_old_model(path)
+        for sentence in old.changes:
+            logger.info(f"Source {str(path)!r}: {sentence}.")
+        return SourceModel(str(path), digest, old.architecture, old.state, conversion=old.changes)
     with _local_file(path) as file:
         digest = _checked_digest(path, file, sha256)
         if is_package(file):

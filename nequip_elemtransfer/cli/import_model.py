@@ -27,6 +27,7 @@ def _run_import(args: argparse.Namespace) -> None:
     _check_output(args.new, args.force)
     from nequip_elemtransfer.checkpoints.gate import existing_file
     from nequip_elemtransfer.checkpoints.legacy.checkpoint import write_checkpoint
+    from nequip_elemtransfer.checkpoints.legacy.own_forward import compare_with_own_forward
     from nequip_elemtransfer.checkpoints.legacy.reading import is_old_model
     from nequip_elemtransfer.source import load_source
 
@@ -34,10 +35,12 @@ def _run_import(args: argparse.Namespace) -> None:
         file = existing_file(args.old)
         raise ValueError(f"{file} is no model of NequIP 0.5 or 0.6: today's models need no import.")
     source = load_source(args.old)
+    notes = [*source.conversion, compare_with_own_forward(args.old, source.architecture, source.build().eval())]
+    origin = {"path": source.path, "sha256": source.sha256, "notes": notes}
     with written_together([args.new]) as (partial,):
-        write_checkpoint(partial, source.architecture, source.state, {"path": source.path, "sha256": source.sha256})
+        write_checkpoint(partial, source.architecture, source.state, origin)
         load_source(str(partial))  # NequIP's own loading of it predicts what the architecture and the weights do
-    print(f"{args.new}: types {', '.join(source.type_names)}, cutoff radius {source.r_max:g} Å")
+    print(f"{args.new}: types {', '.join(source.type_names)}, cutoff radius {source.r_max:g} Å", *notes, sep="\n")
 
 
 def _check_output(new: Path, force: bool) -> None:

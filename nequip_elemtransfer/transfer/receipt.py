@@ -22,6 +22,7 @@ def describe_source(source: SourceModel) -> str:
     title = printable(f"{source.path} (sha256 {source.sha256})")
     lines = [title, "", yaml.safe_dump(options, sort_keys=False).rstrip()]
     lines.append(f"\n{sum(t.numel() for t in source.build().parameters())} parameters")
+    lines += source.conversion
     if source.provenance is not None:
         lines += ["", "made by a transfer:", "", receipt(source.provenance)]
     return "\n".join(lines)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from nequip.nn import ConvNetLayer
 
 from nequip_elemtransfer.architecture import builders as arch
 from nequip_elemtransfer.architecture.builders import Architecture
-from nequip_elemtransfer.checkpoints.legacy import weights
+from nequip_elemtransfer.checkpoints.legacy import weights, wigner
 from nequip_elemtransfer.checkpoints.legacy.options import OldOptions, check_builders, read_options
 from nequip_elemtransfer.checkpoints.legacy.reading import TRAIN_AGAIN, OldModel, energy_network, read_old_model
 
@@ -34,14 +35,26 @@ _KNOWN = re.compile(
 _DERIVED = re.compile(r".*\.output_mask|.*_w3j.*|.*\._compiled_main.*")
 
 
-def load_old_model(path: str | Path) -> tuple[Architecture, dict[str, torch.Tensor]]:
+@dataclass(frozen=True)
+class ConvertedModel:
+    """A model of NequIP 0.5 or 0.6, written as a current one.
+
+    Args:
+        architecture: of the current model
+        state: parameters and buffers of the model built from it, by name
+        changes: what was done besides rewriting, in words
+    """
+
+    architecture: Architecture
+    state: dict[str, torch.Tensor]
+    changes: tuple[str, ...]
+
+
+def load_old_model(path: str | Path) -> ConvertedModel:
     """Read a model of NequIP 0.5 or 0.6 and write it as a current one.
 
     Args:
         path: of a training folder, or of a file that ``nequip-deploy build`` made
-
-    Returns:
-        the architecture, and the parameters and buffers of the model built from it, by name
 
     Raises:
         FileNotFoundError: if there is no such folder or file
@@ -57,12 +70,15 @@ def load_old_model(path: str | Path) -> tuple[Architecture, dict[str, torch.Tens
     _check_layers(old, layers)
     architecture = _architecture(old, options, state)
     model = arch.build(architecture)
+    convolutions = [model.model.func.get_submodule(f"layer{i}_convnet.conv") for i in range(options.n_layers)]
+    signs = wigner.path_signs(old, state, [wigner.momenta_of(conv.tp_scatter.tp) for conv in convolutions])
     try:
-        converted = weights.convert(options, state, layers, model)
+        converted = weights.convert(options, state, layers, signs, model)
     except ValueError as error:
         raise ValueError(f"the weights of source {old.path!r} do not fit its configuration: {error}.") from error
     _set_parameters(model, converted)
-    return architecture, {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+    state = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+    return ConvertedModel(architecture, state, wigner.changes(signs))
 
 
 def _check_tensors(old: OldModel, options: OldOptions, state: Mapping[str, torch.Tensor]) -> None:

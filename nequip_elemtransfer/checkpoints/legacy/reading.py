@@ -31,12 +31,14 @@ class OldModel:
         version: of NequIP, such as ``(0, 5, 6)``
         config: of its training; what is no plain data is an :class:`Unread`
         state: parameters and buffers by name
+        e3nn_version: of the e3nn it was trained with; empty where it is not said
     """
 
     path: str
     version: tuple[int, ...]
     config: Mapping[str, Any]
     state: Mapping[str, torch.Tensor]
+    e3nn_version: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -91,8 +93,7 @@ def read_old_model(path: str | Path) -> OldModel:
         archive = read_archive(file)
         config, state = _config(archive.extra["config"], path), archive.state
         config.setdefault("nequip_version", archive.extra.get("nequip_version", ""))
-    version = _version(config, path)
-    return OldModel(str(path), version, config, state)
+    return OldModel(str(path), _version(config, path), config, state, _e3nn_version(config, path))
 
 
 def old_training_file(path: str | Path) -> str | None:
@@ -143,7 +144,12 @@ def _version(config: Mapping[str, Any], path: str | Path) -> tuple[int, ...]:
             f"source {str(path)!r} is of NequIP {config.get('nequip_version') or '(not said)'}: models of 0.5.2 to 0.6 "
             f"are read. {TRAIN_AGAIN}"
         )
-    if "e3nn_version" in config and _numbers(config["e3nn_version"]) < _FIRST_E3NN:
+    return version
+
+
+def _e3nn_version(config: Mapping[str, Any], path: str | Path) -> tuple[int, ...]:
+    version = _numbers(config.get("e3nn_version"))
+    if version and version < _FIRST_E3NN:
         raise ValueError(
             f"source {str(path)!r} was made with e3nn {config['e3nn_version']}, which normalised paths in another way: "
             f"models made with e3nn 0.4 or newer are read. {TRAIN_AGAIN}"

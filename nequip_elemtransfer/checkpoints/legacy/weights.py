@@ -13,6 +13,7 @@ from nequip.data import AtomicDataDict
 from nequip.nn import ConvNetLayer, GraphModel, InteractionBlock, ScalarMLPFunction
 
 from nequip_elemtransfer.checkpoints.legacy.options import OldOptions
+from nequip_elemtransfer.checkpoints.legacy.wigner import Signs, momenta_of
 
 Tensors = Mapping[str, torch.Tensor]
 # what is done with the features of an irrep: (..., mul_in, ..., mul_out)
@@ -58,7 +59,7 @@ def old_layers(options: OldOptions, state: Tensors) -> list[ConvNetLayer]:
 
 
 def convert(
-    options: OldOptions, state: Tensors, layers: Sequence[ConvNetLayer], model: GraphModel
+    options: OldOptions, state: Tensors, layers: Sequence[ConvNetLayer], signs: Sequence[Signs], model: GraphModel
 ) -> dict[str, torch.Tensor]:
     """Weights of the current model by name: all but the energy scales and shifts, which are options.
 
@@ -66,6 +67,7 @@ def convert(
         options: of the old model
         state: of the old energy network
         layers: :func:`old_layers`
+        signs: of the tensors of each layer's paths, in units of today's
         model: the current one, with any weights
 
     Raises:
@@ -88,7 +90,7 @@ def convert(
         start = f"layer{i}_convnet.conv."
         old = {name.removeprefix(start): t.double() for name, t in state.items() if name.startswith(start)}
         new = network.get_submodule(start[:-1])
-        converted = convolution(layer.conv, old, new, to_features if i == 0 else None, to_one_hot)
+        converted = convolution(layer.conv, old, signs[i], new, to_features if i == 0 else None, to_one_hot)
         found |= {start + name: tensor for name, tensor in converted.items()}
     return {f"model.func.{name}": tensor for name, tensor in found.items()}
 
@@ -126,6 +128,7 @@ def type_embedding(features: torch.Tensor, width: int) -> tuple[torch.Tensor, to
 def convolution(
     old: InteractionBlock,
     weights: Tensors,
+    signs: Signs,
     new: InteractionBlock,
     to_features: torch.Tensor | None,
     to_one_hot: torch.Tensor,
@@ -138,6 +141,7 @@ def convolution(
 
     Args:
         old, weights: as laid out by :func:`old_layers`, and the tensors
+        signs: of the tensors of its paths, in units of today's
         new: the current one
         to_features: M in the first layer, else None
         to_one_hot: P
@@ -155,7 +159,7 @@ def convolution(
     }
     if new.sc is not None:
         found["sc.weight"] = weights_for(new.sc, sc)
-    paths = radial_paths(old.tp_scatter.tp, radial_weights(weights)[-1], new.tp_scatter.tp)
+    paths = radial_paths(old.tp_scatter.tp, radial_weights(weights)[-1], signs, new.tp_scatter.tp)
     return found | radial_network([*radial_weights(weights)[:-1], paths], new.edge_mlp)
 
 
@@ -187,12 +191,13 @@ def radial_network(weights: Sequence[torch.Tensor], new: ScalarMLPFunction) -> d
     return found
 
 
-def radial_paths(old: TensorProduct, weight: torch.Tensor, new: TensorProduct) -> torch.Tensor:
+def radial_paths(old: TensorProduct, weight: torch.Tensor, signs: Signs, new: TensorProduct) -> torch.Tensor:
     """The last layer of a radial network, whose columns are the weights of the paths of a tensor product.
 
     Args:
         old, new: the tensor products
         weight: shape (width, old.weight_numel)
+        signs: of the old Wigner 3j tensors, in units of today's
 
     Returns:
         shape (width, new.weight_numel)
@@ -201,9 +206,11 @@ def radial_paths(old: TensorProduct, weight: torch.Tensor, new: TensorProduct) -
         raise ValueError(f"a radial network has {weight.shape[1]} outputs where {old.weight_numel} are needed")
     columns = weight.split([ins.path_shape[0] for ins in old.instructions], dim=1)
     known = {_path(old, ins): w * ins.path_weight for ins, w in zip(old.instructions, columns)}
-    return torch.cat(
-        [padded(known[_path(new, ins)], ins.path_shape[0]) / ins.path_weight for ins in new.instructions], dim=1
-    )
+    columns = [
+        padded(signs[ls] * known[_path(new, ins)], ins.path_shape[0]) / ins.path_weight
+        for ls, ins in zip(momenta_of(new), new.instructions)
+    ]
+    return torch.cat(columns, dim=1)
 
 
 def radial_weights(weights: Tensors, start: str = "") -> list[torch.Tensor]:

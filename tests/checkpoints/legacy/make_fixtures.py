@@ -1,10 +1,12 @@
 """Makes the models in ``fixtures/`` with NequIP 0.5.6 and 0.6.1, and what those versions say of some structures.
 
-    python tests/legacy/make_fixtures.py --environments FOLDER [--only NAME ...]
+Also ``e3nn_0_4_4.npz``, the Wigner 3j tensors of that version up to l = 4.
 
-Each version gets an environment of its own in FOLDER, from the package registry. NequIP 0.5.6 asks for a PyTorch older
-than 1.13 and is installed without its dependencies; it runs with the same PyTorch as 0.6.1. Both versions unpickle in
-full, which this PyTorch does only where TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD is set: it is, for these environments alone.
+    python tests/checkpoints/legacy/make_fixtures.py --environments FOLDER [--only NAME ...]
+
+Each pair of versions gets an environment of its own in FOLDER, from the package registry. NequIP 0.5.6 asks for a
+PyTorch older than 1.13 and is installed without its dependencies; it runs with the same PyTorch as 0.6.1. All unpickle
+in full, which this PyTorch does only where TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD is set: it is, in these environments alone.
 
 A fixture is a training folder as ``nequip-train`` left it (``config.yaml``, ``best_model.pth``), for some a deployed
 file, and ``reference.npz``: structures, and for each precision the energies (eV), forces (eV/Å) and stresses (eV/Å³).
@@ -12,6 +14,7 @@ file, and ``reference.npz``: structures, and for each precision the energies (eV
 
 import argparse
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -19,125 +22,12 @@ import tempfile
 import zipfile
 from pathlib import Path
 
+from fixture_cases import CASES, COMMON, LARGE
+
 FIXTURES = Path(__file__).parent / "fixtures"
 TORCH = "torch==2.13.0"
-PACKAGES = ["numpy==1.26.4", "e3nn==0.5.9", "ase==3.29.0", "setuptools<81"]
+PACKAGES = ["numpy==1.26.4", "ase==3.29.0", "setuptools<81"]
 DEPENDENCIES = ["pyyaml", "tqdm", "torch-runstats==0.2.0", "torch-ema==0.3"]
-
-COMMON = {
-    "root": "runs",
-    "run_name": "old",
-    "seed": 1,
-    "dataset_seed": 1,
-    "dataset": "ase",
-    "dataset_file_name": "train.xyz",
-    "n_train": 6,
-    "n_val": 2,
-    "batch_size": 3,
-    "max_epochs": 2,
-    "learning_rate": 0.02,
-    "optimizer_name": "Adam",
-    "loss_coeffs": {"forces": 1, "total_energy": [1, "PerAtomMSELoss"]},
-    "metrics_key": "validation_loss",
-    "r_max": 3.6,
-    "num_layers": 2,
-    "l_max": 1,
-    "parity": True,
-    "num_features": 3,
-    "num_basis": 4,
-    "invariant_layers": 1,
-    "invariant_neurons": 5,
-}
-SILU = {"nonlinearity_scalars": {"e": "silu", "o": "tanh"}, "nonlinearity_gates": {"e": "silu", "o": "tanh"}}
-BUILDERS = ["SimpleIrrepsConfig", "EnergyModel", "PerSpeciesRescale", "StressForceOutput", "RescaleEnergyEtc"]
-
-# name: version, whether it is deployed too, options
-CASES = {
-    # the defaults of 0.6: float32 network, trained roots, one global scale, shift per type
-    "v061_si": ("0.6.1", True, {"chemical_symbols": ["Si"], "parity": False}),
-    # NequIP 0.5 in its own precision, one layer that is the first and the last
-    "v056_si": ("0.5.6", True, {"chemical_symbols": ["Si"], "num_layers": 1, "model_builders": BUILDERS, **SILU}),
-    # scales and shifts per type, both trained, averaged weights, roots that are not trained
-    "v061_hco_l2": (
-        "0.6.1",
-        False,
-        {
-            "chemical_symbols": ["O", "C", "H"],
-            "l_max": 2,
-            "model_dtype": "float64",
-            "BesselBasis_trainable": False,
-            "PolynomialCutoff_p": 5,
-            "per_species_rescale_scales": [1.1, 0.7, 1.4],
-            "per_species_rescale_shifts": [-1.0, -2.5, -0.4],
-            "per_species_rescale_scales_trainable": True,
-            "per_species_rescale_shifts_trainable": True,
-            "use_ema": True,
-        },
-    ),
-    # more types than features, without parity, norm nonlinearity
-    "v056_hco_l2": (
-        "0.5.6",
-        False,
-        {
-            "type_names": ["Hydrogen", "Carbon", "Oxygen"],
-            "chemical_symbol_to_type": {"H": 0, "C": 1, "O": 2},
-            "l_max": 2,
-            "parity": False,
-            "num_features": 2,
-            "default_dtype": "float64",
-            "nonlinearity_type": "norm",
-            "model_builders": BUILDERS,
-            **SILU,
-        },
-    ),
-    # l_max 3, deep radial networks, other nonlinearities, `resnet` in a network that is too shallow for it to act
-    "v061_si_l3": (
-        "0.6.1",
-        False,
-        {
-            "chemical_symbols": ["Si"],
-            "l_max": 3,
-            "num_features": 2,
-            "num_layers": 3,
-            "resnet": True,
-            "invariant_layers": 2,
-            "nonlinearity_scalars": {"e": "silu", "o": "tanh"},
-            "nonlinearity_gates": {"e": "ssp", "o": "abs"},
-            "model_dtype": "float64",
-            "global_rescale_scale": 1.7,
-            "per_species_rescale_shifts": None,
-        },
-    ),
-    # l_max 3 without parity and self-connections, no rescaling at all
-    "v056_si_l3": (
-        "0.5.6",
-        False,
-        {
-            "chemical_symbols": ["Si"],
-            "l_max": 3,
-            "parity": False,
-            "num_features": 2,
-            "use_sc": False,
-            "default_dtype": "float64",
-            "nonlinearity_scalars": {"e": "silu", "o": "tanh"},
-            "nonlinearity_gates": {"e": "tanh", "o": "abs"},
-            "model_builders": ["SimpleIrrepsConfig", "EnergyModel", "StressForceOutput"],
-        },
-    ),
-    # a pair potential besides scales and shifts
-    "v061_sic_zbl": (
-        "0.6.1",
-        False,
-        {
-            "chemical_symbols": ["Si", "C"],
-            "pair_style": "ZBL",
-            "units": "metal",
-            "model_dtype": "float64",
-            "per_species_rescale_scales": "dataset_forces_rms",
-            "model_builders": [*BUILDERS[:3], "PairPotentialTerm", *BUILDERS[3:]],
-        },
-    ),
-}
 
 
 def main() -> None:
@@ -150,18 +40,18 @@ def main() -> None:
         if args.inside:
             make(name)
         else:
-            python = environment(args.environments.resolve(), CASES[name][0])
+            python = environment(args.environments.resolve(), *CASES[name][:2])
             command = [python, __file__, "--environments", args.environments, "--only", name, "--inside"]
             variables = {"TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD": "1", "OMP_NUM_THREADS": "1"}
             subprocess.run(command, check=True, env=os.environ | variables)
 
 
-def environment(folder: Path, version: str) -> Path:
-    """Python of an environment with this version of NequIP, which is made if it is not there."""
-    python = folder / f"nequip-{version}" / "bin" / "python"
+def environment(folder: Path, nequip: str, e3nn: str) -> Path:
+    """Python of an environment with these versions of NequIP and e3nn, which is made if it is not there."""
+    python = folder / f"nequip-{nequip}-e3nn-{e3nn}" / "bin" / "python"
     if not python.exists():
         subprocess.run([sys.executable, "-m", "venv", python.parent.parent], check=True)
-        for packages in ([TORCH], [*PACKAGES, *DEPENDENCIES], ["--no-deps", f"nequip=={version}"]):
+        for packages in ([TORCH], [f"e3nn=={e3nn}", *PACKAGES, *DEPENDENCIES], ["--no-deps", f"nequip=={nequip}"]):
             subprocess.run([python, "-m", "pip", "install", "--quiet", *packages], check=True)
     return python
 
@@ -171,7 +61,7 @@ def make(name: str) -> None:
     import yaml
     from nequip.scripts import deploy, train
 
-    _, deployed, options = CASES[name]
+    _, e3nn, deployed, options = CASES[name]
     out = FIXTURES / name
     out.mkdir(parents=True, exist_ok=True)
     start = Path.cwd()
@@ -180,6 +70,9 @@ def make(name: str) -> None:
         write_training_data(options)
         Path("config.yaml").write_text(yaml.safe_dump(COMMON | options), encoding="utf-8")
         train.main(["config.yaml"])
+        if e3nn == "0.4.4":
+            enlarge(Path("runs/old/best_model.pth"))
+            write_wigner_3j(FIXTURES / "e3nn_0_4_4.npz")
         if deployed:
             deploy.main(["build", "--train-dir", "runs/old", "deployed.pth"])
             compress(Path("deployed.pth"), out / "deployed.pth")
@@ -187,6 +80,29 @@ def make(name: str) -> None:
             shutil.copy(Path("runs/old") / file, out)
         os.chdir(start)
     write_reference(out, options)
+
+
+def enlarge(file: Path) -> None:
+    """Multiply weights by the factors in ``LARGE``."""
+    import torch
+
+    state = torch.load(file)
+    for name, tensor in state.items():
+        for part, factor in LARGE.items():
+            if re.search(rf"\.conv\.{part}\.weight$", name):
+                tensor *= factor
+    torch.save(state, file)
+
+
+def write_wigner_3j(file: Path) -> None:
+    """The tensors of the installed e3nn up to l = 4, by names such as ``1_2_2``."""
+    import numpy as np
+    import torch
+    from e3nn.o3 import wigner_3j
+
+    kinds = [(i, j, k) for i in range(5) for j in range(5) for k in range(abs(i - j), min(i + j, 4) + 1)]
+    tensors = {"_".join(map(str, ls)): wigner_3j(*ls, dtype=torch.float64).numpy() for ls in kinds}
+    np.savez_compressed(file, **tensors)
 
 
 def compress(file: Path, out: Path) -> None:
@@ -257,7 +173,7 @@ def write_reference(out: Path, options: dict) -> None:
             found |= {f"{quantity}_{i}_{precision}": value for quantity, value in values.items()}
     np.savez_compressed(out / "reference.npz", **found)
     if (out / "deployed.pth").exists():
-        check_deployed(out, symbols(options))
+        check_deployed(out, options)
 
 
 def evaluate(folder: Path, atoms, precision: str) -> dict:
@@ -292,17 +208,20 @@ def symbols_of(config) -> list:
     return symbols({k: config[k] for k in ("chemical_symbols", "chemical_symbol_to_type") if k in config})
 
 
-def check_deployed(folder: Path, elements: list) -> None:
+def check_deployed(folder: Path, options: dict) -> None:
     """Compare a deployed file with its training folder, in its own precision."""
     import numpy as np
     from nequip.ase import NequIPCalculator
 
+    elements = symbols(options)
+    precision = options.get("model_dtype", options.get("default_dtype", "float32"))
     names = {symbol: symbol for symbol in elements}
     calculator = NequIPCalculator.from_deployed_model(folder / "deployed.pth", species_to_type_name=names)
     for atoms in structures(elements):
         atoms.calc = calculator
-        expected = evaluate(folder, atoms, "float32")
-        np.testing.assert_allclose(atoms.get_forces(), expected["forces"], atol=1e-5)
+        expected = evaluate(folder, atoms, precision)
+        tolerance = {"float32": 1e-5, "float64": 1e-10}[precision]
+        np.testing.assert_allclose(atoms.get_forces(), expected["forces"], atol=tolerance)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,22 @@ def test_checkpoint_is_a_source_of_today(imported):
     assert all(torch.equal(tensor, old.state[name]) for name, tensor in new.state.items())
     assert old.sha256 == sha256_of(OLD / "best_model.pth")
     info = torch.load(imported, weights_only=True)["hyper_parameters"]["info_dict"]
-    assert info["imported_from"] == {"path": str(OLD), "sha256": old.sha256}
+    origin = info["imported_from"]
+    assert (origin["path"], origin["sha256"]) == (str(OLD), old.sha256)
+    assert [note[:42] for note in origin["notes"]] == ["not compared with the old model itself: a "]
+
+
+def test_what_was_changed_and_compared_is_said(tmp_path, capsys):
+    """Of a model of e3nn 0.4, whose own forward runs; and the same is kept in the checkpoint."""
+    new = tmp_path / "new.ckpt"
+    assert main(["import", str(FIXTURES / "e3nn04_sic_l2" / "deployed.pth"), str(new)]) == 0
+    _, turned, compared = capsys.readouterr().out.splitlines()
+    assert turned.startswith("weights of the paths (1, 2, 2), (2, 1, 2), (2, 2, 1) are negated")
+    assert compared.startswith("differs from the old file's own forward, on a small structure, in energies of up to ")
+    info = torch.load(new, weights_only=True)["hyper_parameters"]["info_dict"]
+    assert info["imported_from"]["notes"] == [turned, compared]
+    assert main(["inspect", str(FIXTURES / "e3nn04_sic_l2")]) == 0
+    assert turned in capsys.readouterr().out.splitlines()
 
 
 def test_inspect_shows_an_old_model(capsys):

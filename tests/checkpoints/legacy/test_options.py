@@ -164,9 +164,9 @@ def test_zbl_constant_must_be_that_of_its_units(tmp_path):
 
 def test_energies_of_types_are_products_with_the_global_scale():
     state, names = state_of("v061_hco_l2"), ["H", "C", "O"]
-    architecture, converted = load_old_model(FIXTURES / "v061_hco_l2")
+    converted = load_old_model(FIXTURES / "v061_hco_l2")
     for kind in ("scales", "shifts"):
         stored = state[f"model.model.func.per_species_rescale.{kind}"] * state["model.scale_by"]
-        assert architecture[f"per_type_energy_{kind}"] == dict(zip(names, stored.tolist()))
-        assert architecture[f"per_type_energy_{kind}_trainable"] is True
-        assert torch.equal(converted[f"model.func.per_type_energy_scale_shift.{kind}"].reshape(-1), stored)
+        assert converted.architecture[f"per_type_energy_{kind}"] == dict(zip(names, stored.tolist()))
+        assert converted.architecture[f"per_type_energy_{kind}_trainable"] is True
+        assert torch.equal(converted.state[f"model.func.per_type_energy_scale_shift.{kind}"].reshape(-1), stored)

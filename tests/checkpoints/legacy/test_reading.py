@@ -154,10 +154,9 @@ def test_code_of_a_deployed_file_is_not_needed(tmp_path):
     """Let alone run."""
     with zipfile.ZipFile(DEPLOYED) as file:
         code = {name.partition("/")[2]: b"raise SystemExit" for name in file.namelist() if "/code/" in name}
-    architecture, state = load_old_model(rewritten(tmp_path / "old.pth", code))
-    expected, expected_state = load_old_model(DEPLOYED)
-    assert architecture == expected
-    assert all(torch.equal(tensor, expected_state[name]) for name, tensor in state.items())
+    found, expected = load_old_model(rewritten(tmp_path / "old.pth", code)), load_old_model(DEPLOYED)
+    assert found.architecture == expected.architecture
+    assert all(torch.equal(tensor, expected.state[name]) for name, tensor in found.state.items())
 
 
 def test_what_a_deployed_file_pickles_is_not_called(tmp_path):
@@ -187,4 +186,4 @@ def test_version_may_stand_beside_the_configuration(tmp_path):
     config = config_of("v056_si")
     del config["nequip_version"]
     old = rewritten(tmp_path / "old.pth", {"extra/config": yaml.dump(config).encode()})
-    assert load_old_model(old)[0]["r_max"] == 3.6
+    assert load_old_model(old).architecture["r_max"] == 3.6

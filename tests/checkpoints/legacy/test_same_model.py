@@ -14,9 +14,9 @@ TOLERANCE = {"float32": 1e-5, "float64": 1e-10}  # eV, eV/Å, eV/Å³
 
 
 def built(path):
-    architecture, state = load_old_model(path)
-    model = arch.build(architecture)
-    model.load_state_dict(state)
+    converted = load_old_model(path)
+    model = arch.build(converted.architecture)
+    model.load_state_dict(converted.state)
     return model.eval()
 
 
@@ -41,15 +41,15 @@ def test_single_precision(name, tmp_path):
     assert_says_the_same(built(in_precision(tmp_path / name, name, "float32")), name, "float32")
 
 
-@pytest.mark.parametrize("name", ["v056_si", "v061_si"])
+@pytest.mark.parametrize("name", ["e3nn04_sic_l2", "v056_si", "v061_si"])
 def test_deployed_file_is_the_model_of_its_folder(name):
     """Bitwise: the same numbers by another way."""
-    architecture, state = load_old_model(FIXTURES / name / "deployed.pth")
-    of_folder, state_of_folder = load_old_model(FIXTURES / name)
-    assert architecture == of_folder
-    assert architecture["model_dtype"] == "float32"
-    assert state.keys() == state_of_folder.keys()
-    assert all(torch.equal(tensor, state_of_folder[key]) for key, tensor in state.items())
+    deployed, folder = load_old_model(FIXTURES / name / "deployed.pth"), load_old_model(FIXTURES / name)
+    assert deployed.architecture == folder.architecture
+    assert deployed.architecture["model_dtype"] == ("float64" if name == "e3nn04_sic_l2" else "float32")
+    assert deployed.changes == folder.changes
+    assert deployed.state.keys() == folder.state.keys()
+    assert all(torch.equal(tensor, folder.state[key]) for key, tensor in deployed.state.items())
 
 
 def test_old_models_are_what_they_should_be():
@@ -61,5 +61,6 @@ def test_old_models_are_what_they_should_be():
     assert {n for n, *_ in kinds} == {1, 2, 3}
     assert {(l_max, parity) for _, l_max, parity, _ in kinds} == set(product((1, 2, 3), (True, False)))
     assert {trained for *_, trained in kinds} == {True, False}
+    assert {c["e3nn_version"] for c in map(config_of, NAMES)} == {"0.4.4", "0.5.9"}
     roots = state_of("v061_si")["model.model.func.radial_basis.basis.bessel_weights"] / torch.pi
     assert (roots - torch.arange(1.0, 5.0)).abs().min() > 1e-3
