@@ -63,6 +63,6 @@ mutants: $(READY)
 	.venv-mutants/bin/python -m mutmut results
 
 docs: $(READY)
-	$(BIN)/python docs/write_tables.py --check
-	$(BIN)/python docs/draw_figures.py --check
-	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
+	$(BIN)/python evidence/write_tables.py --check
+	$(BIN)/python evidence/draw_figures.py --check
+	$(BIN)/python -m sphinx -W --keep-going -c docs -b html . docs/_build/html

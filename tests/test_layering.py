@@ -99,7 +99,7 @@ BELOW_PLAN = ("plan.data.", "plan.environments")
 SCRIPTS = {"calculators.worker", "deploy.worker", "study.measure.job", "study.measure.worker"}
 
 MOST_LINES, MOST_LINES_OF_A_FUNCTION = 350, 60
-SHORT_TOO = [PACKAGE.parent / name for name in ("tests", "docs", "demo", "benchmarks")]
+SHORT_TOO = [PACKAGE.parent / name for name in ("tests", "docs", "demo", "evidence")]
 # The same thing of every command, of every module that logs, of every data set.
 ONE_EACH = {"main", "logger"}
 DATA_SETS = {
