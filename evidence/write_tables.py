@@ -3,7 +3,7 @@
     python evidence/write_tables.py [--check]
 
 A table stands between ``<!-- table: VIEW STUDY ... -->`` and ``<!-- end of table -->``; a STUDY is a folder of
-docs/studies.
+evidence/studies.
 """
 
 import argparse
@@ -32,7 +32,7 @@ from nequip_elemtransfer.study.report.sections import number
 from nequip_elemtransfer.study.run.metrics import ENERGY_MAE, FORCE_MAE, STRESS_MAE
 
 HERE = Path(__file__).parent
-PAGES = (*HERE.glob("*.md"), HERE.parent / "docs" / "how-to" / "candidates.md", HERE.parent / "README.md")
+PAGES = (*HERE.glob("*.md"), HERE.parent / "README.md")
 PROPERTY_LABELS = VALUES | DEVIATIONS
 _DATA = {"mlearn_converged": "DFT", "sw_converged": "Stillinger-Weber"}
 _TRANSFERS = {  # of the studies of ways to fine-tune
