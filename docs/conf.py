@@ -1,6 +1,6 @@
-"""Sphinx configuration. The source is the root of the repository, so that pages of docs/ and evidence/ link each other.
+"""Sphinx configuration, for ``python -m sphinx -W --keep-going -c docs -b html . docs/_build/html``.
 
-    python -m sphinx -W --keep-going -c docs -b html . docs/_build/html
+The source is the root of the repository, so that pages of docs/ and evidence/ link each other.
 """
 
 from importlib.metadata import version as installed_version

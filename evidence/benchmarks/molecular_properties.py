@@ -1,6 +1,8 @@
 """How far are a model's molecules off? Bonds, angles, vibrations and torsions beside GFN2-xTB, measured as in a study.
 
     python evidence/benchmarks/molecular_properties.py runs/xtb_si/best.ckpt data/xtb/Si_minima.xyz Si
+
+Molecules that the trainings of the examples saw, and those that they did not, are told of apart.
 """
 
 import argparse
