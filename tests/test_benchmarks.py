@@ -12,7 +12,7 @@ import pytest
 from ase.build import bulk
 from ase.calculators.singlepoint import SinglePointCalculator
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+BENCHMARKS = Path(__file__).parents[1] / "evidence" / "benchmarks"
 
 
 def script(name: str) -> ModuleType:

@@ -14,7 +14,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import tomllib
 import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -29,10 +28,16 @@ from nequip_elemtransfer.deploy import cli as deploy_cli
 from nequip_elemtransfer.key.look_ups import LOOK_UPS
 from nequip_elemtransfer.study.config.study_file import StudyConfig
 
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "example_configs"
-STUDIES = ROOT / "docs" / "studies"
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+STUDIES = ROOT / "evidence" / "studies"
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES += sorted((ROOT / "evidence").glob("*.md"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
 # Programs of others, whose options are theirs to say.
@@ -49,7 +54,7 @@ def blocks(language):
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
         for found in re.finditer(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
-            yield pytest.param(found[1], id=f"{page.name}:{text.count(chr(10), 0, found.start()) + 1}")
+            yield pytest.param(found[1], id=f"{page.relative_to(ROOT)}:{text.count(chr(10), 0, found.start()) + 1}")
 
 
 def example_heads():
@@ -210,8 +215,8 @@ def test_commands_parse(script, monkeypatch):
         "nequip-elemtransfer data sw --out data/sw --n-train 10 --unheard-of",
         'nequip-train -cp "$PWD/example_configs" -cn sw_si max_stepps=3',
         'nequip-train -cp "$PWD/example_configs" -cn no_such_config',
-        "python benchmarks/deployed_cost.py a.ckpt --repeat-s 5",
-        "python benchmarks/no_such_file.py",
+        "python evidence/benchmarks/deployed_cost.py a.ckpt --repeat-s 5",
+        "python evidence/benchmarks/no_such_file.py",
         "make tests",
         "pip install '.[no_such_extra]'",
         "no-such-program",
@@ -300,10 +305,10 @@ def test_code_imports_what_there_is(code):
                 assert hasattr(module, alias.name) or importlib.import_module(f"{node.module}.{alias.name}")
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_files_that_are_named_exist(page):
     text = page.read_text(encoding="utf-8")
-    for name in re.findall(r"(?:example_configs|benchmarks|demo|tests)/[\w/.]+\.(?:yaml|py)", text):
+    for name in re.findall(r"(?:example_configs|docs|evidence|benchmarks|demo|tests)/[\w/.]+\.(?:yaml|py)", text):
         assert (ROOT / name).is_file(), name
 
 

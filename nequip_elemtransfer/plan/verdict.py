@@ -1,4 +1,4 @@
-"""Go, go with care, or do not: rules on three numbers, calibrated on measured transfers (``docs/plan.md``)."""
+"""Go, go with care, or do not: rules on three numbers, calibrated on measured transfers (``docs/how-to/plan.md``)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

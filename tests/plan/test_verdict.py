@@ -1,4 +1,4 @@
-"""The rules, on the transfers they were made from (``docs/evidence.md``)."""
+"""The rules, on the transfers they were made from (``evidence/verdicts.md``)."""
 
 import pytest
 

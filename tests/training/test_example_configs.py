@@ -212,7 +212,8 @@ def test_code_on_the_pages_runs(workplace, page, monkeypatch, capsys):
     if page == "key":
         (runs / "mlearn_ge").symlink_to(runs / "mlearn_ge_transfer")
     monkeypatch.chdir(workplace)
-    text = (CONFIGS.parent / "docs" / f"{page}.md").read_text(encoding="utf-8")
+    (path,) = (CONFIGS.parent / "docs").glob(f"*/{page}.md")
+    text = path.read_text(encoding="utf-8")
     for code in re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
         exec(compile(code, f"{page}.md", "exec"), {})
     if page == "finetune":

@@ -60,7 +60,7 @@ class Structures:
 
 @dataclass(frozen=True)
 class StudyConfig:
-    """A study; see ``docs/study.md`` for each entry.
+    """A study; see ``docs/how-to/study.md`` for each entry.
 
     Args:
         arms, models: what is compared
