@@ -30,6 +30,7 @@ CORE = [
     "labels",
     "frame_checks",
     "frames",
+    "least_unexplained",
     "fit",
     "label_checks",
     "scaling",

@@ -43,6 +43,7 @@ from nequip_elemtransfer.plan.structures import elements_in, folds
 from nequip_elemtransfer.plan.training_files import reading_of
 from nequip_elemtransfer.plan.unlabelled import UnlabelledStart
 from nequip_elemtransfer.plan.verdict import PlanVerdict, judge
+from nequip_elemtransfer.provenance import known_errors
 from nequip_elemtransfer.source import SourceModel
 from nequip_elemtransfer.target import TargetBuilder
 from nequip_elemtransfer.target_structures import MAX_SEARCH_FRAMES
@@ -90,6 +91,8 @@ class Planner:
             length_scale=_by_type(types, self.scales),
             energy_scale=_by_type(types, energies.scales),
             energy_shifts=_by_type(types, energies.shifts),
+            length_scale_errors=known_errors(types, start.lengths.errors),
+            energy_scale_errors=known_errors(types, energies.errors),
             r_max=start.target.longest_cutoff(self.scales),
             ladder=self.ladder,
             scan=self.scan,
