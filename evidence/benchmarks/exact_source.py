@@ -16,6 +16,7 @@ from ase import Atoms
 from nequip_elemtransfer.config import LABEL_KINDS
 from nequip_elemtransfer.data.stillinger_weber import lattice_constant, stillinger_weber_calculator
 from nequip_elemtransfer.energies import fit
+from nequip_elemtransfer.energies.least_unexplained import objective
 from nequip_elemtransfer.structures.labels import Labels
 
 LENGTHS = np.arange(1.0, 1.0951, 0.005)
@@ -31,8 +32,8 @@ def main() -> None:
     print(f"ratio of the lattice constants: {lattice_constant('Ge') / lattice_constant('Si'):.4f}\n")
     table = [unexplained(structures, length) for length in LENGTHS]
     print("| λ | α | objective | energies | forces | stresses |\n| ---: | ---: | ---: | ---: | ---: | ---: |")
-    for length, (alpha, objective, parts) in zip(LENGTHS, table):
-        print(f"| {length:.3f} | {alpha:.3f} | {objective:.3f} | " + " | ".join(f"{p:.3f}" for p in parts) + " |")
+    for length, (alpha, least, parts) in zip(LENGTHS, table):
+        print(f"| {length:.3f} | {alpha:.3f} | {least:.3f} | " + " | ".join(f"{p:.3f}" for p in parts) + " |")
     print("\n| structures | λ of the lowest objective |\n| --- | ---: |")
     print(f"| all | {lowest([row[1] for row in table]):.3f} |")
     for group in groups:
@@ -52,7 +53,7 @@ def unexplained(structures: Sequence[Atoms], length: float) -> tuple[float, floa
         alpha = fit.fit_energy_scales(terms, WEIGHTS, FITTED).scales
     except fit.NoResemblance:
         return np.nan, fit.NO_RESEMBLANCE, [np.nan] * len(terms)
-    return float(alpha[0]), fit.objective(terms, WEIGHTS, alpha), [terms[kind].unexplained(alpha) for kind in terms]
+    return float(alpha[0]), objective(terms, WEIGHTS, alpha), [terms[kind].unexplained(alpha) for kind in terms]
 
 
 def as_silicon(atoms: Atoms, length: float) -> Atoms:
@@ -72,11 +73,11 @@ def labels(structures: Sequence[Atoms]) -> Labels:
     )
 
 
-def lowest(objective: Sequence[float]) -> float:
+def lowest(objectives: Sequence[float]) -> float:
     """λ of the vertex of the parabola through the lowest three."""
-    place = int(np.clip(np.argmin(objective), 1, len(objective) - 2))
+    place = int(np.clip(np.argmin(objectives), 1, len(objectives) - 2))
     near = slice(place - 1, place + 2)
-    a, b, _ = np.polyfit(LENGTHS[near], objective[near], 2)
+    a, b, _ = np.polyfit(LENGTHS[near], objectives[near], 2)
     return float(-b / (2 * a))
 
 

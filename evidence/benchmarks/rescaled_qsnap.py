@@ -29,7 +29,8 @@ from ase.data import atomic_numbers, covalent_radii
 
 from nequip_elemtransfer.deploy.lammps_input import write_data
 from nequip_elemtransfer.deploy.md import silent_lammps
-from nequip_elemtransfer.energies.fit import Term, fit_energy_scales, fit_energy_shifts
+from nequip_elemtransfer.energies.fit import fit_energy_scales, fit_energy_shifts
+from nequip_elemtransfer.energies.least_unexplained import Term
 from nequip_elemtransfer.structures.labels import Labels
 
 LENGTHS = np.round(np.arange(1.0, 1.1401, 0.01), 2)
@@ -143,7 +144,8 @@ def fitted(lmp: Any, folder: Path, fitting: Structures, length: float, *, energy
     source = evaluate(lmp, folder / SI_QSNAP, fitting.atoms, length)
     parts = source.forces.reshape(1, -1) / length  # (n_types = 1, 3 n_atoms)
     reference = fitting.labels.forces.reshape(-1)
-    forces = Term(reference, parts, float(reference @ reference))
+    structures = np.repeat(np.arange(len(fitting.n_atoms)), 3 * fitting.n_atoms)
+    forces = Term(reference, reference, parts, structures)
     alpha = fit_energy_scales({"forces": forces}, {"forces": 1.0}, np.array([not energy_scale])).scales[0]
     rest = fitting.labels.energies - alpha * source.energies
     counts = fitting.n_atoms[:, None]  # (n_frames, n_types = 1)

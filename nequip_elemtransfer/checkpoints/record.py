@@ -18,6 +18,11 @@ def check_provenance(record: Any) -> None:
         RefusedFile: with the first field that is missing or of another kind
     """
     _check(record, _FIELDS, "")
+    for place, is_right in _LATER_FIELDS.items():
+        *outer, name = place.split(".")
+        holder = record[outer[0]] if outer else record
+        if name in holder:
+            _check(holder[name], is_right, place)
     types = set(record["elements"])
     for name in ("length_scale", "energy_scale", "energy_shifts"):
         if set(record[name]["per_type"]) != types:
@@ -50,6 +55,12 @@ def _is_error(value: Any) -> bool:
 
 def _is_number_per_type(value: Any) -> bool:
     return isinstance(value, Mapping) and all(map(_is_text, value)) and all(map(_is_known_number, value.values()))
+
+
+def _is_error_per_type(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(
+        _is_text(name) and (error is None or (_is_known_number(error) and error >= 0)) for name, error in value.items()
+    )
 
 
 def _is_setting(value: Any) -> bool:
@@ -109,6 +120,14 @@ _FIELDS: Fields = {
         }
     ],
     "weights": _is_text,
+}
+
+# Fields that records of earlier versions do not have.
+_LATER_FIELDS: dict[str, Callable[[Any], bool]] = {
+    "length_scale.errors": _is_error_per_type,
+    "energy_scale.errors": _is_error_per_type,
+    "energy_shifts.errors": _is_error_per_type,
+    "pair_potential": lambda value: value is None or _is_text(value),
 }
 
 

@@ -29,9 +29,9 @@ def energy_scales(
     """
     setting = config.energy_scale
     if isinstance(setting, Mapping):
-        return fit.EnergyScaleFit(np.array([setting[t] for t in config.type_names]), ())
+        return fit.EnergyScaleFit.given(np.array([setting[t] for t in config.type_names]))
     if setting != "fit":
-        return fit.EnergyScaleFit(np.where(frozen, 1.0, 1.0 if setting == "none" else setting), ())
+        return fit.EnergyScaleFit.given(np.where(frozen, 1.0, 1.0 if setting == "none" else setting))
     terms = {kind: term for kind, term in parts.terms(labels).items() if config.fit_weights[kind] > 0}
     if not terms and not frozen.all():
         raise ValueError(

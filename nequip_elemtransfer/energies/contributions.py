@@ -1,7 +1,7 @@
 """What a target model predicts, taken apart by type so that energy scales and shifts act without re-running it."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from tqdm.auto import tqdm
 
 from nequip_elemtransfer.architecture.builders import evaluation_mode, set_energies
 from nequip_elemtransfer.energies import fit
+from nequip_elemtransfer.energies.least_unexplained import Term
 from nequip_elemtransfer.structures.frames import compositions
 from nequip_elemtransfer.structures.labels import LabelKind, Labels, atoms_of_frames, is_periodic
 
@@ -45,10 +46,14 @@ class NetworkParts:
             stresses=np.tensordot(alpha, self.stresses, axes=1) + self.fixed.stresses,
         )
 
-    def terms(self, labels: Labels) -> dict[LabelKind, fit.Term]:
+    def learned(self, labels: Labels) -> Labels:
+        """Labels less what no energy scale multiplies: what the network has to learn at these lengths."""
+        return Labels(*(getattr(labels, f.name) - getattr(self.fixed, f.name) for f in fields(Labels)))
+
+    def terms(self, labels: Labels, learned: Labels | None = None) -> dict[LabelKind, Term]:
         """What fits to labels have to explain, see :func:`.fit.make_terms`."""
         by_kind: dict[LabelKind, np.ndarray] = {"energy": self.energies, "forces": self.forces, "stress": self.stresses}
-        return fit.make_terms(labels, self.fixed, by_kind, self.counts)
+        return fit.make_terms(labels, self.fixed, by_kind, self.counts, learned)
 
     def fit_shifts(
         self, labels: Labels, alpha: np.ndarray, start: np.ndarray, frozen: np.ndarray

@@ -5,30 +5,19 @@ The target's energy, forces and stress are linear in the per-type scales and shi
     E = E_0 + Σ_t α_t E_t + Σ_t n_t μ_t ,    F = F_0 + Σ_t α_t F_t ,    σ = σ_0 + Σ_t α_t σ_t ,
 
 where ``E_t`` is the network energy of the atoms of type t at the source's scale and ``E_0`` what does not scale (a pair
-potential, kept types). Each kind of label k (energies per atom less what composition explains, forces, stresses) leaves
-a part ``u_k = Σ (x_ref − x)² / Σ x_ref²`` unexplained, and the fits minimise
-
-    J = Σ_k w_k ln(u_k + δ) / Σ_k w_k ,
-
-the weighted geometric mean of the unexplained parts, softened by δ. A kind of label that
-the source cannot explain at all has little say in what the others determine, and none is fitted at any price.
+potential, kept types). α minimises the objective of :mod:`.least_unexplained`; μ is a least squares of energies.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from nequip_elemtransfer.energies.least_unexplained import Minimum, Term
 from nequip_elemtransfer.structures.labels import LabelKind, Labels
 
 # A scale whose standard error is above this part of it counts as undetermined.
 _MAX_RELATIVE_ERROR = 0.1
-
-# δ above: what is left unexplained weighs by its ratio above this part, by its difference below it.
-_SMALL = 0.2
-
-# Value of the objective where nothing is explained.
-NOTHING_EXPLAINED = float(np.log(1.0 + _SMALL))
 
 # Value of the objective where not even the sign of the labels agrees: worse than explaining nothing.
 NO_RESEMBLANCE = float(np.log(2.0))
@@ -46,31 +35,9 @@ _TYPICAL_ERROR = 0.01
 
 _RANK_TOLERANCE = 1e-8
 
-# Rounds after which reweighting is given up; some ten are needed.
-_MAX_ROUNDS = 100
-
 
 class NoResemblance(ValueError):
     """The source's predictions do not resemble the reference: the best energy scale is not positive."""
-
-
-@dataclass(frozen=True)
-class Term:
-    """One kind of label: what is to be explained and by what.
-
-    Args:
-        rest: reference less what does not scale, shape (n,)
-        parts: predictions at the source's energy scale by type, shape (n_types, n)
-        total: sum of squares of the reference
-    """
-
-    rest: np.ndarray
-    parts: np.ndarray
-    total: float
-
-    def unexplained(self, alpha: np.ndarray) -> float:
-        """``Σ (x_ref − x)² / Σ x_ref²`` at energy scales of shape (n_types,)."""
-        return float(np.sum((self.rest - alpha @ self.parts) ** 2) / self.total)
 
 
 @dataclass(frozen=True)
@@ -80,10 +47,21 @@ class EnergyScaleFit:
     Args:
         scales: α of each type, shape (n_types,)
         common: types that share one α, all that were fitted or none
+        errors: standard error of each α at its λ, zero for one that was not fitted, infinite where the structures do
+            not tell, shape (n_types,)
+        left_out: the objective with each structure left out and α fitted again, NaN where the others do not determine
+            α, shape (n_structures,); empty where nothing was fitted
     """
 
     scales: np.ndarray
     common: tuple[int, ...]
+    errors: np.ndarray
+    left_out: np.ndarray
+
+    @classmethod
+    def given(cls, scales: np.ndarray) -> "EnergyScaleFit":
+        """Energy scales that were not fitted."""
+        return cls(scales, (), np.zeros(len(scales)), np.zeros(0))
 
 
 @dataclass(frozen=True)
@@ -106,7 +84,11 @@ class EnergyShiftFit:
 
 
 def make_terms(
-    labels: Labels, fixed: Labels, parts: Mapping[LabelKind, np.ndarray], counts: np.ndarray
+    labels: Labels,
+    fixed: Labels,
+    parts: Mapping[LabelKind, np.ndarray],
+    counts: np.ndarray,
+    learned: Labels | None = None,
 ) -> dict[LabelKind, Term]:
     """What the fits explain, one term for each kind of label that says something.
 
@@ -115,19 +97,23 @@ def make_terms(
         fixed: predictions that do not scale
         parts: of each kind, the predictions by type, the type axis first
         counts: atoms of each type in each structure, shape (n_frames, n_types)
+        learned: what a network has to learn, of which the unexplained part is one; ``labels`` less ``fixed`` if None
     """
     found: dict[LabelKind, Term] = {}
     for kind in labels.kinds:
-        reference, constant = labels.of(kind), fixed.of(kind)
-        by_type = parts[kind].reshape(len(parts[kind]), *reference.shape)
-        there = np.isfinite(reference) & np.isfinite(constant) & np.isfinite(by_type).all(axis=0)
-        reference, rest, by_type = reference[there], (reference - constant)[there], by_type[:, there]
+        label, constant = labels.of(kind), fixed.of(kind)
+        reference = label - constant if learned is None else learned.of(kind)
+        by_type = parts[kind].reshape(len(parts[kind]), *label.shape)
+        numbers = _structures(kind, counts).reshape(-1, *[1] * (label.ndim - 1))
+        there = np.isfinite(label) & np.isfinite(constant) & np.isfinite(by_type).all(axis=0)
+        n, scale = int(there.sum()), label[there]
+        reference, rest, by_type = reference[there], (label - constant)[there], by_type[:, there]
         if kind == "energy":
-            reference, rest, by_type = (_beyond_composition(x, counts[there]) for x in (reference, rest, by_type))
-        total = float(np.sum(reference**2))
-        scale = np.sum((labels.of(kind)[there] / (counts[there].sum(axis=1) if kind == "energy" else 1)) ** 2)
-        if len(rest) >= _LEAST_VALUES and total > _ROUNDING * scale and np.any(by_type):
-            found[kind] = Term(rest, by_type, total)
+            n, scale = n - _rank(counts[there]), scale / counts[there].sum(axis=1)
+            reference, rest, *of_types = (composition_residual(x, counts[there]) for x in (reference, rest, *by_type))
+            by_type = np.array(of_types)
+        if n >= _LEAST_VALUES and np.sum(reference**2) > _ROUNDING * np.sum(scale**2) and np.any(by_type):
+            found[kind] = Term(reference, rest, by_type, np.broadcast_to(numbers, label.shape)[there])
     return found
 
 
@@ -145,34 +131,27 @@ def fit_energy_scales(
         NoResemblance: if the best α is not positive
     """
     free = np.flatnonzero(~fixed)
-    scales = np.ones(len(fixed))
+    scales, errors = np.ones(len(fixed)), np.zeros(len(fixed))
     if len(free) == 0 or not terms:
-        return EnergyScaleFit(scales, ())
+        return EnergyScaleFit.given(scales)
     rows = [
-        (weights[kind], Term(term.rest - term.parts[fixed].sum(axis=0), term.parts[free], term.total))
+        (weights[kind], replace(term, rest=term.rest - term.parts[fixed].sum(axis=0), parts=term.parts[free]))
         for kind, term in terms.items()
     ]
     if len(free) > 1:
-        separate, errors = _reweighted_least_squares(rows)
-        if np.all(errors < _MAX_RELATIVE_ERROR * separate):
-            scales[free] = separate
-            return EnergyScaleFit(scales, ())
-    together = [(w, Term(t.rest, t.parts.sum(axis=0, keepdims=True), t.total)) for w, t in rows]
-    common = float(_reweighted_least_squares(together)[0][0])
-    if not common > 0:
+        separate = Minimum.of(rows)
+        if np.all(separate.errors < _MAX_RELATIVE_ERROR * separate.alpha):
+            scales[free], errors[free] = separate.alpha, separate.errors
+            return EnergyScaleFit(scales, (), errors, separate.left_out)
+    common = Minimum.of([(w, replace(term, parts=term.parts.sum(axis=0, keepdims=True))) for w, term in rows])
+    if not common.alpha[0] > 0:
         raise NoResemblance(
-            f"`energy_scale: fit` found α = {common:.3g}: the source's {' and '.join(terms)} do not resemble those of "
-            "the training structures at all, so this start is worth nothing. Choose another source type or length "
-            "scale, or set `energy_scale: none` to go on regardless."
+            f"`energy_scale: fit` found α = {common.alpha[0]:.3g}: the source's {' and '.join(terms)} do not resemble "
+            "those of the training structures at all, so this start is worth nothing. Choose another source type or "
+            "length scale, or set `energy_scale: none` to go on regardless."
         )
-    scales[free] = common
-    return EnergyScaleFit(scales, tuple(free.tolist()))
-
-
-def objective(terms: Mapping[LabelKind, Term], weights: Mapping[LabelKind, float], alpha: np.ndarray) -> float:
-    """J of the module's head; 0 where nothing is explained, and ``ln δ`` where everything is."""
-    parts = [weights[kind] * np.log(term.unexplained(alpha) + _SMALL) for kind, term in terms.items()]
-    return float(np.sum(parts) / np.sum([weights[kind] for kind in terms]))
+    scales[free], errors[free] = common.alpha[0], common.errors[0]
+    return EnergyScaleFit(scales, tuple(free.tolist()), errors, common.left_out)
 
 
 def fit_energy_shifts(energies: np.ndarray, counts: np.ndarray, start: np.ndarray, fixed: np.ndarray) -> EnergyShiftFit:
@@ -215,41 +194,14 @@ def composition_residual(energies: np.ndarray, counts: np.ndarray) -> np.ndarray
     return residual
 
 
-def _beyond_composition(energies: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Energies per atom less what composition explains, in the coordinates that are left, last axis (n_frames − rank,).
+def _structures(kind: LabelKind, counts: np.ndarray) -> np.ndarray:
+    """Number of the structure of each atom for forces, else of each structure."""
+    numbers = np.arange(len(counts))
+    return np.repeat(numbers, counts.sum(axis=1)) if kind == "forces" else numbers
 
-    Args:
-        energies: total, eV, last axis (n_frames,)
-    """
-    per_atom = energies / counts.sum(axis=1)
+
+def _rank(counts: np.ndarray) -> int:
+    """Number of independent compositions."""
     fractions = counts / counts.sum(axis=1, keepdims=True)
-    u, s, _ = np.linalg.svd(fractions, full_matrices=True)
-    rank = int(np.sum(s > _RANK_TOLERANCE * s[0])) if len(s) and s[0] > 0 else 0
-    return per_atom @ u[:, rank:]
-
-
-def _reweighted_least_squares(rows: Sequence[tuple[float, Term]]) -> tuple[np.ndarray, np.ndarray]:
-    """Minimum of ``Σ_k w_k ln(u_k(α) + δ)`` and standard errors, infinite where it is not unique.
-
-    Each round solves the least squares that has the same slope, which cannot raise the objective (the logarithm is
-    concave). Errors allow each kind of label a variance of its own.
-    """
-    factors = np.array([w / term.total for w, term in rows])
-    grams = np.array([term.parts @ term.parts.T for _, term in rows])  # (n_kinds, n_types, n_types)
-    moments = np.array([term.parts @ term.rest for _, term in rows])  # (n_kinds, n_types)
-    normal = np.tensordot(factors, grams, axes=1)
-    if np.linalg.matrix_rank(normal, hermitian=True, tol=None) < len(normal):
-        solution = np.linalg.lstsq(normal, factors @ moments, rcond=None)[0]
-        return solution, np.full(len(solution), np.inf)
-    scaled = factors
-    alpha = np.linalg.solve(normal, scaled @ moments)
-    for _ in range(_MAX_ROUNDS):
-        scaled = factors / (np.array([term.unexplained(alpha) for _, term in rows]) + _SMALL)
-        normal = np.tensordot(scaled, grams, axes=1)
-        previous, alpha = alpha, np.linalg.solve(normal, scaled @ moments)
-        if np.allclose(alpha, previous, rtol=1e-10, atol=0):
-            break
-    inverse = np.linalg.inv(normal)
-    variances = [term.unexplained(alpha) * term.total / max(len(term.rest) - len(alpha), 1) for _, term in rows]
-    spread = np.tensordot(scaled**2 * np.array(variances), grams, axes=1)
-    return alpha, np.sqrt(np.diag(inverse @ spread @ inverse))
+    singular = np.linalg.svd(fractions, compute_uv=False)
+    return int(np.sum(singular > _RANK_TOLERANCE * singular[0])) if len(fractions) else 0

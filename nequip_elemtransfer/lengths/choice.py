@@ -22,12 +22,15 @@ class LengthChoice:
 
     Args:
         scales: λ of each target type, shape (n_types,)
+        errors: standard error of each λ, zero where it was not fitted, infinite where the structures do not tell it,
+            shape (n_types,)
         decided_by: ``labels``, ``covalent radii`` or ``nothing`` (λ = 1) where λ was to be fitted, else ``given``
         by_kind: λ of each target type at which each kind of label alone is explained best, where there is one
         covalent_radii: λ of each target type from covalent radii; None where a type has none
     """
 
     scales: np.ndarray
+    errors: np.ndarray
     decided_by: str
     by_kind: dict[LabelKind, np.ndarray]
     covalent_radii: np.ndarray | None
@@ -40,7 +43,7 @@ def given_lengths(config: TransferConfig, element_map: ElementMap, frozen: np.nd
         frozen: types whose lengths stay as they are in the source, shape (n_types,)
     """
     scales = lengths.per_type_scales(config.length_scale, element_map, frozen)
-    return LengthChoice(scales, "given", {}, _radii(element_map, frozen))
+    return LengthChoice(scales, np.zeros(len(scales)), "given", {}, _radii(element_map, frozen))
 
 
 def guessed_lengths(element_map: ElementMap, frozen: np.ndarray) -> np.ndarray:
@@ -80,14 +83,16 @@ def fitted_lengths(
 def choice(search: LengthSearch, element_map: ElementMap) -> LengthChoice:
     """What a search that scanned the range found, or the first guess where it did not or could not decide."""
     radii = _radii(element_map, search.frozen)
-    undecided = LengthChoice(search.guess, "nothing" if radii is None else "covalent radii", {}, radii)
+    exact = np.zeros(len(search.guess))
+    undecided = LengthChoice(search.guess, exact, "nothing" if radii is None else "covalent radii", {}, radii)
     if not len(search.factors):
         return undecided
     best = search.best()
     by_kind = {kind: search.scales(factor) for kind, factor in best.factors_by_kind.items()}
     if not best.decided:
         return replace(undecided, by_kind=by_kind)
-    return LengthChoice(search.scales(best.factor), "labels", by_kind, radii)
+    errors = np.where(search.frozen, 0.0, best.error * search.guess)
+    return LengthChoice(search.scales(best.factor), errors, "labels", by_kind, radii)
 
 
 def _radii(element_map: ElementMap, frozen: np.ndarray) -> np.ndarray | None:

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from tqdm.auto import tqdm
 
 from nequip_elemtransfer.energies import fit
 from nequip_elemtransfer.energies.contributions import NetworkParts
+from nequip_elemtransfer.energies.least_unexplained import NOTHING_EXPLAINED, Term, jackknife_error, objective
 from nequip_elemtransfer.structures.labels import LabelKind, Labels
 
 # λ is searched as a factor on the first guess of each type: coarsely over the range, then finely about the best.
@@ -34,6 +36,7 @@ class BestLength:
 
     Args:
         factor: on the first guess of each type that is not frozen
+        error: standard error of the factor, infinite where the structures do not tell, zero where it is the first guess
         decided: False where the labels prefer no λ inside the range to the first guess, which then stays
         at_edge: whether the best λ lies at the edge of the range: the source describes the structures at no length
         factors_by_kind: the factor at which each kind of label alone is explained best, at the α of the forces; kinds
@@ -41,6 +44,7 @@ class BestLength:
     """
 
     factor: float
+    error: float
     decided: bool
     at_edge: bool
     factors_by_kind: dict[LabelKind, float]
@@ -113,20 +117,33 @@ class LengthSearch:
         return self._objectives[key]
 
     def _objective(self, factor: float, frames: np.ndarray | None, kinds: Sequence[LabelKind] | None) -> float:
-        parts, labels = self.parts(self.scales(factor)), self.labels
-        if frames is not None:
-            parts, labels = parts.of_frames(frames), labels.of_frames(frames, parts.counts)
-        terms = {kind: term for kind, term in parts.terms(labels).items() if self.weights[kind] > 0}
+        terms = self._terms(factor, frames)
         counted = {kind: term for kind, term in terms.items() if kinds is None or kind in kinds}
         # one kind is judged at the α of the forces: at its own it could be made small instead of right
-        fitted: dict[LabelKind, fit.Term] = (
+        fitted: dict[LabelKind, Term] = (
             {"forces": terms["forces"]} if kinds is not None and "forces" in terms else terms
         )
         try:
             alpha = fit.fit_energy_scales(fitted, self.weights, self.frozen).scales
         except fit.NoResemblance:
             return fit.NO_RESEMBLANCE
-        return fit.objective(counted, self.weights, alpha) if counted else 0.0
+        return objective(counted, self.weights, alpha) if counted else 0.0
+
+    def _terms(self, factor: float, frames: np.ndarray | None) -> dict[LabelKind, Term]:
+        """What is to be explained at a factor, each kind as a part of the same at every factor."""
+        parts, labels, learned = self.parts(self.scales(factor)), self.labels, self._learned
+        if frames is not None:
+            labels, learned = (x.of_frames(frames, parts.counts) for x in (labels, learned))
+            parts = parts.of_frames(frames)
+        return {kind: term for kind, term in parts.terms(labels, learned).items() if self.weights[kind] > 0}
+
+    @cached_property
+    def _learned(self) -> Labels:
+        """What a network has to learn at the first guess: the envelope of a pair potential moves with λ.
+
+        Parts of it are comparable at all λ, where parts of what is to be learned at each λ would not be.
+        """
+        return self.parts(self.scales(1.0)).learned(self.labels)
 
     def best_factor(self, frames: np.ndarray | None = None) -> float:
         """The factor of the lowest minimum, between the factors evaluated by the parabola through three of them.
@@ -158,7 +175,8 @@ class LengthSearch:
         alone = {kind: self._minimum_near(factor, frames, kind) for kind in kinds}
         asked = {kind: factor for kind, factor in alone.items() if factor is not None}
         decided = self._decided(factor, frames)
-        return BestLength(factor if decided else 1.0, decided, at_edge, asked)
+        error = self._error(frames) if decided else 0.0
+        return BestLength(factor if decided else 1.0, error, decided, at_edge, asked)
 
     def factor(self, frames: np.ndarray | None = None) -> float:
         """The factor of :meth:`best` alone."""
@@ -169,8 +187,19 @@ class LengthSearch:
         """Whether the labels prefer a factor to the first guess."""
         if not COARSE_FACTORS[0] < factor < COARSE_FACTORS[-1]:
             return False
-        without = min(self.objective(1.0, frames), fit.NOTHING_EXPLAINED)
+        without = min(self.objective(1.0, frames), NOTHING_EXPLAINED)
         return without - self.least(frames) > _NO_PREFERENCE
+
+    def _error(self, frames: np.ndarray | None) -> float:
+        """Standard error of :meth:`best_factor`, from the factors found without each structure."""
+        rows = []
+        for factor in self.factors:
+            try:
+                rows.append(fit.fit_energy_scales(self._terms(factor, frames), self.weights, self.frozen).left_out)
+            except fit.NoResemblance:
+                rows.append(np.array([fit.NO_RESEMBLANCE]))
+        left_out = np.array(np.broadcast_arrays(*rows)).T  # (n_structures, n_factors)
+        return float(jackknife_error(np.array([self._vertex(values, _best(values)) for values in left_out])))
 
     def _minimum_near(self, best: float, frames: np.ndarray | None, kind: LabelKind) -> float | None:
         """The minimum of one kind of label nearest to a factor; far from it a label may be explained by being small."""

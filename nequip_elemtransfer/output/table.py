@@ -9,6 +9,14 @@ def printable(text: Any) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
 
 
+def with_error(value: float, error: float | None) -> str:
+    """A number with four places and its standard error; none is shown of zero, and a question mark for None."""
+    shown = f"{value:.4f}"
+    if error is None:
+        return f"{shown} ± ?"
+    return f"{shown} ± {error:.4f}" if error else shown
+
+
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], numeric: Sequence[bool]) -> str:
     """Aligned columns, numbers to the right; what a file may have put into a cell is made :func:`printable`."""
     rows = [[printable(cell) for cell in row] for row in rows]

@@ -27,11 +27,13 @@ class FittedEnergies:
     Args:
         scales: α of each target type, shape (n_types,)
         shifts: μ of each target type in eV, shape (n_types,)
+        errors: standard error of each α, zero where it was not fitted, infinite where the structures do not tell it
         resembles: False if the labels gave no positive α, which then is one
     """
 
     scales: np.ndarray
     shifts: np.ndarray
+    errors: np.ndarray
     resembles: bool = True
 
 
@@ -94,15 +96,15 @@ class CrossValidation:
         """α and μ fitted to some frames at λ of each type, or left as they come from the source."""
         parts = self.search.parts(scales).of_frames(frames)
         labels = self.labels.of_frames(frames, self.counts)
-        alpha, shifts, resembles = np.ones(len(self.frozen)), self.target.start_shifts, True
+        fitted, shifts, resembles = fit.EnergyScaleFit.given(np.ones(len(self.frozen))), self.target.start_shifts, True
         if scale:
             try:
-                alpha = fit.fit_energy_scales(parts.terms(labels), EQUAL_WEIGHTS, self.frozen).scales
+                fitted = fit.fit_energy_scales(parts.terms(labels), EQUAL_WEIGHTS, self.frozen)
             except fit.NoResemblance:
                 resembles = False
         if shift:
-            shifts = parts.fit_shifts(labels, alpha, shifts, self.frozen).shifts
-        return FittedEnergies(alpha, shifts, resembles)
+            shifts = parts.fit_shifts(labels, fitted.scales, shifts, self.frozen).shifts
+        return FittedEnergies(fitted.scales, shifts, fitted.errors, resembles)
 
     def held_out(self, scales: np.ndarray | None, *, scale: bool = True, shift: bool = True) -> Labels:
         """Predictions on every frame by a start fitted to the other folds.

@@ -35,6 +35,8 @@ class Plan:
         labels: the kinds of labels that the evaluated structures have and the source predicts
         length_scale: λ by target type
         energy_scale, energy_shifts: α and μ (eV) by target type, fitted to all evaluated structures
+        length_scale_errors, energy_scale_errors: standard errors, zero where nothing was fitted, None where the
+            structures do not tell one
         r_max: of the target model, Å
         ladder, scan, ranking, adversarial, sufficiency, verdict: the parts; ``scan`` is None where λ is not searched
         source_check: what the source gets wrong of its own elements; None if nothing is known
@@ -58,6 +60,8 @@ class Plan:
     length_scale: dict[str, float]
     energy_scale: dict[str, float]
     energy_shifts: dict[str, float]
+    length_scale_errors: dict[str, float | None]
+    energy_scale_errors: dict[str, float | None]
     r_max: float
     ladder: list[Step]
     scan: LengthScan | None

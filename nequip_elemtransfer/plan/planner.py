@@ -43,6 +43,7 @@ from nequip_elemtransfer.source import SourceModel
 from nequip_elemtransfer.structures.copies import duplicate_families
 from nequip_elemtransfer.structures.files import elements_in, folds
 from nequip_elemtransfer.structures.frames import MAX_FRAMES, evenly_spaced
+from nequip_elemtransfer.transfer.provenance import known_errors
 from nequip_elemtransfer.transfer.start import UnlabelledStart
 from nequip_elemtransfer.transfer.structures import MAX_SEARCH_FRAMES
 from nequip_elemtransfer.transfer.target import TargetBuilder
@@ -90,6 +91,8 @@ class Planner:
             length_scale=_by_type(types, self.scales),
             energy_scale=_by_type(types, energies.scales),
             energy_shifts=_by_type(types, energies.shifts),
+            length_scale_errors=known_errors(types, start.lengths.errors),
+            energy_scale_errors=known_errors(types, energies.errors),
             r_max=start.target.longest_cutoff(self.scales),
             ladder=self.ladder,
             scan=self.scan,

@@ -3,6 +3,7 @@
 from nequip_elemtransfer import __version__
 from nequip_elemtransfer.mapping.element_map import start_text
 from nequip_elemtransfer.output.page import page
+from nequip_elemtransfer.output.table import with_error
 from nequip_elemtransfer.plan import figures
 from nequip_elemtransfer.plan.errors import milli_text
 from nequip_elemtransfer.plan.outcome import Plan
@@ -23,6 +24,7 @@ def html_report(plan: Plan) -> str:
         "kind": {"energy": "energies", "forces": "forces", "stress": "stresses"}.get,
         "adversarial": figures.adversarial_name,
         "cells": property_cells,
+        "with_error": with_error,
     }
     return page(
         __package__,

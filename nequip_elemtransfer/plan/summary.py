@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from nequip_elemtransfer.config import LabelKind
 from nequip_elemtransfer.mapping.element_map import start_text
-from nequip_elemtransfer.output.table import table
+from nequip_elemtransfer.output.table import table, with_error
 from nequip_elemtransfer.plan.compared import Comparison
 from nequip_elemtransfer.plan.errors import milli_text
 from nequip_elemtransfer.plan.ladder import Step
@@ -50,8 +50,8 @@ def _start(plan: Plan) -> str:
         [
             target,
             start_text(start) + (" (proposed)" if target in plan.proposed else ""),
-            f"{plan.length_scale[target]:.4f}",
-            f"{plan.energy_scale[target]:.4f}",
+            with_error(plan.length_scale[target], plan.length_scale_errors[target]),
+            with_error(plan.energy_scale[target], plan.energy_scale_errors[target]),
             f"{plan.energy_shifts[target]:.4f}",
         ]
         for target, start in plan.elements.items()

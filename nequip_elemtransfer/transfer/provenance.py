@@ -1,6 +1,7 @@
 """What a checkpoint keeps of the transfer that made its model, as plain data."""
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -53,36 +54,32 @@ def provenance_of(
         sigma: energy scale of each target type, shape (n_types,)
     """
     types = element_map.target_types
-
-    def by_type(values: np.ndarray) -> dict[str, float]:
-        return dict(zip(types, np.asarray(values, dtype=float).tolist()))
-
+    potential = source.architecture.get("pair_potential")
     return {
         "source": source.path,
         "sha256": source.sha256,
         "elements": element_map.describe(),
         "length_scale": {
             "setting": config.length_scale,
-            "per_type": by_type(lengths.scales),
-            "decided_by": lengths.decided_by,
-            "by_kind": {kind: by_type(scales) for kind, scales in lengths.by_kind.items()},
-            "covalent_radii": None if lengths.covalent_radii is None else by_type(lengths.covalent_radii),
+            **_length_record(lengths, types),
             "r_max": {"source": source.r_max, "target": r_max},
         },
         "energy_scale": {
             "setting": config.energy_scale,
-            "per_type": by_type(scale_fit.scales),
+            "per_type": _by_type(types, scale_fit.scales),
+            "errors": known_errors(types, scale_fit.errors),
             "common_to": [types[i] for i in scale_fit.common],
-            "per_type_energy_scales": by_type(sigma),
+            "per_type_energy_scales": _by_type(types, sigma),
         },
         "energy_shifts": {
             "setting": config.energy_shifts,
-            "per_type": by_type(shift_fit.shifts),
-            "errors": by_type(shift_fit.errors),
+            "per_type": _by_type(types, shift_fit.shifts),
+            "errors": _by_type(types, shift_fit.errors),
             "rank": shift_fit.rank,
             "fitted_types": [types[i] for i in shift_fit.fitted],
             "undetermined_types": [types[i] for i in shift_fit.undetermined],
         },
+        "pair_potential": None if potential is None else str(potential["_target_"]).rpartition(".")[2],
         "fit_weights": dict(config.fit_weights),
         "n_frames": labels.n_frames,
         "missing_labels": labels.missing,
@@ -91,6 +88,30 @@ def provenance_of(
         "zero_shot": [asdict(row) for row in ladder],
         "versions": get_current_code_versions(verbose=False),
     }
+
+
+def _length_record(lengths: LengthChoice, types: Sequence[str]) -> dict[str, Any]:
+    radii = lengths.covalent_radii
+    return {
+        "per_type": _by_type(types, lengths.scales),
+        "errors": known_errors(types, lengths.errors),
+        "decided_by": lengths.decided_by,
+        "by_kind": {kind: _by_type(types, scales) for kind, scales in lengths.by_kind.items()},
+        "covalent_radii": None if radii is None else _by_type(types, radii),
+    }
+
+
+def _by_type(types: Sequence[str], values: np.ndarray) -> dict[str, float]:
+    return dict(zip(types, np.asarray(values, dtype=float).tolist()))
+
+
+def known_errors(types: Sequence[str], errors: np.ndarray) -> dict[str, float | None]:
+    """Standard errors by type, None where the structures do not tell one, as in a record.
+
+    Args:
+        errors: infinite where they do not, shape (n_types,)
+    """
+    return {t: error if math.isfinite(error) else None for t, error in zip(types, errors.tolist())}
 
 
 def state_digest(state: Mapping[str, torch.Tensor]) -> str:

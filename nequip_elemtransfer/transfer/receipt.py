@@ -7,7 +7,7 @@ import yaml
 
 from nequip_elemtransfer.lengths.choice import NOTABLE_DISAGREEMENT
 from nequip_elemtransfer.mapping.element_map import start_text
-from nequip_elemtransfer.output.table import printable, table
+from nequip_elemtransfer.output.table import printable, table, with_error
 from nequip_elemtransfer.source import SourceModel
 
 
@@ -41,19 +41,14 @@ def _tensors(provenance: Mapping) -> str:
 
 def _scales(provenance: Mapping) -> str:
     length, energy, shift = (provenance[k] for k in ("length_scale", "energy_scale", "energy_shifts"))
-    errors = shift.get("errors", {})
+    fits = (length, energy, shift)
     rows = [
-        [
-            t,
-            f"{length['per_type'][t]:.4f}",
-            f"{energy['per_type'][t]:.4f}",
-            f"{shift['per_type'][t]:.4f}" + (f" ± {errors[t]:.4f}" if errors.get(t) else ""),
-        ]
+        [t, *(with_error(found["per_type"][t], found.get("errors", {}).get(t, 0.0)) for found in fits)]
         for t in provenance["elements"]
     ]
-    settings = ["", *(f"({_setting(s['setting'])})" for s in (length, energy, shift))]
+    settings = ["", *(f"({_setting(found['setting'])})" for found in fits)]
     header = ["type", "length scale λ", "energy scale α", "energy shift μ (eV)"]
-    notes = [*_length_notes(provenance), *_energy_notes(energy, shift), *_label_notes(provenance)]
+    notes = [*_length_notes(provenance), *_energy_notes(provenance), *_label_notes(provenance)]
     return "\n".join([table(header, [settings, *rows], [False] + [True] * 3), *notes])
 
 
@@ -81,7 +76,9 @@ def _length_notes(provenance: Mapping) -> list[str]:
     return notes
 
 
-def _energy_notes(energy: Mapping, shift: Mapping) -> list[str]:
+def _energy_notes(provenance: Mapping) -> list[str]:
+    """What the labels did not tell apart, and what was done with a pair potential."""
+    energy, shift = provenance["energy_scale"], provenance["energy_shifts"]
     notes = []
     if len(energy["common_to"]) > 1:
         notes.append(f"one α for {', '.join(energy['common_to'])}: the labels do not tell theirs apart")
@@ -89,6 +86,11 @@ def _energy_notes(energy: Mapping, shift: Mapping) -> list[str]:
         notes.append(
             f"the compositions (rank {shift['rank']} of {len(shift['fitted_types'])}) do not determine the shifts of "
             f"{', '.join(shift['undetermined_types'])} one by one: theirs change as little as fits"
+        )
+    if (potential := provenance.get("pair_potential")) is not None:
+        notes.append(
+            f"pair potential {potential}: neither λ nor α scales it, but its envelope ends at the target's cutoff; "
+            "what is fitted of λ, α and μ is fitted to the labels less it"
         )
     return notes
 

@@ -21,8 +21,25 @@ def test_every_pair_of_types_and_more_than_two_neighbours_are_probed():
     assert {(types[i], types[j]) for i, j in zip(center, neighbor)} == {(0, 0), (0, 1), (1, 0), (1, 1)}
     n_neighbors = np.bincount(center)
     assert {int(t) for t in types[n_neighbors == 3]} == {0, 1}
+    assert middles(data) == {(0, 0, 1), (1, 0, 1)}
     assert sorted(set(zip(center, neighbor))) == sorted(zip(neighbor, center))
     assert data[AtomicDataDict.NUM_NODES_KEY].item() == len(types) == len(data[AtomicDataDict.POSITIONS_KEY])
+
+
+def middles(data):
+    """Types of the atoms with two neighbours, and of those."""
+    types = data[AtomicDataDict.ATOM_TYPE_KEY].numpy()
+    center, neighbor = data[AtomicDataDict.EDGE_INDEX_KEY].numpy()
+    middle = np.flatnonzero(np.bincount(center) == 2)
+    found = [(int(types[i]), *sorted(types[neighbor[center == i]].tolist())) for i in middle]
+    assert len(found) == len(set(found))
+    return set(found)
+
+
+def test_each_type_is_probed_between_each_two():
+    """Triples of three different types among them."""
+    data = probe_cluster({"type_names": ["A", "B", "C"], "r_max": 5.0})
+    assert middles(data) == {(t, *ends) for t in range(3) for ends in ((0, 1), (0, 2), (1, 2))}
 
 
 def test_many_types_are_probed_without_all_of_their_pairs():
@@ -33,14 +50,15 @@ def test_many_types_are_probed_without_all_of_their_pairs():
     pairs = {(types[i], types[j]) for i, j in zip(center, neighbor)}
     assert all((t, t) in pairs and len({u for s, u in pairs if s == t}) == 5 for t in range(89))
     assert set(types[np.bincount(center) == 3]) == set(range(89)) and len(center) < 2000
+    assert middles(data) == {(t, *sorted({(t + 1) % 89, (t + 29) % 89})) for t in range(89)}
 
 
 def test_clusters_are_similar_pair_by_pair():
     """Edge lengths over the cutoff of the cluster's pair do not depend on the cutoffs, and lie inside them."""
     unit = edge_lengths(probe_cluster({"type_names": ["Si", "Ge"], "r_max": 1.0}))
     assert unit.max() < 0.95
-    # dimers Si-Si, Si-Ge, Ge-Ge, then a tetrahedron of each
-    cutoffs = np.repeat([5.0, 4.0, 4.5, 5.0, 4.5], [2, 2, 2, 12, 12])
+    # dimers Si-Si, Si-Ge, Ge-Ge, then a tetrahedron of each, then Si between Si and Ge, and Ge
+    cutoffs = np.repeat([5.0, 4.0, 4.5, 5.0, 4.5, 5.0, 4.0, 4.5], [2, 2, 2, 12, 12, 2, 2, 4])
     np.testing.assert_allclose(edge_lengths(probe_cluster(ARCHITECTURE)), unit * cutoffs, rtol=1e-14)
 
 
@@ -50,6 +68,36 @@ def test_embedded_graph_fields_are_given(nequip_architecture, build):
     data = probe_cluster(architecture)
     assert data["charge"].tolist() == [[-1]]
     assert torch.isfinite(build(architecture)(data)[AtomicDataDict.FORCE_KEY]).all()
+
+
+def test_directions_and_lengths_of_a_chain():
+    """Both arms keep their directions whatever the cutoffs, and are no mirror images of one another."""
+    unit, scaled = (
+        probe_cluster(a)[AtomicDataDict.POSITIONS_KEY].numpy()[14:]
+        for a in (ARCHITECTURE | {"r_max": 1.0, "per_edge_type_cutoff": None}, ARCHITECTURE)
+    )
+    np.testing.assert_array_equal(unit[0], 0.0)
+    np.testing.assert_allclose(
+        scaled[[1, 2, 4, 5]], unit[[1, 2, 4, 5]] * np.array([[5.0], [4.0], [4.5], [4.5]]), rtol=1e-14
+    )
+    cosine = unit[1] @ unit[2] / np.linalg.norm(unit[1]) / np.linalg.norm(unit[2])
+    assert 0.3 < cosine < 0.7
+
+
+def test_forces_on_an_atom_with_neighbours_of_several_types_have_no_unit():
+    """A chain of types 1-0-2: the ends' forces count times their distances, 2 and 3 Å, the middle's not at all."""
+    chain = {
+        AtomicDataDict.POSITIONS_KEY: torch.tensor(
+            [[0.0, 0.0, 0.0], [0.0, 0.0, 2.0], [3.0, 0.0, 0.0]], dtype=torch.float64
+        ),
+        AtomicDataDict.EDGE_INDEX_KEY: torch.tensor([[0, 1, 0, 2], [1, 0, 2, 0]]),
+        AtomicDataDict.ATOM_TYPE_KEY: torch.tensor([0, 1, 2]),
+    }
+    energies, rest = [[0.0]] * 3, [[0.0] * 3] * 3
+    for atom, expected in enumerate([0.0, 0.2, 0.3]):
+        forces = [[0.0, 0.1 * (i == atom), 0.0] for i in range(3)]
+        found = largest_difference(model_with(energies, forces), model_with(energies, rest), chain)
+        assert found == pytest.approx(expected, rel=1e-6)
 
 
 def model_with(energies, forces):
@@ -65,6 +113,7 @@ def model_with(energies, forces):
 DIMER = {
     AtomicDataDict.POSITIONS_KEY: torch.tensor([[0.0, 0.0, 0.0], [0.0, 0.0, 2.0]], dtype=torch.float64),
     AtomicDataDict.EDGE_INDEX_KEY: torch.tensor([[0, 1], [1, 0]]),
+    AtomicDataDict.ATOM_TYPE_KEY: torch.tensor([0, 0]),
 }
 ZERO = [[0.0] * 3] * 2
 

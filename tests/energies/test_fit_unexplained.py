@@ -8,6 +8,8 @@ from numpy.testing import assert_allclose
 from nequip_elemtransfer.energies import fit
 from nequip_elemtransfer.structures.labels import LABEL_KINDS, Labels
 
+NOTHING = Labels(np.zeros(5), np.zeros((COUNTS.sum(), 3)), np.zeros((5, 3, 3)))
+
 
 def synthetic(random, alpha, shifts, counts=None):
     """Labels that a network with known parts makes at scales α and shifts μ, and those parts."""
@@ -41,10 +43,15 @@ def test_single_labels_may_be_missing(random):
     parts["forces"][1, 40, 0] = np.nan  # nor need the model have all of them
     terms = fit.make_terms(labels, fixed, parts, COUNTS)
     assert {kind: len(term.rest) for kind, term in terms.items()} == {
-        "energy": 5 - 1 - 2,  # less one that is missing and two directions of composition
+        "energy": 5 - 1,
         "forces": labels.forces.size - 31 - 1,
         "stress": 4 * 9,
     }
+    structures = np.repeat(np.arange(5), 3 * COUNTS.sum(axis=1)).reshape(-1, 3)
+    structures[5, 2], structures[20:30], structures[40, 0] = -1, -1, -1
+    assert terms["energy"].structures.tolist() == [0, 2, 3, 4]
+    assert terms["forces"].structures.tolist() == [s for s in structures.reshape(-1) if s >= 0]
+    assert terms["stress"].structures.tolist() == np.repeat([0, 1, 2, 4], 9).tolist()
     assert_allclose(fit.fit_energy_scales(terms, ONE, FREE).scales, [0.7, 1.4], rtol=1e-10)
 
 
@@ -53,8 +60,9 @@ def test_shifts_do_not_enter_what_energies_say(random):
     shifted = Labels(labels.energies + COUNTS @ [30.0, -10.0], labels.forces, labels.stresses)
     one, other = (fit.make_terms(found, fixed, parts, COUNTS)["energy"] for found in (labels, shifted))
     assert_allclose(other.rest, one.rest, atol=1e-12)
-    assert other.total == pytest.approx(one.total, rel=1e-10)
-    assert one.total == pytest.approx(np.sum(fit.composition_residual(labels.energies, COUNTS) ** 2), rel=1e-12)
+    assert_allclose(other.reference, one.reference, atol=1e-12)
+    learned = labels.energies - fixed.energies
+    assert_allclose(one.reference, fit.composition_residual(learned, COUNTS), rtol=1e-12)
 
 
 def test_energies_that_composition_explains_say_nothing(random):
@@ -62,7 +70,9 @@ def test_energies_that_composition_explains_say_nothing(random):
     labels, fixed, parts = synthetic(random, np.ones(2), np.zeros(2))
     explained = Labels(COUNTS @ [-3.9, -5.2], labels.forces, labels.stresses)
     assert 0 < np.abs(fit.composition_residual(explained.energies, COUNTS)).max() < 1e-13
-    assert set(fit.make_terms(explained, fixed, parts, COUNTS)) == {"forces", "stress"}
+    assert set(fit.make_terms(explained, NOTHING, parts, COUNTS)) == {"forces", "stress"}
+    # a pair potential that varies leaves the network the opposite to learn
+    assert set(fit.make_terms(explained, fixed, parts, COUNTS)) == set(LABEL_KINDS)
 
 
 def test_rounding_is_measured_against_the_energies_of_atoms(random):
@@ -70,19 +80,20 @@ def test_rounding_is_measured_against_the_energies_of_atoms(random):
     labels, fixed, parts = synthetic(random, np.ones(2), np.zeros(2))
     huge = Labels(COUNTS @ [-57e3, -8e3], labels.forces, labels.stresses)
     assert np.sum(fit.composition_residual(huge.energies, COUNTS) ** 2) > 1e-24
-    assert set(fit.make_terms(huge, fixed, parts, COUNTS)) == {"forces", "stress"}
+    assert set(fit.make_terms(huge, NOTHING, parts, COUNTS)) == {"forces", "stress"}
     large = 1000 * COUNTS
     energies = large @ [-4.0, -5.0] + large.sum(axis=1) * 3e-9 * np.array([1, -1, 0, 1, -1])
-    assert "energy" in fit.make_terms(Labels(energies, labels.forces, labels.stresses), fixed, parts, large)
+    found = Labels(energies, np.full((large.sum(), 3), np.nan), labels.stresses)
+    assert set(fit.make_terms(found, NOTHING, parts, large)) == {"energy", "stress"}
 
 
 def test_energies_of_one_type_beyond_their_mean(random):
     """Five structures of one type: four directions are left, whose squares are those about the mean."""
     counts = COUNTS.sum(axis=1, keepdims=True)
     labels, fixed, parts = synthetic(random, np.ones(1), np.zeros(1), counts)
-    found, per_atom = fit.make_terms(labels, fixed, parts, counts)["energy"], labels.energies / counts[:, 0]
-    assert len(found.rest) == 4
-    assert found.total == pytest.approx(np.sum((per_atom - per_atom.mean()) ** 2), rel=1e-10)
+    found = fit.make_terms(labels, fixed, parts, counts)["energy"]
+    per_atom = (labels.energies - fixed.energies) / counts[:, 0]
+    assert_allclose(found.reference, per_atom - per_atom.mean(), atol=1e-12)
 
 
 def test_two_structures_of_one_mixture_differ_in_one_number(random):
@@ -104,10 +115,13 @@ def test_as_many_structures_as_types_say_nothing_by_their_energies(random):
     assert set(fit.make_terms(labels, fixed, parts, counts)) == {"forces", "stress"}
 
 
-def test_forces_that_are_all_zero_say_nothing(random):
+def test_forces_of_which_nothing_is_left_to_learn_say_nothing(random):
+    """All zero, or the pair potential's own."""
     labels, fixed, parts = synthetic(random, np.ones(2), np.zeros(2))
     at_rest = Labels(labels.energies, np.zeros_like(labels.forces), labels.stresses)
-    assert set(fit.make_terms(at_rest, fixed, parts, COUNTS)) == {"energy", "stress"}
+    assert set(fit.make_terms(at_rest, NOTHING, parts, COUNTS)) == {"energy", "stress"}
+    own = Labels(labels.energies, fixed.forces, labels.stresses)
+    assert set(fit.make_terms(own, fixed, parts, COUNTS)) == {"energy", "stress"}
 
 
 def test_model_without_forces_is_judged_by_energies(random):

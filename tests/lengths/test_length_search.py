@@ -150,3 +150,45 @@ def test_each_length_is_evaluated_once():
     found.scan()
     found.best()
     assert len(seen) == len(set(np.round(seen, 6)))
+
+
+def lengths_of_their_own(random, spread, n_frames=10):
+    """Forces of structures each of which was made at a λ of its own about 1.05, and the model's at any λ."""
+    at_one, slope = random.normal(size=(2, n_frames, N_ATOMS, 3))
+    counts = np.full((n_frames, 1), N_ATOMS)
+
+    def forces_at(scales):
+        return (at_one + 10 * (np.asarray(scales).reshape(-1, 1, 1) - 1) * slope).reshape(-1, 3)
+
+    def parts_at(scales):
+        nothing = Labels(np.zeros(n_frames), np.zeros((n_frames * N_ATOMS, 3)), np.zeros((n_frames, 3, 3)))
+        return NetworkParts(np.zeros((1, n_frames)), forces_at(scales)[None], nothing.stresses[None], nothing, counts)
+
+    own = 1.05 + spread * random.normal(size=n_frames)
+    labels = Labels(np.full(n_frames, np.nan), 0.8 * forces_at(own), np.full((n_frames, 3, 3), np.nan))
+    found = LengthSearch(parts_at, labels, np.array([1.0]), np.array([False]), ONE)
+    found.scan()
+    return found
+
+
+def test_error_of_the_length_is_its_scatter():
+    """Over 40 toys; the chance error of a spread over 40 is 11 %."""
+    random = np.random.default_rng(0)
+    found = [lengths_of_their_own(random, 0.02).best() for _ in range(40)]
+    assert all(best.decided for best in found)
+    scatter = np.std([best.factor for best in found])
+    assert scatter > 0.004
+    assert np.sqrt(np.mean([best.error**2 for best in found])) == pytest.approx(1.05 * scatter, rel=0.2)
+
+
+def test_error_of_the_length_is_a_jackknife_over_searches():
+    """Against searches without each structure, on the same factors."""
+    found = lengths_of_their_own(np.random.default_rng(1), 0.02)
+    left_out = [found.best_factor(np.delete(np.arange(10), g)) for g in range(10)]
+    assert found.best().error == pytest.approx(3 * np.std(left_out), rel=1e-6)
+
+
+def test_a_length_that_was_not_found_or_rests_on_one_structure():
+    assert search(labels_at(1.6)).best().error == 0.0
+    assert search(labels_at(1.04)).best().error == pytest.approx(0.0, abs=1e-4)
+    assert lengths_of_their_own(np.random.default_rng(2), 0.0, 1).best().error == np.inf

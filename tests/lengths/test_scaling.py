@@ -8,6 +8,7 @@ from numpy.testing import assert_allclose
 
 from nequip_elemtransfer.architecture import builders as arch
 from nequip_elemtransfer.architecture.builders import set_energies
+from nequip_elemtransfer.architecture.probe import probe_cluster
 from nequip_elemtransfer.lengths import scaling
 from nequip_elemtransfer.mapping.element_map import ElementMap
 from nequip_elemtransfer.mapping.per_type import remap_state, retype, type_axes
@@ -218,6 +219,22 @@ def test_extension_keeps_the_old_type_and_scales_each_pair(request, similar, gra
     proved(models)
 
 
+@pytest.mark.parametrize("model", ["nequip l_max=2", "allegro bessel", "allegro spline"])
+def test_triples_of_three_types_are_similar(request, similar, model):
+    """Each pair with a λ of its own: the energies of chains and the forces on their ends."""
+    family, option = model.split()
+    options = {"l_max": 2} if family == "nequip" else {"embedding": option}
+    source = request.getfixturevalue(f"{family}_architecture")("C", "Si", num_layers=2, **options)
+    scales = np.array([[1.0, 1.04, 1.09], [1.04, 1.1, 1.13], [1.09, 1.13, 1.2]])
+    models = similar(source, {"C": "C", "Ge": "Si", "Sn": "Si"}, scales)
+    proved(models)
+    before, after = (probe_cluster(a) for a in (models.before_architecture, models.after_architecture))
+    middle = slice(6 * 2 + 3 * 4, None)  # after six dimers and three tetrahedra
+    first, second = (evaluate(m, d) for m, d in ((models.before, before), (models.after, after)))
+    assert np.abs(first["atomic_energy"][middle]).min() > 0.1
+    assert_allclose(second["atomic_energy"][middle], first["atomic_energy"][middle], rtol=1e-11)
+
+
 def test_a_pair_potential_keeps_its_lengths_and_does_not_count_as_dissimilar(nequip_architecture, similar, graph):
     """ZBL is a function of r and of the nuclear charges: similarity is the network's alone."""
     source = nequip_architecture("Si", pair_potential=ZBL | {"chemical_species": ["Si"]})
@@ -261,6 +278,22 @@ def test_a_forgotten_pair_is_not_similar(nequip_architecture, similar):
     scaling.set_lengths(models.after, models.before_architecture, wrong)
     with pytest.raises(ValueError, match="cannot take a length scale"):
         proved(models)
+
+
+def test_a_fault_beside_another_type_is_not_similar(nequip_architecture, similar):
+    """One that no dimer and no cluster of one type shows: in the energy of an atom with two types of neighbours."""
+    models = similar(nequip_architecture("Si"), {"Si": "Si", "Ge": "Si"}, PAIR_SCALES)
+
+    def faulty(data):
+        center, neighbor = data["edge_index"]
+        types = data["atom_types"][neighbor].double()
+        sums = [torch.zeros(len(data["pos"]), dtype=types.dtype).index_add(0, center, types**n) for n in (0, 1, 2)]
+        mixed = sums[2] * sums[0] - sums[1] ** 2  # the variance of the neighbours' types
+        out = models.after(data)
+        return out | {"atomic_energy": out["atomic_energy"] + 1e-6 * mixed[:, None]}
+
+    with pytest.raises(ValueError, match="cannot take a length scale"):
+        scaling.prove_similarity(models.before, faulty, models.before_architecture, models.after_architecture)
 
 
 def test_not_a_number_is_not_similar(nequip_architecture, similar):

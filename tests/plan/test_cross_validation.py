@@ -8,7 +8,8 @@ from numpy.testing import assert_allclose
 from units import ENERGY, LENGTH, SHIFT
 
 from nequip_elemtransfer.config import LABEL_KINDS, TransferConfig
-from nequip_elemtransfer.energies.fit import NO_RESEMBLANCE, NOTHING_EXPLAINED
+from nequip_elemtransfer.energies.fit import NO_RESEMBLANCE
+from nequip_elemtransfer.energies.least_unexplained import NOTHING_EXPLAINED
 from nequip_elemtransfer.plan.errors import label_error, mean_error, structure_of_label
 from nequip_elemtransfer.plan.ladder import ladder
 from nequip_elemtransfer.plan.length_scan import length_scan
