@@ -61,6 +61,7 @@ def provenance_of(
         "source": source.path,
         "sha256": source.sha256,
         "elements": element_map.describe(),
+        "chemical_species": dict(config.chemical_species),
         "length_scale": {
             "setting": config.length_scale,
             "per_type": by_type(lengths.scales),

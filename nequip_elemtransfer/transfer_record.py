@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping
 from numbers import Real
 from typing import Any
 
+from ase.data import atomic_numbers
+
 from nequip_elemtransfer.config import ISOLATED_ATOMS, LATTICE
 from nequip_elemtransfer.refusal import RefusedFile, shortened
 
@@ -18,6 +20,8 @@ def check_provenance(record: Any) -> None:
         RefusedFile: with the first field that is missing or of another kind
     """
     _check(record, _FIELDS, "")
+    if not _is_species(record.get("chemical_species", {})):  # which was not always there
+        raise RefusedFile(_sentence("chemical_species", record["chemical_species"]))
     types = set(record["elements"])
     for name in ("length_scale", "energy_scale", "energy_shifts"):
         if set(record[name]["per_type"]) != types:
@@ -70,6 +74,12 @@ def _is_starts(value: Any) -> bool:
     return isinstance(value, Mapping) and all(
         _is_text(target) and target.isalnum() and (_is_text(start) or (_is_number_per_type(start) and len(start) > 0))
         for target, start in value.items()
+    )
+
+
+def _is_species(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(
+        _is_text(name) and _is_text(symbol) and atomic_numbers.get(symbol, 0) > 0 for name, symbol in value.items()
     )
 
 
