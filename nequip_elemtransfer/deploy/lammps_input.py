@@ -14,6 +14,7 @@ import numpy as np
 from ase import Atoms
 from ase.data import atomic_masses, atomic_numbers
 
+from nequip_elemtransfer.config import suggest
 from nequip_elemtransfer.deploy.executable_stack import GLIBC_ADVICE
 from nequip_elemtransfer.deploy.structures import element_of, elements_of
 from nequip_elemtransfer.output.atomic import folder_beside, put_in_place, require_writable
@@ -57,10 +58,8 @@ def lammps_types(info: Mapping[str, Any], names: Sequence[str] | None = None) ->
         raise ValueError(f"--lammps-types: {info['file']} is not for LAMMPS.")
     for name in names:
         if name not in known:
-            beside = " LAMMPS's NULL, for types of another potential, cannot be either:" if name == "NULL" else ""
             raise ValueError(
-                f"--lammps-types: {name!r} is no type of the model;{beside} the pair style would crash. Choices: "
-                f"{', '.join(known)}."
+                f"--lammps-types: {name!r} is no type of the model and crashes the pair style{suggest(name, known)}"
             )
     if info["per_edge_type_cutoff"] and info["pair_style"] != "mliap":
         for name in names:
