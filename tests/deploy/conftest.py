@@ -127,7 +127,7 @@ def real_lammps():
 def kokkos_options(command, ranks):
     """How ``pair_style mliap`` runs a model of NequIP; skips where it cannot."""
     script = "region box block 0 1 0 1 0 1\ncreate_box 1 box\npair_style mliap unified none 0\n"
-    output = subprocess.run(command, input=script, capture_output=True, text=True).stdout
+    output = subprocess.run([*command, "-log", "none"], input=script, capture_output=True, text=True).stdout
     if found := re.search("requires ML-IAP with python support", output):
         pytest.skip(f"pair_style mliap of {command[0]} {found[0]}")
     if not torch.cuda.is_available():

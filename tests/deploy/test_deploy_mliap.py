@@ -141,14 +141,26 @@ def test_rank_refuses_what_lammps_would_misread(one_rank_of_ge):
             rank.update_pair_forces_gpu(wrong)
 
 
-def test_info(deployed, capsys):
+def test_an_isolated_atom_has_no_energy(deployed):
+    """NequIP's interface hands nothing over where a rank has no pair or one, as the docs say; the model says μ."""
+    model, none = DeployedModel(deployed("ge", ENDING)), torch.zeros(0, 3)
+    rank = Rank(none, torch.zeros(2, 0, dtype=torch.int64), torch.zeros(1, dtype=torch.int64), 1, None, None)
+    model._model.predict(rank)
+    assert rank.energy == 0.0
+    assert abs(model.info["element_transfer"]["energy_shifts"]["per_type"]["Ge"]) > 1.0
+
+
+def test_info(deployed, tmp_path, capsys):
     file = deployed("ge", ENDING)
     info = read_info(file)
     assert (info["kind"], info["pair_style"], info["type_names"]) == ("ML-IAP", "mliap", ["Ge"])
     assert info["element_transfer"]["elements"] == {"Ge": "Si"}
-    assert main(["info", str(file)]) == 0
+    assert main(["info", str(file), "--lammps-input", str(tmp_path / "in.ge")]) == 0
+    command = "mpirun -np N lmp -k on g N -sf kk -pk kokkos newton on neigh half -in "
+    script = (tmp_path / "in.ge").read_text()
+    assert f"# Run in this folder: {command}in.ge " in script and script.count("lmp -") == 1
     text = capsys.readouterr().out
-    assert "CUDA GPUs alone" in text and text.count("mpirun -np N lmp -k on g N -sf kk ") == text.count("lmp -") == 1
+    assert "CUDA GPUs alone" in text and text.count(command) == text.count("lmp -") == 1
     lines = [line.split() for line in text.splitlines()]
     assert ["newton", "on"] in lines
     assert ["pair_style", "mliap", "unified", str(file), "0"] in lines and ["pair_coeff", "*", "*", "Ge"] in lines
