@@ -61,9 +61,11 @@ def stock_model(checkpoint: Path) -> torch.nn.Module:
 
 def deploy(trained: TrainedModel, out: Path, frame: dict, device: str) -> DeployedModel:
     """Export a model and load the file."""
-    metadata = export.metadata_of(trained, trained.model, allow_tf32=False)
+    metadata = export.metadata_of(trained, trained.model, allow_tf32=False, common_cutoff=False)
     if out.suffix == ".pth":
-        export.write_torchscript(trained.model, metadata, out, device)
+        # the stock one as `nequip-compile` writes it, without our check that there is a cell
+        unchecked = trained.provenance is None or trained.pair_style == "allegro"
+        export.write_torchscript(trained.model, metadata, out, device, strictly_local=unchecked)
     else:
         graph = neighbor_list(float(metadata["r_max"]), None, trained.model.type_names)(frame.copy())
         export.write_aotinductor(trained.model, metadata, out, device, f"pair_{trained.pair_style}", graph)

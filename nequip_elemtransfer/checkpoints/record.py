@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping
 from numbers import Real
 from typing import Any
 
+from ase.data import atomic_numbers
+
 from nequip_elemtransfer.config import ISOLATED_ATOMS, LATTICE
 from nequip_elemtransfer.output.refusal import RefusedFile, shortened
 
@@ -84,6 +86,12 @@ def _is_starts(value: Any) -> bool:
     )
 
 
+def _is_species(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(
+        _is_text(name) and _is_text(symbol) and atomic_numbers.get(symbol, 0) > 0 for name, symbol in value.items()
+    )
+
+
 def _is_shape(value: Any) -> bool:
     return isinstance(value, (list, tuple)) and all(map(_is_count, value))
 
@@ -127,6 +135,7 @@ _LATER_FIELDS: dict[str, Callable[[Any], bool]] = {
     "length_scale.errors": _is_error_per_type,
     "energy_scale.errors": _is_error_per_type,
     "energy_shifts.errors": _is_error_per_type,
+    "chemical_species": _is_species,
     "pair_potential": lambda value: value is None or _is_text(value),
 }
 

@@ -59,7 +59,7 @@ def _add_build(commands) -> None:
         type=Path,
         metavar="OUT",
         help="file to write: .nequip.pth (TorchScript), .nequip.pt2 (AOTInductor), .nequip.lmp.pt (LAMMPS's ML-IAP, "
-        "many ranks) or .nequip.zip (package)",
+        "many GPUs) or .nequip.zip (package)",
     )
     build.add_argument("--checkpoint", metavar="NAME", help="which checkpoint of --train-dir (default: the best)")
     build.add_argument(
@@ -73,6 +73,12 @@ def _add_build(commands) -> None:
     )
     build.add_argument(
         "--modifiers", nargs="+", default=[], metavar="NAME", help="model modifiers, as for nequip-compile"
+    )
+    build.add_argument(
+        "--common-cutoff",
+        action="store_true",
+        help="name one cutoff for all pairs of types instead of one for each, so that several LAMMPS types may be one "
+        "type of the model; slower",
     )
     build.add_argument("--verbose", action="store_true", help="show NequIP's messages, and errors in full")
     _add_lammps_input(build, "replace OUT and the LAMMPS input if they exist")
@@ -108,7 +114,7 @@ def _run_build(args: argparse.Namespace) -> None:
         raise ValueError(f"--lammps-input: {args.out} will not be a file for LAMMPS; build .nequip.pth or .nequip.pt2.")
     _check_lammps_input(args)
     model = args.model or best_checkpoint(args.train_dir, args.checkpoint)
-    recipe = Recipe(model, args.target, args.device, args.tf32, tuple(args.modifiers))
+    recipe = Recipe(model, args.target, args.device, args.tf32, tuple(args.modifiers), args.common_cutoff)
     print(f"Writing {args.out} ({kind_of(args.out)}) from {model} ...", flush=True)
     verdict = deploy(recipe, args.out, args.force, args.verbose)
     print("Largest differences from the eager model:", verdict.report, sep="\n", flush=True)
@@ -135,14 +141,14 @@ def _check_lammps_input(args: argparse.Namespace) -> None:
         raise ValueError("--structure and --temperature are of the LAMMPS input: name one with --lammps-input.")
 
 
-def _write_lammps_input(args: argparse.Namespace, info: dict) -> list[Path]:
+def _write_lammps_input(args: argparse.Namespace, info: dict, types: list[str] | None = None) -> list[Path]:
     if not args.lammps_input:
         return []
-    from nequip_elemtransfer.deploy.lammps_input import write_lammps_input
-    from nequip_elemtransfer.deploy.structures import structure
+    from nequip_elemtransfer.deploy.lammps_input import lammps_types, write_lammps_input
+    from nequip_elemtransfer.deploy.structures import elements_of, structure
 
-    atoms = structure(args.structure or "diamond", info["type_names"], info["r_max"])
-    return write_lammps_input(args.lammps_input, info, atoms, args.temperature or 300.0, args.force)
+    atoms = structure(args.structure or "diamond", elements_of(lammps_types(info, types), info), info["r_max"])
+    return write_lammps_input(args.lammps_input, info, atoms, args.temperature or 300.0, args.force, types)
 
 
 def _add_info(commands) -> None:
@@ -154,6 +160,13 @@ def _add_info(commands) -> None:
     )
     info.add_argument("file", type=Path, metavar="FILE")
     info.add_argument("--json", action="store_true", help="as JSON, everything")
+    info.add_argument(
+        "--lammps-types",
+        nargs="+",
+        metavar="NAME",
+        help="the model's type for LAMMPS type 1, 2, ... of your data file, for the lines and --lammps-input (default: "
+        "each type once, in the model's order)",
+    )
     _add_lammps_input(info, "replace the LAMMPS input if it exists")
     info.set_defaults(run=_run_info)
 
@@ -164,8 +177,9 @@ def _run_info(args: argparse.Namespace) -> None:
 
     _check_lammps_input(args)
     info = read_info(args.file)
-    print(json.dumps(info, indent=2) if args.json else f"{describe(info)}\n\n{usage(info)}")
-    for file in _write_lammps_input(args, info):
+    how = usage(info, args.lammps_types)
+    print(json.dumps(info, indent=2) if args.json else f"{describe(info)}\n\n{how}")
+    for file in _write_lammps_input(args, info, args.lammps_types):
         print(f"Wrote {file}.", file=sys.stderr if args.json else sys.stdout)
 
 
@@ -205,11 +219,11 @@ def _add_md(commands) -> None:
 def _run_md(args: argparse.Namespace) -> None:
     from nequip_elemtransfer.deploy.deployed import DeployedModel
     from nequip_elemtransfer.deploy.md import Settings, require_trajectory, run_md
-    from nequip_elemtransfer.deploy.structures import structure
+    from nequip_elemtransfer.deploy.structures import elements_of, structure
 
     require_trajectory(args.trajectory, args.force, [args.file, Path(args.structure)])
     model = DeployedModel(args.file, args.device)
-    atoms = structure(args.structure, model.type_names, model.r_max)
+    atoms = structure(args.structure, elements_of(model.type_names, model.info), model.r_max)
     settings = Settings(
         args.temperature,
         args.steps,

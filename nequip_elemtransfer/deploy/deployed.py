@@ -14,6 +14,7 @@ from nequip.utils.aoti_metadata import NEQUIP_AOTI_INPUTS_KEY, parse_aoti_keys
 
 from nequip_elemtransfer.architecture.builders import initialize_nequip
 from nequip_elemtransfer.architecture.nequip_names import imported
+from nequip_elemtransfer.deploy.executable_stack import GLIBC_ADVICE
 from nequip_elemtransfer.deploy.info import read_info
 from nequip_elemtransfer.deploy.mliap import MliapModel, one_rank
 
@@ -54,7 +55,7 @@ class DeployedModel:
 
     Raises:
         FileNotFoundError: if there is no such file
-        ValueError: if it is damaged or was compiled for another device
+        ValueError: if it is damaged, was compiled for another device, or asks for an executable stack in vain
     """
 
     def __init__(self, path: Path, device: str = "cpu") -> None:
@@ -72,7 +73,7 @@ class DeployedModel:
             metadata = self._model.metadata
             self.type_names, self.r_max = list(self._model.type_names), float(metadata["r_max"])
         else:
-            self._model, metadata = load_compiled_model(str(path), self.device)
+            self._model, metadata = _load_compiled(path, self.device)
             self.type_names, self.r_max = metadata["type_names"], metadata["r_max"]
         self._inputs = self._inputs_of(self.info, metadata)
         # LAMMPS gives ML-IAP all pairs within the largest cutoff
@@ -101,6 +102,15 @@ class DeployedModel:
         if info["kind"] in ("package", "ML-IAP"):
             return None
         return _GHOST_INPUTS if info["pair_style"] == "allegro" else _PERIODIC_INPUTS
+
+
+def _load_compiled(path: Path, device: torch.device) -> tuple[Any, dict[str, Any]]:
+    try:
+        return load_compiled_model(str(path), device)
+    except (RuntimeError, OSError) as error:
+        if "executable stack" in str(error):
+            raise ValueError(f"{path} {GLIBC_ADVICE}.") from error
+        raise
 
 
 def require_device(device: str) -> None:
@@ -132,17 +142,22 @@ def neighbor_list(
 def with_ghost_atoms(graph: AtomicDataDict.Type) -> tuple[AtomicDataDict.Type, torch.Tensor]:
     """A periodic frame as ``pair_style allegro`` sees it: images of atoms instead of a cell.
 
+    Each image is there once, however many atoms see it.
+
     Returns:
         the frame without cell, and the index of the atom each atom or image is of
     """
     shift, (center, neighbor) = graph[AtomicDataDict.EDGE_CELL_SHIFT_KEY], graph[AtomicDataDict.EDGE_INDEX_KEY]
     positions, types = graph[AtomicDataDict.POSITIONS_KEY], graph[AtomicDataDict.ATOM_TYPE_KEY]
     outside = shift.abs().sum(dim=1) > 0  # (n_edges,)
-    n_atoms, n_ghosts = len(positions), int(outside.sum())
-    images = positions[neighbor[outside]] + shift[outside] @ graph[AtomicDataDict.CELL_KEY].view(3, 3)
+    n_atoms = len(positions)
+    of_edges = torch.cat([neighbor[outside].unsqueeze(1), shift[outside].round().long()], dim=1)  # (n_outside, 4)
+    ghosts_of, number = torch.unique(of_edges, dim=0, return_inverse=True)  # (n_ghosts, 4), (n_outside,)
+    cell = graph[AtomicDataDict.CELL_KEY].view(3, 3)
+    images = positions[ghosts_of[:, 0]] + ghosts_of[:, 1:].to(positions.dtype) @ cell
     neighbor = neighbor.clone()
-    owners = torch.cat([torch.arange(n_atoms, device=positions.device), neighbor[outside]])  # (n_atoms + n_ghosts,)
-    neighbor[outside] = torch.arange(n_atoms, n_atoms + n_ghosts, device=positions.device)
+    owners = torch.cat([torch.arange(n_atoms, device=positions.device), ghosts_of[:, 0]])  # (n_atoms + n_ghosts,)
+    neighbor[outside] = n_atoms + number
     ghosts = {
         AtomicDataDict.POSITIONS_KEY: torch.cat([positions, images]),
         AtomicDataDict.EDGE_INDEX_KEY: torch.stack([center, neighbor]),

@@ -2,12 +2,14 @@
 
 import json
 from pathlib import Path
+from typing import Dict  # noqa: UP035  TorchScript knows this one
 
 import torch
 from hydra.errors import InstantiationException
 from nequip.data import AtomicDataDict
 from nequip.model.inference_models.torchscript import save_torchscript_model
 from nequip.nn import GraphModel
+from nequip.nn.graph_model import PER_EDGE_TYPE_CUTOFF_KEY, R_MAX_KEY
 from nequip.scripts import package
 from nequip.utils import get_current_code_versions
 from nequip.utils.aot import aot_export_model
@@ -34,28 +36,55 @@ _COMPILER_ADVICE = (
 )
 
 
-def metadata_of(trained: TrainedModel, model: GraphModel, allow_tf32: bool) -> dict[str, str]:
+class NeedsCell(torch.nn.Module):
+    """A model that passes messages, which refuses the ghost atoms without a cell that ``pair_style allegro`` gives.
+
+    Their features would be those of atoms without neighbours. The check takes no time, and all else is NequIP's.
+    """
+
+    def __init__(self, model: GraphModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, data: Dict[str, torch.Tensor]) -> Dict[str, torch.Tensor]:  # noqa: UP006
+        """The model's output."""
+        if "cell" not in data:
+            raise ValueError("this model passes messages between atoms and got no cell: use pair_style nequip.")
+        return self.model(data)
+
+
+def metadata_of(trained: TrainedModel, model: GraphModel, allow_tf32: bool, common_cutoff: bool) -> dict[str, str]:
     """What the LAMMPS pair styles and ASE read, and where the model came from.
 
     Args:
         model: the one written, with its modifiers
+        common_cutoff: leave out the cutoffs of pairs, so that the model is given all pairs within the largest of them,
+            and its envelope makes zero of those beyond their own; where all are the largest, they are left out anyway
     """
     deploy = {
         "source": {"file": trained.path.name, "sha256": trained.sha256},
         "versions": {k: v for k, v in get_current_code_versions(verbose=False).items() if v is not None},
     }
     metadata = model.metadata | {TF32_KEY: str(int(allow_tf32)), DEPLOY_KEY: json.dumps(deploy)}
+    cutoffs = {float(cutoff) for cutoff in metadata.get(PER_EDGE_TYPE_CUTOFF_KEY, "").split()}
+    if common_cutoff or cutoffs == {float(metadata[R_MAX_KEY])}:
+        metadata.pop(PER_EDGE_TYPE_CUTOFF_KEY, None)
     if trained.provenance is not None:
         metadata[PROVENANCE_KEY] = json.dumps(trained.provenance)
     return metadata
 
 
-def write_torchscript(model: GraphModel, metadata: dict[str, str], out: Path, device: str) -> None:
+def write_torchscript(
+    model: GraphModel, metadata: dict[str, str], out: Path, device: str, strictly_local: bool
+) -> None:
     """Write a ``.nequip.pth`` file.
 
     ``nequip-compile --mode torchscript`` refuses from PyTorch 2.10 on, but what it calls still works.
+
+    Args:
+        strictly_local: whether the model passes no messages, so that it may be given ghost atoms instead of a cell
     """
-    save_torchscript_model(model, metadata, str(out), device)
+    save_torchscript_model(model if strictly_local else NeedsCell(model), metadata, str(out), device)
 
 
 def write_aotinductor(

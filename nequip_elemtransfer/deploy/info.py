@@ -10,6 +10,7 @@ from nequip_elemtransfer.checkpoints import archive
 from nequip_elemtransfer.checkpoints.model_section import is_transferred
 from nequip_elemtransfer.checkpoints.package import read_package, type_names
 from nequip_elemtransfer.checkpoints.record import check_provenance
+from nequip_elemtransfer.deploy.executable_stack import asks_for_executable_stack
 from nequip_elemtransfer.output.refusal import RefusedFile, first_line, shortened
 from nequip_elemtransfer.output.table import printable, table
 
@@ -48,7 +49,8 @@ def read_info(path: Path) -> dict[str, Any]:
     Returns:
         ``file``, ``kind``, ``type_names``, ``r_max`` (Å), ``per_edge_type_cutoff`` (Å, center by neighbour),
         ``model_dtype``, ``allow_tf32``, ``device``, ``inputs``, ``outputs``, ``pair_style`` (LAMMPS's; None for a file
-        that LAMMPS cannot run), ``versions``, ``source`` and ``element_transfer``; None for what the file does not say
+        that LAMMPS cannot run), ``executable_stack`` (whether loading it needs one), ``versions``, ``source`` and
+        ``element_transfer``; None for what the file does not say
 
     Raises:
         FileNotFoundError: if there is no such file
@@ -63,7 +65,8 @@ def read_info(path: Path) -> dict[str, Any]:
         _check(info)
     except RefusedFile as error:
         raise RefusedFile(f"{path} says of itself what no {kind} file of NequIP does: {error}") from error
-    return {"file": str(path), "kind": kind} | info
+    stack = asks_for_executable_stack(path) if kind == "AOTInductor" else None
+    return {"file": str(path), "kind": kind} | info | {"executable_stack": stack}
 
 
 def find_provenance(model: Any) -> dict[str, Any] | None:
@@ -88,6 +91,7 @@ def describe(info: Mapping[str, Any]) -> str:
         ["inputs", info["inputs"]],
         ["outputs", info["outputs"]],
         ["LAMMPS pair style", info["pair_style"]],
+        ["executable stack", info["executable_stack"] and "needed"],
         ["made from", info["source"] and f"{info['source']['file']} (sha256 {info['source']['sha256'][:12]}...)"],
         ["versions", ", ".join(f"{name} {version}" for name, version in info["versions"].items()) or "unknown"],
     ]

@@ -14,6 +14,9 @@ import numpy as np
 from ase import Atoms
 from ase.data import atomic_masses, atomic_numbers
 
+from nequip_elemtransfer.config import suggest
+from nequip_elemtransfer.deploy.executable_stack import GLIBC_ADVICE
+from nequip_elemtransfer.deploy.structures import element_of, elements_of
 from nequip_elemtransfer.output.atomic import folder_beside, put_in_place, require_writable
 from nequip_elemtransfer.output.table import printable
 
@@ -21,40 +24,85 @@ from nequip_elemtransfer.output.table import printable
 _NEWTON = {"nequip": "off", "allegro": "on", "mliap": "on"}
 
 _RANKS = {
-    "nequip": "The model passes messages, so pair_style nequip runs on one MPI rank (one GPU).",
+    "nequip": "The model passes messages, so pair_style nequip runs on one MPI rank (one GPU); pair_style allegro is "
+    "not for it.",
     "allegro": "The model is strictly local, so pair_style allegro runs on any number of MPI ranks.",
-    "mliap": "pair_style mliap runs on any number of MPI ranks, which exchange what ghosts have received. On GPUs, one "
-    "for each rank: lmp -k on g 1 -sf kk -pk kokkos newton on neigh half.",
+    "mliap": "pair_style mliap runs this file on CUDA GPUs alone, by KOKKOS, with a GPU for each MPI rank. Without, "
+    "deploy a .nequip.pth file for one rank, or train an Allegro model.",
 }
+
+# the only one that works: without KOKKOS, LAMMPS exchanges no ghosts, and with it NequIP runs on CUDA
+_MLIAP_COMMAND = "mpirun -np N lmp -k on g N -sf kk -pk kokkos newton on neigh half -in"
 
 
 class UnreadableName(ValueError):
     """A name that LAMMPS reads as another, or not at all."""
 
 
-def usage(info: Mapping[str, Any]) -> str:
-    """How to use a file in LAMMPS or ASE, from its metadata."""
-    file = info["file"]
+def lammps_types(info: Mapping[str, Any], names: Sequence[str] | None = None) -> list[str]:
+    """The model's type for each LAMMPS type: those named, or all in the model's order.
+
+    Where a file has a cutoff for each pair of types, the pair styles ``nequip`` and ``allegro`` fill the row of the
+    last LAMMPS type of a name; the others' hold whatever is in memory.
+
+    Args:
+        info: metadata of the deployed file
+
+    Raises:
+        ValueError: if the model has no type of a name, or a name comes twice where that goes wrong
+    """
+    known = info["type_names"]
+    if names is None:
+        return list(known)
+    if info["pair_style"] is None:
+        raise ValueError(f"--lammps-types: {info['file']} is not for LAMMPS.")
+    for name in names:
+        if name not in known:
+            raise ValueError(
+                f"--lammps-types: {name!r} is no type of the model and crashes the pair style{suggest(name, known)}"
+            )
+    if info["per_edge_type_cutoff"] and info["pair_style"] != "mliap":
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(
+                    f"--lammps-types names {name!r} twice, and the file has a cutoff for each pair of types, of which "
+                    f"pair_style {info['pair_style']} fills only the last row of a name, so that energies are wrong "
+                    "without a word: name each type once, or build the file with --common-cutoff."
+                )
+    return list(names)
+
+
+def usage(info: Mapping[str, Any], types: Sequence[str] | None = None) -> str:
+    """How to use a file in LAMMPS or ASE, from its metadata.
+
+    Args:
+        types: as :func:`lammps_types` takes them, which may refuse
+    """
+    types, file = lammps_types(info, types), info["file"]
     if info["kind"] == "package":
         command = ["nequip-deploy", "build", "--model", file, f"{_stem(file)}.nequip.pth"]
         return (
             f"Compile it where it will run: {printable(shlex.join(command))}\n"
             "ASE: NequIPCalculator._from_saved_model, training: nequip.model.ModelFromPackage."
         )
+    stack = f"The file {GLIBC_ADVICE}." if info["executable_stack"] else ""
     ase_line = f"NequIPCalculator.from_compiled_model({_text(file)}, device={_text(info['device'] or 'cpu')})"
     if info["pair_style"] is None:
-        return f"In ASE:\n  from nequip.integrations.ase import NequIPCalculator\n  atoms.calc = {ase_line}"
+        lines = ["In ASE:", "  from nequip.integrations.ase import NequIPCalculator", f"  atoms.calc = {ase_line}"]
+        return "\n".join([stack, *lines] if stack else lines)
     try:
-        potential = _potential_lines(info, file)
+        settings, potential = _settings_lines(info), _potential_lines(info, types, file)
     except UnreadableName as error:
         return f"No lines for LAMMPS: {error}"
     lines = [
         "In LAMMPS (LAMMPS type i is the i-th name on the pair_coeff line):",
-        *(f"  {line}" for line in potential),
-        *(f"  {line}" for line in _mass_lines(info["type_names"])),
+        *(f"  {line}" for line in (*settings, *_read_lines(info), *potential, *_mass_lines(types, info))),
         _RANKS[info["pair_style"]],
+        f"Run it by: {_MLIAP_COMMAND} INPUT (N: the GPUs of a node)" if info["pair_style"] == "mliap" else "",
+        _names_once(info),
+        stack,
     ]
-    return "\n".join(lines)
+    return "\n".join(filter(None, lines))
 
 
 def input_files(file: Path, force: bool = False) -> tuple[Path, Path]:
@@ -72,7 +120,12 @@ def input_files(file: Path, force: bool = False) -> tuple[Path, Path]:
 
 
 def write_lammps_input(
-    file: Path, info: Mapping[str, Any], atoms: Atoms, temperature: float, force: bool = False
+    file: Path,
+    info: Mapping[str, Any],
+    atoms: Atoms,
+    temperature: float,
+    force: bool = False,
+    types: Sequence[str] | None = None,
 ) -> list[Path]:
     """Write an input that minimises, heats and runs NVT, and its data file.
 
@@ -82,6 +135,7 @@ def write_lammps_input(
         atoms: the cell is brought to rest along its periodic directions
         temperature: in K
         force: replace files that exist
+        types: as :func:`lammps_types` takes them; atoms of an element are of the first type that is this element
 
     Returns:
         the files written
@@ -89,18 +143,19 @@ def write_lammps_input(
     Raises:
         OSError: if they cannot be written
         UnreadableName: if LAMMPS would read the name of a file or a type otherwise
-        ValueError: if the file is not for LAMMPS
+        ValueError: if the file is not for LAMMPS, or its types are not one element each, or ``types`` are refused
     """
     if info["pair_style"] is None:
         raise ValueError(
             f"{info['file']} is not for LAMMPS: deploy a .nequip.pth or .nequip.lmp.pt, or a .nequip.pt2 for LAMMPS."
         )
-    files = input_files(file, force)
+    types = lammps_types(info, types)
+    elements, files = elements_of(types, info), input_files(file, force)
     with folder_beside(file) as folder:
         staged = [folder / out.name for out in files]
         try:
-            staged[0].write_text(_input(info, atoms, file, temperature), encoding="utf-8")
-            write_data(staged[1], atoms, info["type_names"])
+            staged[0].write_text(_input(info, types, atoms, file, temperature), encoding="utf-8")
+            write_data(staged[1], atoms, elements)
         except OSError as error:
             raise OSError(f"{file} and its data file cannot be written: {error.strerror}.") from error
         for source, out in zip(staged, files):
@@ -108,52 +163,82 @@ def write_lammps_input(
     return list(files)
 
 
-def write_data(file: Path, atoms: Atoms, type_names: Sequence[str]) -> None:
-    """Write a LAMMPS data file in metal units, LAMMPS type i being the model's i-th type, with masses in u."""
-    ase.io.write(file, atoms, format="lammps-data", specorder=list(type_names), masses=True, units="metal")
+def write_data(file: Path, atoms: Atoms, elements: Sequence[str]) -> None:
+    """Write a LAMMPS data file in metal units, with masses in u and atoms numbered from 1 on.
+
+    Args:
+        elements: chemical symbol of each LAMMPS type
+    """
+    atoms = atoms.copy()
+    for name in ("type", "id"):  # of a LAMMPS file that it was read from, and ASE would write those
+        atoms.arrays.pop(name, None)
+    ase.io.write(file, atoms, format="lammps-data", specorder=list(elements), masses=True, units="metal")
 
 
-def _potential_lines(info: Mapping[str, Any], model: str) -> list[str]:
-    style, types = info["pair_style"], _types(info["type_names"])
+def _settings_lines(info: Mapping[str, Any]) -> list[str]:
+    return ["units         metal", "atom_style    atomic", f"newton        {_NEWTON[info['pair_style']]}"]
+
+
+def _read_lines(info: Mapping[str, Any]) -> list[str]:
+    """The user's structure, without which LAMMPS knows no types, as the pair style needs it."""
+    lines = ["read_data     structure.data    # your structure"]
+    if info["pair_style"] == "nequip":
+        lines.append("reset_atoms   id    # from 1 to N, without which pair_style nequip crashes")
+    return lines
+
+
+def _potential_lines(info: Mapping[str, Any], types: Sequence[str], model: str) -> list[str]:
+    style, names = info["pair_style"], _types(types)
     if style == "mliap":
-        pair = [f"pair_style    mliap unified {_word(model)} 0", f"pair_coeff    * * {types}"]
-    else:
-        pair = [f"pair_style    {style}", f"pair_coeff    * * {_word(model)} {types}"]
-    return ["units         metal", "atom_style    atomic", f"newton        {_NEWTON[style]}", *pair]
+        return [f"pair_style    mliap unified {_word(model)} 0", f"pair_coeff    * * {names}"]
+    return [f"pair_style    {style}", f"pair_coeff    * * {_word(model)} {names}"]
 
 
-def _mass_lines(type_names: Sequence[str]) -> list[str]:
-    return [
-        f"mass          {i} {atomic_masses[atomic_numbers[name]]:.4f}    # {name}"
-        if name in atomic_numbers
-        else f"mass          {i} ?    # {name} is no element: its mass in u"
-        for i, name in enumerate(type_names, start=1)
-    ]
+def _mass_lines(types: Sequence[str], info: Mapping[str, Any]) -> list[str]:
+    lines = []
+    for i, name in enumerate(types, start=1):
+        symbol = element_of(name, info)
+        if symbol is None:
+            lines.append(f"# mass        {i} ...    # in u, if the data file has none: {name} is no element")
+        else:
+            label = name if symbol == name else f"{name} ({symbol})"
+            lines.append(f"mass          {i} {atomic_masses[atomic_numbers[symbol]]:.4f}    # {label}")
+    return lines
 
 
-def _input(info: Mapping[str, Any], atoms: Atoms, file: Path, temperature: float) -> str:
-    units, style, newton, *potential = _potential_lines(info, os.path.relpath(info["file"], file.parent))
-    name = file.name
+def _names_once(info: Mapping[str, Any]) -> str:
+    if not info["per_edge_type_cutoff"] or info["pair_style"] == "mliap":
+        return ""
+    return (
+        "Name each type once: the file has a cutoff for each pair of types, and two LAMMPS types of one name would get "
+        "wrong ones without a word (nequip-deploy build --common-cutoff writes a file that allows it)."
+    )
+
+
+def _input(info: Mapping[str, Any], types: Sequence[str], atoms: Atoms, file: Path, temperature: float) -> str:
+    name, model = file.name, os.path.relpath(info["file"], file.parent)
+    run = f"{_MLIAP_COMMAND} {shlex.quote(name)} (N: the GPUs of a node)" if info["pair_style"] == "mliap" else None
     return "\n".join(
         [
-            f"# {_types(info['type_names'])}: minimise, heat to {temperature:g} K, run NVT (from nequip-deploy)",
-            f"# Run in this folder: lmp -in {shlex.quote(name)}",
+            f"# {_types(types)}: minimise, heat to {temperature:g} K, run NVT (from nequip-deploy)",
+            f"# Run in this folder: {run or f'lmp -in {shlex.quote(name)}'}",
             f"# {_RANKS[info['pair_style']]}",
+            *([f"# The file {GLIBC_ADVICE}."] if info["executable_stack"] else []),
             "",
-            units,
-            style,
-            newton,
+            *_settings_lines(info),
             "boundary      p p p",
             f"read_data     {_word(name + '.data')}",
             "",
-            *potential,
+            *_potential_lines(info, types, model),
             "",
             *_SETTINGS,
             "",
             *_minimisation(atoms),
             "",
             _DYNAMICS.format(
-                temperature=temperature, dump=dump_file(f"{name}.lammpstrj"), types=_types(info["type_names"])
+                temperature=temperature,
+                dump=dump_file(f"{name}.lammpstrj"),
+                elements=" ".join(elements_of(types, info)),
             ),
         ]
     )
@@ -238,7 +323,7 @@ unfix         heat
 
 # NVT for 20 ps
 dump          trajectory all custom 100 {dump} id type element x y z fx fy fz
-dump_modify   trajectory element {types} sort id format float %.8f
+dump_modify   trajectory element {elements} sort id format float %.8f
 fix           nvt all nvt temp $T $T 0.1
 run           20000
 """

@@ -21,6 +21,7 @@ from tqdm.auto import tqdm
 
 from nequip_elemtransfer.deploy.deployed import DeployedModel
 from nequip_elemtransfer.deploy.lammps_input import UnreadableName, dump_file, write_data
+from nequip_elemtransfer.deploy.structures import elements_of
 from nequip_elemtransfer.output.atomic import require_writable
 from nequip_elemtransfer.output.refusal import first_line
 
@@ -84,15 +85,16 @@ def run_md(model: DeployedModel, atoms: Atoms, settings: Settings, echo: Callabl
         ImportError: if LAMMPS is not installed
         RuntimeError: if LAMMPS stops, or the model's forces are not finite
     """
+    elements = elements_of(model.type_names, model.info)
     total = settings.equilibration + settings.steps
     with silent_lammps() as lmp, tqdm(total=total, unit="step", leave=False, disable=None) as bar:
-        _set_up(lmp, atoms, model.type_names, settings)
+        _set_up(lmp, atoms, elements, settings)
         forces = _Forces(lmp, model, lambda step: bar.update(step - bar.n))
         echo(_HEADER)
         for row in _stage(lmp, forces, "nvt", settings.equilibration, settings):
             echo(_LINE.format(*row))
         if settings.trajectory is not None:
-            _write_trajectory(lmp, model.type_names, settings)
+            _write_trajectory(lmp, elements, settings)
         rows = []
         for row in _stage(lmp, forces, settings.ensemble, settings.steps, settings):
             echo(_LINE.format(*row))
@@ -191,11 +193,11 @@ def _load_mpi() -> None:
             ctypes.CDLL(str(file.locate()), mode=ctypes.RTLD_GLOBAL)
 
 
-def _set_up(lmp: Any, atoms: Atoms, type_names: list[str], settings: Settings) -> None:
+def _set_up(lmp: Any, atoms: Atoms, elements: list[str], settings: Settings) -> None:
     _commands(lmp, "units metal\natom_style atomic\natom_modify map array\nbox tilt large")
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "structure.data"
-        write_data(data, atoms, type_names)
+        write_data(data, atoms, elements)
         _commands(lmp, f'read_data "{data}"')
     _commands(
         lmp,
@@ -205,11 +207,11 @@ def _set_up(lmp: Any, atoms: Atoms, type_names: list[str], settings: Settings) -
     )
 
 
-def _write_trajectory(lmp: Any, type_names: list[str], settings: Settings) -> None:
+def _write_trajectory(lmp: Any, elements: list[str], settings: Settings) -> None:
     _commands(
         lmp,
         f"dump trajectory all extxyz {settings.thermo_every} {dump_file(str(settings.trajectory))}\n"
-        f"dump_modify trajectory element {' '.join(type_names)} sort id",
+        f"dump_modify trajectory element {' '.join(elements)} sort id",
     )
 
 

@@ -5,6 +5,7 @@ import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from nequip.data import AtomicDataDict
 
@@ -57,9 +58,10 @@ def _require_lammps() -> None:
 
 
 class MliapModel:
-    """A ``.nequip.lmp.pt`` file, called as LAMMPS calls it.
+    """A ``.nequip.lmp.pt`` file, called as LAMMPS's coupling with KOKKOS calls it, the only one that exchanges ghosts.
 
-    What LAMMPS compiles at its first step is run as it is.
+    Two things differ: it runs on the CPU, where NequIP takes CUDA for that coupling, and what LAMMPS compiles at its
+    first step is run as it is.
 
     Args:
         path: of the file; loading runs code from it
@@ -69,6 +71,7 @@ class MliapModel:
         _require_lammps()
         self._wrapper = torch.load(path, weights_only=False)
         self._wrapper.compile = False
+        self._wrapper._initialize_model(None)  # NequIP goes by the coupling's module, and takes the CPU for any other
         self.type_names = list(self._wrapper.element_types)
         self.r_max = 2 * float(self._wrapper.rcutfac)  # LAMMPS takes it for a radius of an atom
 
@@ -78,9 +81,10 @@ class MliapModel:
 
 
 class Rank:
-    """What one process of LAMMPS hands to a model and takes from it; a process is a rank of MPI.
+    """What one process of LAMMPS hands to a model and takes from it, with KOKKOS; a process is a rank of MPI.
 
-    The names without underscore are LAMMPS's.
+    The names without underscore are those of LAMMPS's ``mliap_unified_couple_kokkos``, with its types of numbers, and
+    what that would read wrongly is refused.
 
     Args:
         vectors: from the first atom of each pair to the second in Å, shape (n_pairs, 3)
@@ -100,25 +104,28 @@ class Rank:
         to_ghosts: Exchange,
         from_ghosts: Exchange,
     ) -> None:
-        self.rij, (self.pair_i, self.pair_j), self.elems = vectors.double().numpy(), pairs.numpy(), types.numpy()
+        self.rij, self.pair_i, self.pair_j = vectors.double().numpy(), *pairs.numpy().astype(np.int32)
+        self.elems = types.numpy().astype(np.int32)
         self.nlocal, self.ntotal, self.npairs = n_local, len(types), len(vectors)
-        self.eatoms = torch.zeros(n_local, dtype=torch.float64)
-        self.energy = torch.zeros((), dtype=torch.float64)
+        self.eatoms, self.energy = np.zeros(n_local), 0.0
         self._to_ghosts, self._from_ghosts, self._pair_forces = to_ghosts, from_ghosts, torch.zeros(0, 3)
 
     def forward_exchange(self, found: torch.Tensor, out: torch.Tensor, width: int) -> None:
         """Give ghosts the rows of their atoms."""
+        self._require_rows(found, out, width)
         out[: self.nlocal] = found[: self.nlocal]
         out[self.nlocal :] = self._to_ghosts(found[: self.nlocal])
 
     def reverse_exchange(self, found: torch.Tensor, out: torch.Tensor, width: int) -> None:
-        """Add ghosts' rows to those of their atoms."""
+        """Add ghosts' rows to those of their atoms; what is left in the ghosts' is nothing to rely on."""
+        self._require_rows(found, out, width)
         out[: self.nlocal] = found[: self.nlocal] + self._from_ghosts(found[self.nlocal :])
-        out[self.nlocal :] = 0
+        out[self.nlocal :] = torch.nan
 
     def update_pair_forces_gpu(self, pair_forces: torch.Tensor) -> None:
         """Take the derivatives of the energy by the vectors in eV/Å, shape (n_pairs, 3)."""
-        self._pair_forces = pair_forces.double()
+        self._require_memory(pair_forces, (torch.float64,), (self.npairs, 3))
+        self._pair_forces = pair_forces
 
     @property
     def forces(self) -> torch.Tensor:
@@ -127,6 +134,18 @@ class Rank:
         forces.index_add_(0, torch.as_tensor(self.pair_i), self._pair_forces)
         forces.index_add_(0, torch.as_tensor(self.pair_j), -self._pair_forces)
         return forces[: self.nlocal] + self._from_ghosts(forces[self.nlocal :])
+
+    def _require_rows(self, found: torch.Tensor, out: torch.Tensor, width: int) -> None:
+        for rows in (found, out):
+            self._require_memory(rows, (torch.float32, torch.float64), (self.ntotal, width))
+        if found.dtype != out.dtype:
+            raise TypeError(f"LAMMPS exchanges rows of one type, and was given {found.dtype} and {out.dtype}.")
+
+    @staticmethod
+    def _require_memory(rows: torch.Tensor, types: tuple[torch.dtype, ...], shape: tuple[int, int]) -> None:
+        """LAMMPS takes an address and reads on from there."""
+        if rows.dtype not in types or rows.shape != shape or not rows.is_contiguous():
+            raise TypeError(f"LAMMPS would read {rows.dtype} numbers of shape {tuple(rows.shape)} as {types}, {shape}.")
 
     @property
     def virial(self) -> torch.Tensor:

@@ -1,7 +1,8 @@
 """Structures for LAMMPS: diamond of a model's elements, or any that ASE reads."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import ase.io
 import numpy as np
@@ -12,31 +13,66 @@ from ase.data import atomic_numbers, chemical_symbols, covalent_radii, reference
 from nequip_elemtransfer.output.refusal import first_line
 
 
-def structure(spec: str, type_names: Sequence[str], r_max: float) -> Atoms:
+def element_of(type_name: str, info: Mapping[str, Any]) -> str | None:
+    """Chemical symbol of a model's type, by its name or by the key of its transfer; None if neither says.
+
+    Args:
+        info: metadata of the deployed file
+    """
+    species = (info["element_transfer"] or {}).get("chemical_species", {})
+    symbol = species.get(type_name, type_name)
+    return symbol if symbol in chemical_symbols[1:] else None  # the first is ASE's X
+
+
+def elements_of(type_names: Sequence[str], info: Mapping[str, Any]) -> list[str]:
+    """Chemical symbol of each type, by which a structure's atoms are told apart.
+
+    Args:
+        info: metadata of the deployed file
+
+    Raises:
+        ValueError: if a type is no element, or two types are the same one
+    """
+    advice = "write the LAMMPS input by hand, with the lines of `nequip-deploy info`"
+    found = {name: element_of(name, info) for name in type_names}
+    if unknown := [name for name, symbol in found.items() if symbol is None]:
+        raise ValueError(
+            f"the model's types {', '.join(unknown)} are not named by elements, so that a structure's atoms cannot be "
+            f"told apart: {advice}."
+        )
+    for symbol in found.values():
+        if len(same := [name for name in found if found[name] == symbol]) > 1:
+            raise ValueError(
+                f"the model's types {', '.join(same)} are all {symbol}, so that a structure's atoms cannot be told "
+                f"apart: {advice}."
+            )
+    return [str(found[name]) for name in type_names]
+
+
+def structure(spec: str, elements: Sequence[str], r_max: float) -> Atoms:
     """``diamond``, or the last structure of a file, in a box LAMMPS can make periodic.
 
     Args:
         spec: ``diamond``, or path of a file in any format ASE reads
-        type_names: of the model
+        elements: those of the model
         r_max: cutoff in Å; non-periodic directions, still marked so, get this much vacuum on either side
 
     Raises:
         FileNotFoundError: if there is no such file
-        ValueError: if it cannot be read or holds an element the model lacks, or if the model's types are no elements
+        ValueError: if it cannot be read or holds an element the model lacks
     """
-    _require_elements(type_names)
-    atoms = diamond(type_names) if spec == "diamond" else read_structure(spec)
-    _require_types(atoms, type_names, spec)
+    atoms = diamond(list(dict.fromkeys(elements))) if spec == "diamond" else read_structure(spec)
+    _require_known(atoms, elements, spec)
     for axis in range(3):
         if not atoms.pbc[axis]:
             atoms.center(vacuum=r_max, axis=axis)
     return atoms
 
 
-def diamond(type_names: Sequence[str]) -> Atoms:
+def diamond(elements: Sequence[str]) -> Atoms:
     """64 atoms of all elements in turn on the diamond lattice, at the mean of their bond lengths."""
-    atoms = bulk(type_names[0], "diamond", a=np.mean([_lattice_constant(t) for t in type_names]), cubic=True).repeat(2)
-    atoms.symbols = [type_names[i % len(type_names)] for i in range(len(atoms))]
+    atoms = bulk(elements[0], "diamond", a=np.mean([_lattice_constant(e) for e in elements]), cubic=True).repeat(2)
+    atoms.symbols = [elements[i % len(elements)] for i in range(len(atoms))]
     return atoms
 
 
@@ -68,18 +104,10 @@ def read_structure(spec: str) -> Atoms:
     return atoms
 
 
-def _require_elements(type_names: Sequence[str]) -> None:
-    other = [t for t in type_names if t not in chemical_symbols]
-    if other:
-        raise ValueError(
-            f"the model's types {', '.join(other)} are not named by elements, so that a structure's atoms cannot be "
-            "told apart: write the LAMMPS input by hand, with the lines of `nequip-deploy info`."
-        )
-
-
-def _require_types(atoms: Atoms, type_names: Sequence[str], spec: str) -> None:
-    missing = sorted(set(atoms.symbols) - set(type_names))
+def _require_known(atoms: Atoms, elements: Sequence[str], spec: str) -> None:
+    missing = sorted(set(atoms.symbols) - set(elements))
     if missing:
         raise ValueError(
-            f"structure {spec!r} holds {', '.join(missing)}, which the model lacks; it knows {', '.join(type_names)}."
+            f"structure {spec!r} holds {', '.join(missing)}, which the model lacks; it knows "
+            f"{', '.join(dict.fromkeys(elements))}."
         )

