@@ -167,6 +167,11 @@ class TransferConfig:
                     )
 
 
+def start_text(start: Start) -> str:
+    """A source type, or a blend as ``0.5 Si + 0.5 Sn``."""
+    return start if isinstance(start, str) else " + ".join(f"{weight:.3g} {name}" for name, weight in start.items())
+
+
 def suggest(value: Any, choices: Iterable[Any]) -> str:
     """``"; did you mean 'x'? Choices: ..."`` for the end of an error message."""
     named = {str(choice).lower(): str(choice) for choice in choices}

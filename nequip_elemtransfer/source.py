@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from nequip.model import ModelFromPackage
 from nequip.nn import GraphModel
 from nequip.utils.dtype import floating_point_tolerance
@@ -24,7 +25,9 @@ from nequip_elemtransfer.checkpoints.legacy.reading import is_old_model, old_tra
 from nequip_elemtransfer.checkpoints.model import BUILDERS_ERRORS, checkpoint_model, require_finite
 from nequip_elemtransfer.checkpoints.model_section import read_configuration
 from nequip_elemtransfer.checkpoints.package import is_package, packaged_section
+from nequip_elemtransfer.checkpoints.record import TransferRecord
 from nequip_elemtransfer.output.refusal import RefusedFile, first_line
+from nequip_elemtransfer.output.table import printable
 
 logger = RankedLogger(__name__, rank_zero_only=True)
 
@@ -67,6 +70,17 @@ class SourceModel:
     def predicts_forces(self) -> bool:
         """Whether the model predicts forces and stresses."""
         return self.architecture.get("do_derivatives") is not False
+
+    def describe(self) -> str:
+        """What the model offers as a source, as text: its types, cutoff, options and history."""
+        options = {name: value for name, value in self.architecture.items() if value is not None}
+        title = printable(f"{self.path} (sha256 {self.sha256})")
+        lines = [title, "", yaml.safe_dump(options, sort_keys=False).rstrip()]
+        lines.append(f"\n{sum(t.numel() for t in self.build().parameters())} parameters")
+        lines += self.conversion
+        if self.provenance is not None:
+            lines += ["", "made by a transfer:", "", TransferRecord.from_dict(self.provenance).text()]
+        return "\n".join(lines)
 
     def build(self) -> GraphModel:
         """The eager model with its trained weights."""

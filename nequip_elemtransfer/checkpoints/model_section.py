@@ -11,7 +11,7 @@ from nequip_elemtransfer.architecture.builders import Architecture
 from nequip_elemtransfer.architecture.nequip_names import imported
 from nequip_elemtransfer.checkpoints.gate import read_checkpoint
 from nequip_elemtransfer.checkpoints.package import is_package, packaged_section
-from nequip_elemtransfer.checkpoints.record import check_provenance
+from nequip_elemtransfer.checkpoints.record import TransferRecord
 from nequip_elemtransfer.output.refusal import RefusedFile, shortened
 
 _SOLE_MODEL_KEY = imported("nequip.train.lightning._SOLE_MODEL_KEY")
@@ -93,7 +93,7 @@ def _modifiers(value: Any, path: str | Path) -> list:
 
 def _transferred(model: Mapping, path: str | Path) -> Configuration:
     try:
-        check_provenance(model.get("provenance"))
+        TransferRecord.from_dict(model.get("provenance"))
     except RefusedFile as error:
         raise RefusedFile(f"source {str(path)!r} cannot be used: {error}") from error
     return Configuration(_accepted(model.get("architecture"), path), provenance=model["provenance"])

@@ -17,13 +17,12 @@ def add_inspect(commands: Any) -> None:
 
 def _run_inspect(args: argparse.Namespace) -> None:
     from nequip_elemtransfer.source import load_source
-    from nequip_elemtransfer.transfer.receipt import describe_source
 
     references = pairs("--reference", args.reference, parse_number)
     if args.data is None and args.crystal is None and not references:
-        print(describe_source(load_source(args.source)))
+        print(load_source(args.source).describe())
         return
     from nequip_elemtransfer.plan.source_check.inspection import inspection
 
     checked, model = inspection(args.source, args.data, args.crystal, references)
-    print(describe_source(model), checked, sep="\n\n")
+    print(model.describe(), checked, sep="\n\n")

@@ -9,7 +9,7 @@ from nequip_elemtransfer.architecture.builders import check_model_options
 from nequip_elemtransfer.checkpoints import archive
 from nequip_elemtransfer.checkpoints.model_section import is_transferred
 from nequip_elemtransfer.checkpoints.package import read_package, type_names
-from nequip_elemtransfer.checkpoints.record import check_provenance
+from nequip_elemtransfer.checkpoints.record import TransferRecord
 from nequip_elemtransfer.deploy.executable_stack import asks_for_executable_stack
 from nequip_elemtransfer.output.refusal import RefusedFile, first_line, shortened
 from nequip_elemtransfer.output.table import printable, table
@@ -188,7 +188,7 @@ def _check(info: Mapping[str, Any]) -> None:
     options = ("type_names", "r_max", "per_edge_type_cutoff", "model_dtype")
     check_model_options({name: info[name] for name in options if info[name] is not None})
     if info["element_transfer"] is not None:
-        check_provenance(info["element_transfer"])
+        TransferRecord.from_dict(info["element_transfer"])
     source, versions = info["source"], info["versions"]
     texts = {name: info[name] for name in ("device", "inputs", "outputs") if info[name] is not None}
     if source is not None:
@@ -231,11 +231,12 @@ def _row(row: Mapping[str, float]) -> str:
 def _transfer(provenance: Mapping[str, Any] | None) -> str:
     if provenance is None:
         return "No element transfer is recorded."
-    length, energy, shift = (provenance[k]["per_type"] for k in ("length_scale", "energy_scale", "energy_shifts"))
+    record = TransferRecord.from_dict(provenance)
+    fits = (record.length_scale, record.energy_scale, record.energy_shifts)
     rows = [
-        [t, s if isinstance(s, str) else _row(s), f"{length[t]:.4f}", f"{energy[t]:.4f}", f"{shift[t]:.4f}"]
-        for t, s in provenance["elements"].items()
+        [t, s if isinstance(s, str) else _row(s), *(f"{fit.per_type[t]:.4f}" for fit in fits)]
+        for t, s in record.elements.items()
     ]
     header = ["type", "started from", "length scale λ", "energy scale α", "energy shift μ (eV)"]
-    title = printable(f"Element transfer from {provenance['source']} (sha256 {provenance['sha256'][:12]}...):")
+    title = printable(f"Element transfer from {record.source} (sha256 {record.sha256[:12]}...):")
     return f"{title}\n" + table(header, rows, [False, False, True, True, True])

@@ -27,7 +27,7 @@ class ZeroShot:
     force_rmse: float | None
     energy_mae: float | None
     energy_mae_refitted: float | None
-    stress_mae: float | None
+    stress_mae: float | None = None
 
 
 def zero_shot_ladder(

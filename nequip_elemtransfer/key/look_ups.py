@@ -34,7 +34,6 @@ from nequip_elemtransfer.model import hand_over
 from nequip_elemtransfer.output.refusal import RefusedFile
 from nequip_elemtransfer.source import load_source
 from nequip_elemtransfer.structures.frames import training_frames
-from nequip_elemtransfer.transfer.receipt import receipt
 from nequip_elemtransfer.transfer.transfer import Transfer
 
 LOOK_UPS = ("type_names", "r_max", "model")
@@ -236,8 +235,8 @@ def fit_device(root: DictConfig) -> torch.device:
 def _model(root: DictConfig) -> dict[str, Any]:
     transfer = _transfer(root)
     result = transfer.run()
-    hand_over(result.provenance["weights"], result.state)
-    logger.info(receipt(result.provenance))
+    hand_over(result.record.weights, result.state)
+    logger.info(result.record.text())
     # the structures and models of the fits are not needed again
     _results[_key(root, "r_max")] = transfer.r_max
     del _results[_key(root, "transfer")]

@@ -118,11 +118,6 @@ class ElementMap:
         return described
 
 
-def start_text(start: Start) -> str:
-    """A source type, or a blend as ``0.5 Si + 0.5 Sn``."""
-    return start if isinstance(start, str) else " + ".join(f"{weight:.3g} {name}" for name, weight in start.items())
-
-
 def _neighbours(target: str, symbol: str, sources: Mapping[str, str]) -> dict[str, float]:
     """Weights over source types from the periodic table; types that are no elements do not count."""
     types = {element: name for name, element in sources.items() if element in atomic_numbers}

@@ -3,8 +3,7 @@
 import numpy as np
 from matplotlib.axes import Axes
 
-from nequip_elemtransfer.config import LabelKind
-from nequip_elemtransfer.mapping.element_map import start_text
+from nequip_elemtransfer.config import LabelKind, start_text
 from nequip_elemtransfer.output.page import INK, drawing
 from nequip_elemtransfer.plan.errors import Estimate
 from nequip_elemtransfer.plan.outcome import Plan

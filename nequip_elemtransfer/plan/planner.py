@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 
+from nequip_elemtransfer.checkpoints.record import known_errors
 from nequip_elemtransfer.config import Start, TransferConfig
 from nequip_elemtransfer.energies.units import check_units
 from nequip_elemtransfer.mapping.element_map import AUTO, ElementMap
@@ -43,7 +44,6 @@ from nequip_elemtransfer.source import SourceModel
 from nequip_elemtransfer.structures.copies import duplicate_families
 from nequip_elemtransfer.structures.files import elements_in, folds
 from nequip_elemtransfer.structures.frames import MAX_FRAMES, evenly_spaced
-from nequip_elemtransfer.transfer.provenance import known_errors
 from nequip_elemtransfer.transfer.start import UnlabelledStart
 from nequip_elemtransfer.transfer.structures import MAX_SEARCH_FRAMES
 from nequip_elemtransfer.transfer.target import TargetBuilder

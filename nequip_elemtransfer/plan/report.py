@@ -1,7 +1,7 @@
 """``report.html``: one page that needs nothing else, light or dark as the reader's browser is."""
 
 from nequip_elemtransfer import __version__
-from nequip_elemtransfer.mapping.element_map import start_text
+from nequip_elemtransfer.config import start_text
 from nequip_elemtransfer.output.page import page
 from nequip_elemtransfer.output.table import with_error
 from nequip_elemtransfer.plan import figures

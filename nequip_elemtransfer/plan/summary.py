@@ -2,8 +2,7 @@
 
 from collections.abc import Sequence
 
-from nequip_elemtransfer.config import LabelKind
-from nequip_elemtransfer.mapping.element_map import start_text
+from nequip_elemtransfer.config import LabelKind, start_text
 from nequip_elemtransfer.output.table import table, with_error
 from nequip_elemtransfer.plan.compared import Comparison
 from nequip_elemtransfer.plan.errors import milli_text

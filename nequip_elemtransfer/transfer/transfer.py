@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import torch
 from nequip.nn import GraphModel
+from nequip.utils import get_current_code_versions
 
 from nequip_elemtransfer.architecture import builders as arch
 from nequip_elemtransfer.architecture.builders import Architecture, set_energies
+from nequip_elemtransfer.checkpoints.record import Cutoffs, TransferRecord
 from nequip_elemtransfer.config import TransferConfig
 from nequip_elemtransfer.energies import choice as energies
 from nequip_elemtransfer.energies.contributions import Frames, NetworkParts
@@ -23,7 +25,12 @@ from nequip_elemtransfer.mapping.element_map import ElementMap
 from nequip_elemtransfer.source import SourceModel
 from nequip_elemtransfer.structures.frames import require_edges
 from nequip_elemtransfer.structures.labels import labels_of
-from nequip_elemtransfer.transfer.provenance import provenance_of, state_digest
+from nequip_elemtransfer.transfer.provenance import (
+    energy_scale_record,
+    energy_shift_record,
+    length_record,
+    state_digest,
+)
 from nequip_elemtransfer.transfer.structures import TargetStructures
 from nequip_elemtransfer.transfer.target import TargetBuilder, with_energies
 
@@ -35,12 +42,17 @@ class TransferResult:
     Args:
         architecture: configuration of a NequIP model builder
         state: initial parameters and buffers by name
-        provenance: plain data for the checkpoint
+        record: of what was done, for the checkpoint
     """
 
     architecture: Architecture
     state: dict[str, torch.Tensor]
-    provenance: dict[str, Any]
+    record: TransferRecord
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """The record as plain data."""
+        return self.record.to_dict()
 
 
 class Transfer:
@@ -116,20 +128,27 @@ class Transfer:
         set_energies(model, sigma, mu)
         state = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
         steps = zero_shot_ladder(before, parts, labels, scale_fit.scales, self.target.start_shifts, mu)
-        provenance = provenance_of(
-            self.config,
-            self.target.source,
-            self.element_map,
-            self.lengths,
-            self.r_max,
-            scale_fit,
-            shift_fit,
-            sigma,
-            self.structures.label_count(),
-            report,
-            steps,
+        config, source, types = self.config, self.target.source, self.config.type_names
+        potential, count = source.architecture.get("pair_potential"), self.structures.label_count()
+        record = TransferRecord(
+            source=source.path,
+            sha256=source.sha256,
+            elements=self.element_map.describe(),
+            length_scale=length_record(config.length_scale, self.lengths, types, Cutoffs(source.r_max, self.r_max)),
+            energy_scale=energy_scale_record(config.energy_scale, scale_fit, types, sigma),
+            energy_shifts=energy_shift_record(config.energy_shifts, shift_fit, types),
+            n_frames=count.n_frames,
+            tensors=report,
+            zero_shot=steps,
+            weights=state_digest(state),
+            chemical_species=dict(config.chemical_species),
+            pair_potential=None if potential is None else str(potential["_target_"]).rpartition(".")[2],
+            fit_weights={str(kind): weight for kind, weight in config.fit_weights.items()},
+            missing_labels=count.missing,
+            isolated_atoms=list(count.isolated),
+            versions=get_current_code_versions(verbose=False),
         )
-        return TransferResult(with_energies(scaled, sigma, mu), state, provenance | {"weights": state_digest(state)})
+        return TransferResult(with_energies(scaled, sigma, mu), state, record)
 
     def _shifts(self, parts: NetworkParts, alpha: np.ndarray, model: GraphModel) -> EnergyShiftFit:
         config, start = self.config, self.target.start_shifts

@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from nequip_elemtransfer.mapping.element_map import ElementMap, start_text
+from nequip_elemtransfer.config import start_text
+from nequip_elemtransfer.mapping.element_map import ElementMap
 
 SOURCE_TYPES = ("Si", "Sn", "Pb", "C")
 TARGET_TYPES = ("Ge", "Si", "Sn", "Fl")

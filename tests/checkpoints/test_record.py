@@ -6,7 +6,7 @@ import pytest
 from ase.build import bulk
 
 from nequip_elemtransfer.architecture import builders as arch
-from nequip_elemtransfer.checkpoints.record import check_provenance
+from nequip_elemtransfer.checkpoints.record import TransferRecord
 from nequip_elemtransfer.config import TransferConfig
 from nequip_elemtransfer.output.refusal import RefusedFile
 from nequip_elemtransfer.source import SourceModel
@@ -49,7 +49,7 @@ def test_each_setting_of_the_key_is_accepted(record, setting):
     ((name, value),) = setting.items()
     made = record(setting)
     assert made[name]["setting"] == value
-    check_provenance(made)
+    TransferRecord.from_dict(made)
 
 
 @pytest.mark.parametrize(
@@ -72,15 +72,15 @@ def test_another_setting_is_refused(record, setting):
     with pytest.raises(
         RefusedFile, match="`length_scale.setting` of the record of its transfer is .*no transfer writes"
     ):
-        check_provenance(altered)
+        TransferRecord.from_dict(altered)
 
 
 def test_chemical_species(record):
     """They are kept, were not always there, and name elements."""
     made = record({"chemical_species": {"Ge": "Ge"}})
     assert made["chemical_species"] == {"Ge": "Ge"}
-    check_provenance(made)
-    check_provenance({name: value for name, value in made.items() if name != "chemical_species"})
+    TransferRecord.from_dict(made)
+    TransferRecord.from_dict({name: value for name, value in made.items() if name != "chemical_species"})
     for species in ({"Ge": "Gx"}, {"Ge": "X"}, {"Ge": 32}, {1: "Ge"}, ["Ge"], None):
         with pytest.raises(RefusedFile, match="chemical_species"):
-            check_provenance(made | {"chemical_species": species})
+            TransferRecord.from_dict(made | {"chemical_species": species})

@@ -3,11 +3,17 @@ import copy
 import pytest
 import yaml
 
+from nequip_elemtransfer.checkpoints.record import TransferRecord
 from nequip_elemtransfer.output.table import table
 from nequip_elemtransfer.source import SourceModel
-from nequip_elemtransfer.transfer.receipt import describe_source, receipt
+
+
+def receipt(provenance):
+    return TransferRecord.from_dict(provenance).text()
+
 
 PROVENANCE = {
+    "weights": "fedcba9876543210" * 4,
     "source": "../si/best.ckpt",
     "sha256": "0123456789abcdef" * 4,
     "elements": {"Ge": "Si", "Pb": {"Si": 0.25, "Sn": 0.75}},
@@ -210,7 +216,7 @@ def test_errors_without_labels_are_dashes(missing, columns):
 def test_a_source_is_described_by_its_options_size_and_history(nequip_architecture, build, provenance):
     architecture = nequip_architecture("Si", per_edge_type_cutoff=None)
     model = build(architecture)
-    text = describe_source(SourceModel("si.ckpt", "2f" * 32, architecture, model.state_dict(), provenance))
+    text = SourceModel("si.ckpt", "2f" * 32, architecture, model.state_dict(), provenance).describe()
     head, options, size, *history = text.split("\n\n", 3)
     assert head == f"si.ckpt (sha256 {'2f' * 32})"
     assert yaml.safe_load(options) == {name: v for name, v in architecture.items() if v is not None}
