@@ -1,7 +1,7 @@
 """A converted model compared with what the deployed file of the old one says itself.
 
-Its TorchScript runs in a process of its own that can open nothing (see :mod:`.worker`). It is
-given numbers, and of its answer numbers are read.
+Its TorchScript runs in a process of its own that can open no files (see :mod:`.worker`). It is given numbers, and of its
+answer numbers are read.
 """
 
 import io
@@ -60,14 +60,14 @@ def compare_with_own_forward(path: str | Path, architecture: Architecture, model
                 f"source {str(path)!r} was not understood: on a small structure its own {quantity} differ from those "
                 f"of the converted model by {difference:.1e} {unit}. Please report it with the file."
             )
-        found.append(f"{quantity} of up to {np.abs(expected).max():.1g} {unit} by {difference:.0e}")
-    return f"differs from the old file's own forward, on a small structure, in {' and in '.join(found)}"
+        found.append(f"{quantity} of up to {np.abs(expected).max():.1g} {unit} to {difference:.0e}")
+    return f"agrees with the old file's own forward on a small structure: {', '.join(found)}"
 
 
 def _own_forward(path: Path, probe: AtomicDataDict.Type) -> dict[str, np.ndarray]:
     """Energies of atoms (eV) and forces (eV/Å) that a deployed file says of a structure."""
     if path.is_dir():
-        raise NotRun("a training folder needs the old code; a deployed file (`nequip-deploy build`) runs without.")
+        raise NotRun("a training folder needs the old code; a deployed file (`nequip-deploy build`) runs without")
     answer = _answer({"model": np.frombuffer(path.read_bytes(), dtype=np.uint8)} | _inputs(path, probe))
     if "problem" in answer:
         raise NotRun(f"it does not run with PyTorch {torch.__version__} ({printable(answer['problem'])[:200]})")

@@ -70,7 +70,7 @@ def _stored_signs(old: OldModel, state: Mapping[str, torch.Tensor]) -> Mapping[s
         if sign is None or (sign < 0 and not _CONVOLUTION.fullmatch(product)):
             raise ValueError(
                 f"source {old.path!r} holds a Wigner 3j tensor {name!r} that is neither today's nor, in a convolution, "
-                "its negative: either the file is damaged, or another e3nn than 0.4 or 0.5 made it."
+                "its negative: either the file is damaged, or it is of an unknown e3nn."
             )
         found[product][tuple(map(int, match.groups()[1:]))] = sign
     return found

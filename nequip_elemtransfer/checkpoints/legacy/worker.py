@@ -4,7 +4,7 @@
 
 A task is an ``.npz`` of the bytes of a ``model`` and of its inputs, an answer one of its outputs or of a ``problem``.
 TorchScript has operations that read and write files, so before the file is loaded, the process gives up the right to
-open anything: neither a file nor a connection, nor another process.
+open files and connections.
 """
 
 import io

@@ -38,11 +38,24 @@ def test_what_was_changed_and_compared_is_said(tmp_path, capsys):
     assert main(["import", str(FIXTURES / "e3nn04_sic_l2" / "deployed.pth"), str(new)]) == 0
     _, turned, compared = capsys.readouterr().out.splitlines()
     assert turned.startswith("weights of the paths (1, 2, 2), (2, 1, 2), (2, 2, 1) are negated")
-    assert compared.startswith("differs from the old file's own forward, on a small structure, in energies of up to ")
+    assert compared.startswith("agrees with the old file's own forward on a small structure: energies of up to ")
     info = torch.load(new, weights_only=True)["hyper_parameters"]["info_dict"]
     assert info["imported_from"]["notes"] == [turned, compared]
     assert main(["inspect", str(FIXTURES / "e3nn04_sic_l2")]) == 0
     assert turned in capsys.readouterr().out.splitlines()
+
+
+def test_nothing_of_a_file_runs_where_that_is_asked(tmp_path, capsys, monkeypatch):
+    def run(*args, **kwargs):
+        raise AssertionError
+
+    monkeypatch.setattr("nequip_elemtransfer.checkpoints.legacy.own_forward.subprocess.run", run)
+    command = ["import", str(OLD / "deployed.pth"), str(tmp_path / "new.ckpt")]
+    with pytest.raises(AssertionError):
+        main(command)
+    assert list(tmp_path.iterdir()) == []
+    assert main([*command, "--no-comparison"]) == 0
+    assert capsys.readouterr().out.endswith("not compared with the old model itself: --no-comparison was given\n")
 
 
 def test_inspect_shows_an_old_model(capsys):

@@ -62,7 +62,7 @@ def deployed(file, module):
 def test_own_forward_says_the_same():
     """A float32 model of 0.5; others are imported in other tests."""
     said = compare_with_own_forward(OLD / "deployed.pth", *converted(OLD))
-    assert said.startswith("differs from the old file's own forward, on a small structure, in energies of up to ")
+    assert said.startswith("agrees with the old file's own forward on a small structure: energies of up to ")
 
 
 def test_own_forward_says_something_else():
