@@ -1,7 +1,7 @@
 """A converted model compared with what the deployed file of the old one says itself.
 
-Its TorchScript runs in a process of its own that can open no files (see :mod:`.worker`). It is given numbers, and of its
-answer numbers are read.
+Its TorchScript runs in a process of its own that can open no files (see :mod:`.worker`). It is given numbers, and of
+its answer numbers are read.
 """
 
 import io
