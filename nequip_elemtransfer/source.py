@@ -1,12 +1,13 @@
 """The trained model a transfer starts from."""
 
 import pickle
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import nequip
 import torch
 from nequip.model import ModelFromPackage
 from nequip.nn import GraphModel
@@ -20,6 +21,7 @@ from nequip_elemtransfer.checkpoint import existing_file, read_checkpoint, sha25
 from nequip_elemtransfer.checkpoint_model import BUILDERS_ERRORS, checkpoint_model, require_finite
 from nequip_elemtransfer.legacy.model import load_old_model
 from nequip_elemtransfer.legacy.reading import is_old_model, old_training_file, weights_file
+from nequip_elemtransfer.migration import Release, release, todays_state, who_wrote
 from nequip_elemtransfer.model_section import read_configuration
 from nequip_elemtransfer.nequip_names import imported
 from nequip_elemtransfer.package import is_package, packaged_section
@@ -40,6 +42,7 @@ class SourceModel:
         architecture: the builder's configuration, with the options that training changed as they are now
         state: parameters and buffers by name, the weights NequIP evaluates with (EMA where there are any), on the CPU
         provenance: of the transfer that made this model, if one did
+        migrated: what is not as an older NequIP wrote it, in words
     """
 
     path: str
@@ -47,6 +50,7 @@ class SourceModel:
     architecture: Architecture
     state: dict[str, torch.Tensor]
     provenance: dict[str, Any] | None = None
+    migrated: tuple[str, ...] = ()
 
     @property
     def type_names(self) -> list[str]:
@@ -87,23 +91,36 @@ def load_source(path: str, sha256: str | None = None) -> SourceModel:
     with _local_file(path) as file:
         digest = _checked_digest(path, file, sha256)
         if is_package(file):
-            configuration, reference = read_configuration(packaged_section(file), file), packaged_model(file)
+            section, versions = packaged_section(file)
+            configuration = read_configuration(section, versions, file).as_of_today()
+            reference = packaged_model(file)
         else:
             configuration, reference = checkpoint_model(file)
     require_finite(reference, f"source {str(path)!r}")
+    architecture = with_trained_options(configuration.architecture, reference)
+    state, changed = _state(reference, architecture, configuration.written)
     source = SourceModel(
         path=str(path),
         sha256=digest,
-        architecture=with_trained_options(configuration.architecture, reference),
-        state={name: tensor.detach().clone() for name, tensor in reference.state_dict().items()},
+        architecture=architecture,
+        state=state,
         provenance=configuration.provenance,
+        migrated=(*configuration.migrated, *changed),
     )
-    _prove_round_trip(source, reference)
+    if source.migrated:
+        logger.warning(
+            f"source {source.path!r} is of NequIP {configuration.versions.get('nequip', '(not said)')} and read as one "
+            f"of today: {'; '.join(source.migrated)}."
+        )
+    _prove_round_trip(source, reference, configuration.versions)
     return source
 
 
-def packaged_model(path: str | Path) -> GraphModel:
+def packaged_model(path: str | Path, what: str = "source") -> GraphModel:
     """The eager model of a package; this runs the code in it, as everywhere in NequIP.
+
+    Args:
+        what: as for :func:`~nequip_elemtransfer.checkpoint.read_checkpoint`
 
     Raises:
         RefusedFile: if it cannot be loaded
@@ -112,7 +129,7 @@ def packaged_model(path: str | Path) -> GraphModel:
     try:
         return ModelFromPackage(str(path))[imported("nequip.train.lightning._SOLE_MODEL_KEY")].eval()
     except (*BUILDERS_ERRORS, ImportError, OSError, pickle.UnpicklingError) as error:
-        raise RefusedFile(f"the model in source {str(path)!r} cannot be loaded: {first_line(error)}") from error
+        raise RefusedFile(f"the model in {what} {str(path)!r} cannot be loaded: {first_line(error)}") from error
 
 
 def training_file(path: str) -> str | None:
@@ -155,7 +172,22 @@ def _checked_digest(path: str, file: Path, expected: str | None) -> str:
     return found
 
 
-def _prove_round_trip(source: SourceModel, reference: GraphModel) -> None:
+def _state(
+    reference: GraphModel, architecture: Architecture, written: Release | None
+) -> tuple[dict[str, torch.Tensor], list[str]]:
+    """Parameters and buffers of a model, and what was changed of them, in words.
+
+    Args:
+        reference: in a package of an older NequIP it is made of that release's modules
+    """
+    state = {name: tensor.detach().clone() for name, tensor in reference.state_dict().items()}
+    if written is None or written >= release(nequip.__version__):
+        return state, []
+    today = arch.build(architecture)
+    return todays_state(state, today.state_dict(), [name for name, _ in today.named_parameters()], written)
+
+
+def _prove_round_trip(source: SourceModel, reference: GraphModel, versions: Mapping[str, str]) -> None:
     """Rebuild the source from what was read and compare energies and forces with NequIP's own loading of it."""
     data = probe_cluster(source.architecture)
     difference = largest_difference(reference, source.build().eval(), data)
@@ -164,6 +196,6 @@ def _prove_round_trip(source: SourceModel, reference: GraphModel) -> None:
         raise RefusedFile(
             f"source {source.path!r} was not understood: rebuilt from its configuration, it differs from the loaded "
             f"model by {difference:.1e} (tolerance {tolerance:.0e}; eV and eV/Å). "
-            "Was it trained with another version of NequIP or of an extension?"
+            f"Was it trained with another version of NequIP or of an extension?{who_wrote(versions)}"
         )
     logger.info(f"Rebuilt source differs from the loaded one by at most {difference:.1e} (tolerance {tolerance:.0e}).")

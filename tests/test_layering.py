@@ -40,6 +40,8 @@ CORE = [
     "archive",
     "callables",
     "transfer_record",
+    "file_kind",
+    "migration",
     "checkpoint",
     "package",
     "model_section",
