@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import nequip
 import torch
 import yaml
 from nequip.model import ModelFromPackage
@@ -22,6 +23,7 @@ from nequip_elemtransfer.architecture.probe import largest_difference, probe_clu
 from nequip_elemtransfer.checkpoints.gate import existing_file, read_checkpoint, sha256_of
 from nequip_elemtransfer.checkpoints.legacy.model import load_old_model
 from nequip_elemtransfer.checkpoints.legacy.reading import is_old_model, old_training_file, weights_file
+from nequip_elemtransfer.checkpoints.migration import Release, release, todays_state, who_wrote
 from nequip_elemtransfer.checkpoints.model import BUILDERS_ERRORS, checkpoint_model, require_finite
 from nequip_elemtransfer.checkpoints.model_section import read_configuration
 from nequip_elemtransfer.checkpoints.package import is_package, packaged_section
@@ -42,7 +44,7 @@ class SourceModel:
         architecture: the builder's configuration, with the options that training changed as they are now
         state: parameters and buffers by name, the weights NequIP evaluates with (EMA where there are any), on the CPU
         provenance: of the transfer that made this model, if one did
-        conversion: sentences on what was changed to read it, for a model of NequIP 0.5 or 0.6
+        conversion: what was changed to read a model of an older NequIP, in words
     """
 
     path: str
@@ -115,23 +117,36 @@ def load_source(path: str, sha256: str | None = None) -> SourceModel:
     with _local_file(path) as file:
         digest = _checked_digest(path, file, sha256)
         if is_package(file):
-            configuration, reference = read_configuration(packaged_section(file), file), packaged_model(file)
+            section, versions = packaged_section(file)
+            configuration = read_configuration(section, versions, file).as_of_today()
+            reference = packaged_model(file)
         else:
             configuration, reference = checkpoint_model(file)
     require_finite(reference, f"source {str(path)!r}")
+    architecture = with_trained_options(configuration.architecture, reference)
+    state, changed = _state(reference, architecture, configuration.written)
     source = SourceModel(
         path=str(path),
         sha256=digest,
-        architecture=with_trained_options(configuration.architecture, reference),
-        state={name: tensor.detach().clone() for name, tensor in reference.state_dict().items()},
+        architecture=architecture,
+        state=state,
         provenance=configuration.provenance,
+        conversion=(*configuration.migrated, *changed),
     )
-    _prove_round_trip(source, reference)
+    if source.conversion:
+        logger.warning(
+            f"source {source.path!r} is of NequIP {configuration.versions.get('nequip', '(not said)')} and read as one "
+            f"of today: {'; '.join(source.conversion)}."
+        )
+    _prove_round_trip(source, reference, configuration.versions)
     return source
 
 
-def packaged_model(path: str | Path) -> GraphModel:
+def packaged_model(path: str | Path, what: str = "source") -> GraphModel:
     """The eager model of a package; this runs the code in it, as everywhere in NequIP.
+
+    Args:
+        what: as for :func:`~nequip_elemtransfer.checkpoints.gate.read_checkpoint`
 
     Raises:
         RefusedFile: if it cannot be loaded
@@ -140,7 +155,7 @@ def packaged_model(path: str | Path) -> GraphModel:
     try:
         return ModelFromPackage(str(path))[imported("nequip.train.lightning._SOLE_MODEL_KEY")].eval()
     except (*BUILDERS_ERRORS, ImportError, OSError, pickle.UnpicklingError) as error:
-        raise RefusedFile(f"the model in source {str(path)!r} cannot be loaded: {first_line(error)}") from error
+        raise RefusedFile(f"the model in {what} {str(path)!r} cannot be loaded: {first_line(error)}") from error
 
 
 def training_file(path: str) -> str | None:
@@ -183,7 +198,22 @@ def _checked_digest(path: str, file: Path, expected: str | None) -> str:
     return found
 
 
-def _prove_round_trip(source: SourceModel, reference: GraphModel) -> None:
+def _state(
+    reference: GraphModel, architecture: Architecture, written: Release | None
+) -> tuple[dict[str, torch.Tensor], list[str]]:
+    """Parameters and buffers of a model, and what was changed of them, in words.
+
+    Args:
+        reference: in a package of an older NequIP it is made of that release's modules
+    """
+    state = {name: tensor.detach().clone() for name, tensor in reference.state_dict().items()}
+    if written is None or written >= release(nequip.__version__):
+        return state, []
+    today = arch.build(architecture)
+    return todays_state(state, today.state_dict(), [name for name, _ in today.named_parameters()], written)
+
+
+def _prove_round_trip(source: SourceModel, reference: GraphModel, versions: Mapping[str, str]) -> None:
     """Rebuild the source from what was read and compare energies and forces with NequIP's own loading of it."""
     data = probe_cluster(source.architecture)
     difference = largest_difference(reference, source.build().eval(), data)
@@ -192,6 +222,6 @@ def _prove_round_trip(source: SourceModel, reference: GraphModel) -> None:
         raise RefusedFile(
             f"source {source.path!r} was not understood: rebuilt from its configuration, it differs from the loaded "
             f"model by {difference:.1e} (tolerance {tolerance:.0e}; eV and eV/Å). "
-            "Was it trained with another version of NequIP or of an extension?"
+            f"Was it trained with another version of NequIP or of an extension?{who_wrote(versions)}"
         )
     logger.info(f"Rebuilt source differs from the loaded one by at most {difference:.1e} (tolerance {tolerance:.0e}).")

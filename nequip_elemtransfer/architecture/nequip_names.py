@@ -66,6 +66,7 @@ RADIAL_NETWORK, FIRST_RADIAL_WEIGHT = "edge_mlp", "mlp.0.weight"
 # State of a training module: where the model's, the averages' and the run's tensors are, and what EMA says of itself.
 STATE_PREFIXES = ("model.", "ema.", "run_stage")
 EMA_STATE, EMA_HOLDS_AVERAGES, EMA_DECAY = "ema._extra_state", "is_holding_ema_weights", "decay"
+EMA_WEIGHT = "ema.ema_weight_"  # and a number, in the order of the model's parameters
 
 # State of Lightning's ModelCheckpoint: files that it loads or deletes, and those among them that it ranks.
 BEST_PATH, BEST_SCORE = "best_model_path", "best_model_score"

@@ -11,6 +11,7 @@ import torch
 
 from nequip_elemtransfer.checkpoints.archive import Damaged, check_as_pytorch_reads
 from nequip_elemtransfer.checkpoints.callables import fault
+from nequip_elemtransfer.checkpoints.file_kind import other_kind, pickled
 from nequip_elemtransfer.output.refusal import RefusedFile, first_line, shortened
 
 _ADVICE = "give a .ckpt file written by `nequip-train`"
@@ -28,31 +29,40 @@ _SECTIONS = {
 }
 
 
-def read_checkpoint(path: str | Path) -> dict[str, Any]:
+def read_checkpoint(path: str | Path, what: str = "source") -> dict[str, Any]:
     """The contents of a NequIP checkpoint, tensors on the CPU.
 
     Its checksums are compared, it is unpickled with ``weights_only``, and what it holds must be the plain record of a
     training (:func:`.callables.fault`). Every command reads a checkpoint here before anything else.
 
+    Args:
+        what: the file is to who gave it: the ``source`` of a transfer, a ``model`` to deploy, a ``checkpoint`` to go on
+            from; for messages
+
     Raises:
         FileNotFoundError: if there is no such file
         RefusedFile: if it is not a checkpoint of ``nequip-train``, damaged or hostile
     """
-    file = existing_file(path)
+    file = existing_file(path, what)
     if file.stat().st_size == 0:
-        raise RefusedFile(f"source {str(path)!r} is empty: {_ADVICE}.")
-    checkpoint = _unpickled(file, path)
+        raise RefusedFile(f"{what} {str(path)!r} is empty: {_ADVICE}.")
+    if other := other_kind(file):
+        raise RefusedFile(f"{what} {str(path)!r} is {other}.")
+    checkpoint = _unpickled(file, path, what)
     sections = ("state_dict", "hyper_parameters")
     if not isinstance(checkpoint, dict) or not all(isinstance(checkpoint.get(name), Mapping) for name in sections):
-        raise RefusedFile(f"source {str(path)!r} is a PyTorch file but not a checkpoint of NequIP: {_ADVICE}.")
+        raise RefusedFile(f"{what} {str(path)!r} is a PyTorch file but not a checkpoint of NequIP: {_ADVICE}.")
     if found := fault(checkpoint):
-        raise RefusedFile(f"source {str(path)!r} {found}.")
-    _check_sections(checkpoint, path)
+        raise RefusedFile(f"{what} {str(path)!r} {found}.")
+    _check_sections(checkpoint, path, what)
     return checkpoint
 
 
-def existing_file(path: str | Path) -> Path:
+def existing_file(path: str | Path, what: str = "source") -> Path:
     """The path of a file.
+
+    Args:
+        what: as for :func:`read_checkpoint`
 
     Raises:
         FileNotFoundError: if there is none
@@ -60,7 +70,7 @@ def existing_file(path: str | Path) -> Path:
     if not os.path.isfile(path):  # unlike pathlib's, it takes names that are longer than the system's
         problem = "is a folder" if os.path.isdir(path) else "does not exist"
         raise FileNotFoundError(
-            f"source {shortened(str(path), 1000)} {problem}: give the path of a .ckpt file written by `nequip-train`, "
+            f"{what} {shortened(str(path), 1000)} {problem}: give the path of a .ckpt file written by `nequip-train`, "
             f"of a .nequip.zip package, or a nequip.net id (relative paths start from {Path.cwd()})."
         )
     return Path(path)
@@ -75,26 +85,23 @@ def sha256_of(path: str | Path) -> str:
     return digest.hexdigest()
 
 
-def _unpickled(file: Path, path: str | Path) -> Any:
+def _unpickled(file: Path, path: str | Path, what: str) -> Any:
     try:
         check_as_pytorch_reads(file)
         return torch.load(file, map_location="cpu", weights_only=True)
     except Damaged as error:
         raise RefusedFile(
-            f"source {str(path)!r} is damaged, truncated or not a checkpoint: {_ADVICE}, or copy it again. ({error})"
+            f"{what} {str(path)!r} is damaged, truncated or not a checkpoint: {_ADVICE}, or copy it again. ({error})"
         ) from error
     except pickle.UnpicklingError as error:
-        raise RefusedFile(
-            f"source {str(path)!r} cannot be read as plain tensors and numbers, and nothing else is unpickled: "
-            f"{_ADVICE}. ({first_line(error)})"
-        ) from error
+        raise RefusedFile(f"{what} {str(path)!r} is {pickled(file)}.") from error
     except _UNREADABLE as error:
         raise RefusedFile(
-            f"source {str(path)!r} is truncated or not a checkpoint: {_ADVICE}. ({first_line(error)})"
+            f"{what} {str(path)!r} is truncated or not a checkpoint: {_ADVICE}. ({first_line(error)})"
         ) from error
 
 
-def _check_sections(checkpoint: Mapping, path: str | Path) -> None:
+def _check_sections(checkpoint: Mapping, path: str | Path, what: str) -> None:
     for place, kind in _SECTIONS.items():
         section: Any = checkpoint
         for name in place.split("."):
@@ -103,13 +110,13 @@ def _check_sections(checkpoint: Mapping, path: str | Path) -> None:
                 break
         if section is not None and not isinstance(section, kind):
             raise RefusedFile(
-                f"source {str(path)!r} holds {shortened(section)} as its `{place}`, which no checkpoint of NequIP "
+                f"{what} {str(path)!r} holds {shortened(section)} as its `{place}`, which no checkpoint of NequIP "
                 f"does: {_ADVICE}."
             )
     for name, tensor in checkpoint["state_dict"].items():
         if not isinstance(name, str) or not (name.endswith("._extra_state") or _is_plain(tensor)):
             raise RefusedFile(
-                f"source {str(path)!r} holds something other than a tensor of plain numbers as the weight "
+                f"{what} {str(path)!r} holds something other than a tensor of plain numbers as the weight "
                 f"{shortened(name)}: {_ADVICE}."
             )
 

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from nequip_elemtransfer.architecture.nequip_names import (
 )
 from nequip_elemtransfer.checkpoints.callables import PARAMETER_GROUPS, names, not_callable
 from nequip_elemtransfer.checkpoints.gate import read_checkpoint
+from nequip_elemtransfer.checkpoints.migration import todays_state, versions_of, who_wrote
 from nequip_elemtransfer.checkpoints.model_section import Configuration, read_configuration
 from nequip_elemtransfer.output.refusal import RefusedFile, first_line, shortened
 
@@ -31,18 +33,27 @@ _SOLE_MODEL_KEY = imported("nequip.train.lightning._SOLE_MODEL_KEY")
 BUILDERS_ERRORS = (RuntimeError, TypeError, ValueError, AttributeError, LookupError, ArithmeticError, AssertionError)
 
 
-def checkpoint_model(path: str | Path) -> tuple[Configuration, GraphModel]:
+def checkpoint_model(path: str | Path, what: str = "source") -> tuple[Configuration, GraphModel]:
     """The configuration of a checkpoint's model, and the eager model NequIP would evaluate, with its weights.
 
-    NequIP's own loader is not used: it unpickles in full and calls whatever the file names.
+    NequIP's own loader is not used: it unpickles in full and calls whatever the file names. What an older NequIP wrote
+    is put into the words of today's (:mod:`nequip_elemtransfer.checkpoints.migration`).
+
+    Args:
+        what: as for :func:`~nequip_elemtransfer.checkpoints.gate.read_checkpoint`
 
     Raises:
         FileNotFoundError: if there is no such file
         RefusedFile: if it is damaged, hostile, or holds no model that can be built
     """
-    checkpoint = read_checkpoint(path)
-    configuration = read_configuration(checkpoint["hyper_parameters"].get("model"), path)
-    return configuration, _evaluation_model(checkpoint, configuration, path)
+    checkpoint = read_checkpoint(path, what)
+    hyper = checkpoint["hyper_parameters"]
+    versions = versions_of(hyper.get("info_dict"))
+    try:
+        configuration = read_configuration(hyper.get("model"), versions, path, what)
+        return _evaluation_model(checkpoint, configuration, f"{what} {str(path)!r}")
+    except RefusedFile as error:
+        raise RefusedFile(f"{error}{who_wrote(versions)}") from error
 
 
 def require_finite(model: torch.nn.Module, owner: str) -> None:
@@ -63,52 +74,64 @@ def require_finite(model: torch.nn.Module, owner: str) -> None:
         )
 
 
-def check_weights(checkpoint: Mapping, configuration: Configuration, path: str | Path) -> None:
+def check_weights(checkpoint: Mapping, configuration: Configuration, owner: str) -> None:
     """Refuse a checkpoint whose weights are not those of one model of about the size that is configured.
+
+    Args:
+        owner: whose they are, for the message
 
     Raises:
         RefusedFile: if they are not
     """
     weights = {name: tensor for name, tensor in checkpoint["state_dict"].items() if name.startswith("model.")}
     if not weights or any(name.split(".")[1] != _SOLE_MODEL_KEY for name in weights):
-        raise RefusedFile(f"source {str(path)!r} holds several models or none; one model is needed.")
+        raise RefusedFile(f"{owner} holds several models or none; one model is needed.")
     # storages, since a tensor may claim any size
     n_numbers = sum(w.untyped_storage().nbytes() // w.element_size() for w in weights.values())
     try:
         check_size(configuration.architecture, len(weights), n_numbers)
     except RefusedFile as error:
-        raise RefusedFile(f"source {str(path)!r} cannot be used: {error}") from error
+        raise RefusedFile(f"{owner} cannot be used: {error}") from error
 
 
-def _evaluation_model(checkpoint: Mapping, configuration: Configuration, path: str | Path) -> GraphModel:
+def _evaluation_model(
+    checkpoint: Mapping, configuration: Configuration, owner: str
+) -> tuple[Configuration, GraphModel]:
     """The model NequIP would evaluate: its own training modules know what EMA and the like mean for the weights."""
-    check_weights(checkpoint, configuration, path)
-    state = {k: v for k, v in checkpoint["state_dict"].items() if k.startswith(STATE_PREFIXES)}
+    check_weights(checkpoint, configuration, owner)
     try:
         module_class, options = _training_module(checkpoint)
     except RefusedFile as error:
-        raise RefusedFile(f"source {str(path)!r} cannot be used: {error}") from error
-    model = configuration.architecture
-    for modifiers in configuration.modifiers:
-        model = {"_target_": "nequip.model.modify", "model": model, "modifiers": modifiers}
+        raise RefusedFile(f"{owner} cannot be used: {error}") from error
     arch.initialize_nequip()
     with arch.override_model_compile_mode("eager"), only_apply_persistent_modifiers(persistent_only=True):
         try:
+            configuration = configuration.as_of_today()
+            model = configuration.architecture
+            for modifiers in configuration.modifiers:
+                model = {"_target_": "nequip.model.modify", "model": model, "modifiers": modifiers}
             module = module_class(model=model, num_datasets={"train": 1, "val": 0, "test": 0}, **options)
         except BUILDERS_ERRORS as error:
             raise RefusedFile(
-                f"the model in source {str(path)!r} cannot be built from its configuration, modifiers included: was it "
+                f"the model in {owner} cannot be built from its configuration, modifiers included: was it "
                 f"trained with another version of NequIP or of an extension? ({first_line(error)})"
             ) from error
+        stored = {k: v for k, v in checkpoint["state_dict"].items() if k.startswith(STATE_PREFIXES)}
+        parameters = [f"model.{name}" for name, _ in module.model.named_parameters()]
+        try:
+            state, changed = todays_state(stored, module.state_dict(), parameters, configuration.written)
+        except RefusedFile as error:
+            raise RefusedFile(f"{owner} cannot be used: {error}") from error
         try:
             module.load_state_dict(state)
             module.on_load_checkpoint(checkpoint)
-            return module.evaluation_model[_SOLE_MODEL_KEY].eval()
+            model = module.evaluation_model[_SOLE_MODEL_KEY].eval()
         except BUILDERS_ERRORS as error:
             raise RefusedFile(
-                f"the weights in source {str(path)!r} do not fit the model its configuration describes: "
+                f"the weights in {owner} do not fit the model its configuration describes: "
                 f"{' '.join(str(error).split())}"
             ) from error
+    return replace(configuration, migrated=(*configuration.migrated, *changed)), model
 
 
 def _training_module(checkpoint: Mapping) -> tuple[type[NequIPLightningModule], dict]:
@@ -151,12 +174,12 @@ def _schedule_free(optimizer: Any) -> Mapping:
     groups = optimizer.get("param_groups")
     if groups is not None and not (len(called := names(groups)) == 1 and called[0] in PARAMETER_GROUPS):
         raise RefusedFile(
-            f"the `param_groups` of a source trained with ScheduleFree may call one of "
+            f"the `param_groups` of a model trained with ScheduleFree may call one of "
             f"{', '.join(PARAMETER_GROUPS)} and nothing else, found {shortened(groups)}: package the model with "
-            "`nequip-package` and use the package as the source."
+            "`nequip-package` and use the package."
         )
     if find_spec("schedulefree") is None:
-        raise RefusedFile("a source trained with ScheduleFree needs that package: pip install schedulefree.")
+        raise RefusedFile("a model trained with ScheduleFree needs that package: pip install schedulefree.")
     if reason := not_callable(optimizer, "optimizer"):
         raise RefusedFile(f"its optimizer would call {reason}, which is no optimizer.")
     return optimizer

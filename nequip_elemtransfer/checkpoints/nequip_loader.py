@@ -11,6 +11,7 @@ from typing import Any
 from nequip_elemtransfer.architecture.nequip_names import BEST_PATH, RANKED_PATHS, SAVED_PATHS
 from nequip_elemtransfer.checkpoints.callables import not_callable
 from nequip_elemtransfer.checkpoints.gate import read_checkpoint
+from nequip_elemtransfer.checkpoints.migration import versions_of, who_wrote
 from nequip_elemtransfer.checkpoints.model import check_weights, training_module_class
 from nequip_elemtransfer.checkpoints.model_section import Configuration, read_configuration
 from nequip_elemtransfer.checkpoints.package import is_package
@@ -32,49 +33,54 @@ _READ_ELSEWHERE = ("model", "info_dict")
 _OTHER_PLACES = ("hparams", "module_arguments", "hparams_type")
 
 
-def require_loadable(path: str | Path, vouched: Collection[Mapping] = ()) -> tuple[dict[str, Any], Configuration]:
+def require_loadable(
+    path: str | Path, vouched: Collection[Mapping] = (), what: str = "checkpoint"
+) -> tuple[dict[str, Any], Configuration]:
     """A checkpoint, and its model's configuration, once it is known to make NequIP's loader call only what it should.
 
     Args:
         vouched: the :func:`.callables.calls` in a configuration that the user wrote, such as
             that of a loss of the user's
+        what: as for :func:`~nequip_elemtransfer.checkpoints.gate.read_checkpoint`
 
     Raises:
         FileNotFoundError: if there is no such file
-        RefusedFile: if it is damaged or hostile, or names what is on no list and not vouched for
+        RefusedFile: if it is damaged or hostile, names what is on no list and not vouched for, or means something else
+            to today's NequIP than to the one that wrote it
     """
-    checkpoint = read_checkpoint(path)
+    checkpoint = read_checkpoint(path, what)
     hyper = checkpoint["hyper_parameters"]
-    configuration = read_configuration(hyper.get("model"), path)
-    check_weights(checkpoint, configuration, path)
+    configuration = read_configuration(hyper.get("model"), versions_of(hyper.get("info_dict")), path, what)
+    check_weights(checkpoint, configuration, f"{what} {str(path)!r}")
+    _require_words_of_today(configuration, f"{what} {str(path)!r}")
     try:
         training_module_class(hyper)
         _check_sections(checkpoint, vouched)
     except RefusedFile as error:
-        raise RefusedFile(f"source {str(path)!r} cannot be used: {error}") from error
-    _check_saved_files(checkpoint, path, {Path(path).resolve()})
+        raise RefusedFile(f"{what} {str(path)!r} cannot be used: {error}") from error
+    _check_saved_files(checkpoint, f"{what} {str(path)!r}", {Path(path).resolve()})
     for file in configuration.files:
         if is_package(file):
             raise RefusedFile(
-                f"source {str(path)!r} has NequIP load the package {file!r}, which would run the code in it: use "
+                f"{what} {str(path)!r} has NequIP load the package {file!r}, which would run the code in it: use "
                 "NequIP's own commands if you trust that package."
             )
-        require_loadable(file, vouched)
+        require_loadable(file, vouched, what)
     return checkpoint, configuration
 
 
-def require_loadable_data(path: str | Path, vouched: Collection[Mapping] = ()) -> None:
+def require_loadable_data(path: str | Path, vouched: Collection[Mapping] = (), what: str = "checkpoint") -> None:
     """Refuse a checkpoint whose ``data:`` section has NequIP call anything but its own readers of plain files.
 
     Args:
-        vouched: as for :func:`require_loadable`
+        vouched, what: as for :func:`require_loadable`
 
     Raises:
         RefusedFile: with the name
     """
-    if name := uncalled_data(read_checkpoint(path), vouched):
+    if name := uncalled_data(read_checkpoint(path, what), vouched):
         raise RefusedFile(
-            f"source {str(path)!r} has its training data made by {name}, which is not called from a file."
+            f"{what} {str(path)!r} has its training data made by {name}, which is not called from a file."
         )
 
 
@@ -104,7 +110,16 @@ def _check_sections(checkpoint: Mapping, vouched: Collection[Mapping]) -> None:
             )
 
 
-def _check_saved_files(checkpoint: Mapping, path: str | Path, read: set[Path]) -> None:
+def _require_words_of_today(configuration: Configuration, owner: str) -> None:
+    """Refuse what NequIP's own loader would not read, or misread without a word."""
+    if changed := configuration.as_of_today().migrated:
+        raise RefusedFile(
+            f"{owner} is of an older NequIP, and today's own loader, which is needed here, misreads it ({changed[0]}): "
+            f"`nequip-elemtransfer import` writes it as a checkpoint of today.{who_wrote(configuration.versions)}"
+        )
+
+
+def _check_saved_files(checkpoint: Mapping, owner: str, read: set[Path]) -> None:
     """Refuse paths by which Lightning's ModelCheckpoint would load or delete anything but a checkpoint of this machine.
 
     It loads the best one when the training ends, by whatever protocol the path names, and that may name another. It
@@ -116,14 +131,14 @@ def _check_saved_files(checkpoint: Mapping, path: str | Path, read: set[Path]) -
     for saved in _saved_files(checkpoint):
         if not _is_path_of_checkpoint(saved):
             raise RefusedFile(
-                f"source {str(path)!r} cannot be used: its callbacks say that {shortened(saved)} is one of their "
+                f"{owner} cannot be used: its callbacks say that {shortened(saved)} is one of their "
                 "checkpoints, which Lightning would load or delete, and it is not the plain path of a .ckpt file."
             )
     for state in _states(checkpoint):
         best = state.get(BEST_PATH)
         if best and os.path.isfile(best) and (file := Path(best).resolve()) not in read:
             read.add(file)
-            _check_saved_files(read_checkpoint(file), file, read)
+            _check_saved_files(read_checkpoint(file, "checkpoint"), f"checkpoint {str(file)!r}", read)
 
 
 def _states(checkpoint: Mapping) -> list[Mapping]:

@@ -11,12 +11,14 @@ def add_import(commands: Any) -> None:
     """Add the subcommand."""
     command = commands.add_parser(
         "import",
-        help="write a model of NequIP 0.5 or 0.6 as a checkpoint of today's",
-        description="Write a model of NequIP 0.5 or 0.6 as a checkpoint of today's NequIP that predicts the same, to "
+        help="write a model of an older NequIP as a checkpoint of today's",
+        description="Write a model of NequIP 0.5 to 0.16 as a checkpoint of today's NequIP that predicts the same, to "
         "package, compile, run or fine-tune. (A transfer starts from OLD itself.)",
     )
     command.add_argument(
-        "old", help="training folder with config.yaml and best_model.pth, or file of the nequip-deploy of that time"
+        "old",
+        help="of 0.5 and 0.6: training folder with config.yaml and best_model.pth, or file of the nequip-deploy of "
+        "that time; from 0.7 on: .ckpt or .nequip.zip file",
     )
     command.add_argument("new", type=Path, metavar="NEW.ckpt", help="checkpoint to write")
     command.add_argument("--force", action="store_true", help="replace a file that exists")
@@ -35,14 +37,17 @@ def _run_import(args: argparse.Namespace) -> None:
     from nequip_elemtransfer.source import load_source
 
     if not is_old_model(args.old):
-        file = existing_file(args.old)
-        raise ValueError(f"{file} is no model of NequIP 0.5 or 0.6: today's models need no import.")
+        existing_file(args.old)  # of models that are fetched, nequip.net has those of today
     source = load_source(args.old)
-    if args.no_comparison:
-        compared = "not compared with the old model itself: --no-comparison was given"
-    else:
-        compared = compare_with_own_forward(args.old, source.architecture, source.build().eval())
-    notes = [*source.conversion, compared]
+    notes = [*source.conversion]
+    if is_old_model(args.old):
+        notes.append(
+            "not compared with the old model itself: --no-comparison was given"
+            if args.no_comparison
+            else compare_with_own_forward(args.old, source.architecture, source.build().eval())
+        )
+    elif not source.conversion:
+        raise ValueError(f"{args.old} means to today's NequIP what it meant when it was written: it needs no import.")
     origin = {"path": source.path, "sha256": source.sha256, "notes": notes}
     with written_together([args.new]) as (partial,):
         write_checkpoint(partial, source.architecture, source.state, origin)

@@ -134,8 +134,8 @@ def write_package(checkpoint: Path, out: Path) -> None:
     """
     set_workflow_state = imported("nequip.scripts._workflow_utils.set_workflow_state")
     try:
-        require_loadable(checkpoint)
-        require_loadable_data(checkpoint)
+        require_loadable(checkpoint, what="model")
+        require_loadable_data(checkpoint, what="model")
     except RefusedFile as error:
         raise RefusedFile(
             f"{str(error).rstrip('.')}. To package a model of your own training all the same, run `nequip-package "

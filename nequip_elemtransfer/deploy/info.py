@@ -7,6 +7,7 @@ from typing import Any
 
 from nequip_elemtransfer.architecture.builders import check_model_options
 from nequip_elemtransfer.checkpoints import archive
+from nequip_elemtransfer.checkpoints.legacy.reading import is_old_model
 from nequip_elemtransfer.checkpoints.model_section import is_transferred
 from nequip_elemtransfer.checkpoints.package import read_package, type_names
 from nequip_elemtransfer.checkpoints.record import TransferRecord
@@ -28,6 +29,9 @@ PROVENANCE_KEY = "element_transfer"
 
 # where that is in a file for ML-IAP, which NequIP gives none
 METADATA_MEMBER = "extra/nequip_deploy.json"
+
+# in what NequIP 0.5 and 0.6 deployed
+_OLD_VERSIONS = ("/extra/nequip_version", "/extra/e3nn_version", "/extra/torch_version")
 
 
 def kind_of(path: Path) -> str:
@@ -54,9 +58,10 @@ def read_info(path: Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: if there is no such file
-        RefusedFile: if it is damaged or not a deployed model
+        RefusedFile: if it is damaged, not a deployed model, or one of NequIP 0.5 or 0.6
         ValueError: if its ending is none of NequIP's
     """
+    _refuse_old(path)
     kind = kind_of(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist.")
@@ -100,6 +105,23 @@ def describe(info: Mapping[str, Any]) -> str:
         parts.append(_cutoffs(info["per_edge_type_cutoff"]))
     parts.append(_transfer(info["element_transfer"]))
     return "\n\n".join(parts)
+
+
+def _refuse_old(path: Path) -> None:
+    """Refuse what ``nequip-deploy`` of NequIP 0.5 and 0.6 made, with the versions that it holds."""
+    if not path.is_file() or not is_old_model(path):
+        return
+    try:
+        _, contents = archive.read(path, lambda name: name.endswith(_OLD_VERSIONS))
+    except archive.Damaged as error:
+        raise RefusedFile(f"{path} is damaged: {error}. Copy it again.") from error
+    texts = {name.rpartition("/")[2]: text.decode(errors="replace") for name, text in contents.items()}
+    versions = {name.removesuffix("_version"): text[:20] for name, text in texts.items()}
+    shown = ", ".join(f"{name} {versions[name]}" for name in ("nequip", "e3nn", "torch") if name in versions)
+    raise RefusedFile(
+        f"{path} is a deployed model of an old NequIP ({shown or 'no versions are in it'}), which today's LAMMPS pair "
+        "style does not read: write it as a checkpoint of today with `nequip-elemtransfer import`, and deploy that."
+    )
 
 
 def _read_compiled(path: Path, kind: str) -> dict[str, Any]:
@@ -164,7 +186,7 @@ def _compiled(metadata: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _read_package(path: Path) -> dict[str, Any]:
-    metadata, config = read_package(path)
+    metadata, config = read_package(path, "file")
     model = config["training_module"]["model"]
     architecture = _architecture(model)
     return {

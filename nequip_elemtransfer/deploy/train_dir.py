@@ -53,7 +53,7 @@ def _candidates(folder: Path, name: str | None) -> list[Path]:
 def _best_of_run(run: Path, candidates: list[Path]) -> set[Path]:
     """The files that the latest checkpoint of one folder names as best."""
     files = [c for c in candidates if c.parent == run]
-    checkpoints = [read_checkpoint(file) for file in files]
+    checkpoints = [read_checkpoint(file, "checkpoint") for file in files]
     latest = max(checkpoints, key=lambda checkpoint: checkpoint.get("global_step", 0))
     recorded = [Path(path) for path in _recorded_bests(latest)]
     # the folder may have been moved since, so the name counts

@@ -21,6 +21,8 @@ from nequip_elemtransfer.deploy.info import read_info
 from nequip_elemtransfer.output.refusal import first_line
 from nequip_elemtransfer.source import packaged_model
 
+_WHAT = "model"  # a file is in the messages of whoever reads it
+
 
 @dataclass(frozen=True)
 class TrainedModel:
@@ -31,12 +33,14 @@ class TrainedModel:
         sha256: of that file
         model: eager, with the weights NequIP evaluates with
         provenance: of the transfer that made it, if one did
+        migrated: what is not as an older NequIP wrote it, in words
     """
 
     path: Path
     sha256: str
     model: GraphModel
     provenance: dict[str, Any] | None
+    migrated: tuple[str, ...] = ()
 
     @property
     def pair_style(self) -> str:
@@ -59,12 +63,12 @@ def load_trained(path: Path) -> TrainedModel:
         RefusedFile: if it is damaged or hostile, or holds no model or weights that are not finite
     """
     if is_package(path):
-        provenance, model = read_info(path)["element_transfer"], packaged_model(path)
+        provenance, migrated, model = read_info(path)["element_transfer"], (), packaged_model(path, _WHAT)
     else:
-        configuration, model = checkpoint_model(path)
-        provenance = configuration.provenance
+        configuration, model = checkpoint_model(path, _WHAT)
+        provenance, migrated = configuration.provenance, configuration.migrated
     require_finite(model, str(path))
-    return TrainedModel(path, sha256_of(path), model, provenance)
+    return TrainedModel(path, sha256_of(path), model, provenance, migrated)
 
 
 def modified(path: Path, modifiers: Sequence[str]) -> GraphModel:
@@ -73,7 +77,7 @@ def modified(path: Path, modifiers: Sequence[str]) -> GraphModel:
     Raises:
         ValueError: if the model has no such modifier, or it cannot be applied here
     """
-    model = packaged_model(path) if is_package(path) else checkpoint_model(path)[1]
+    model = packaged_model(path, _WHAT) if is_package(path) else checkpoint_model(path, _WHAT)[1]
     available = list(get_all_modifiers(model))
     for modifier in modifiers:
         if modifier not in available:
@@ -92,7 +96,7 @@ def example_data(path: Path) -> AtomicDataDict.Type:
     Raises:
         NoTrainingData: if the data cannot be read
     """
-    if not is_package(path) and (name := uncalled_data(read_checkpoint(path))):
+    if not is_package(path) and (name := uncalled_data(read_checkpoint(path, _WHAT))):
         raise NoTrainingData(f"the training data of {path} are made by {name}, which is not called from a file")
     try:
         return data_dict_from_package(str(path)) if is_package(path) else data_dict_from_checkpoint(str(path))

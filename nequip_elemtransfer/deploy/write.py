@@ -63,7 +63,8 @@ def check_options(recipe: Recipe, kind: str) -> None:
         ValueError: with the option
     """
     if not recipe.model.is_file():
-        raise FileNotFoundError(f"{recipe.model} does not exist: give a .ckpt file or a .nequip.zip package.")
+        problem = "is a folder" if recipe.model.is_dir() else "does not exist"
+        raise FileNotFoundError(f"{recipe.model} {problem}: give a .ckpt file or a .nequip.zip package.")
     if recipe.target is not None and kind != "AOTInductor":
         raise ValueError(f"--target is an option of .nequip.pt2 files, and {kind} files have none.")
     if kind == "ML-IAP" and recipe.device != "cpu":
@@ -139,6 +140,9 @@ def _check_structures(trained: TrainedModel, common_cutoff: bool) -> tuple[verif
         example = example_data(trained.path)
     except NoTrainingData as error:
         example, note = verify.made_up_crystal(cutoffs), f"{error}; a made-up crystal stands in for it."
+    if trained.migrated:
+        read = f"{trained.path} is of an older NequIP and read as a model of today: {'; '.join(trained.migrated)}."
+        note = f"{read} {note}".strip()
     frames = verify.check_structures(example, cutoffs, verify.extra_inputs(trained.model))
     return frames | ({"beyond cutoffs": verify.beyond_cutoffs(cutoffs)} if common_cutoff else {}), note
 

@@ -11,7 +11,8 @@ from typing import Any
 import torch
 import yaml
 
-from nequip_elemtransfer.checkpoints.legacy.torchscript import extra_files, read_archive
+from nequip_elemtransfer.checkpoints.file_kind import extra_files
+from nequip_elemtransfer.checkpoints.legacy.torchscript import read_archive
 
 CONFIG, WEIGHTS = "config.yaml", "best_model.pth"
 TRAIN_AGAIN = "Train it again with a current NequIP."
@@ -56,7 +57,7 @@ def is_old_model(path: str | Path) -> bool:
     """Whether a path is a training folder or a deployed file of NequIP 0.6 or older."""
     if os.path.isdir(path):
         return (Path(path) / WEIGHTS).is_file()
-    return os.path.isfile(path) and "config" in extra_files(path)  # which today's compiled models do not hold
+    return os.path.isfile(path) and "config" in (extra_files(path) or ())  # which today's compiled models do not hold
 
 
 def weights_file(path: str | Path) -> Path:

@@ -18,8 +18,6 @@ from typing import Any
 import torch
 from torch.utils.show_pickle import DumpUnpickler, FakeClass, FakeObject
 
-from nequip_elemtransfer.checkpoints import archive
-
 _DTYPES = {
     "DoubleStorage": torch.float64,
     "FloatStorage": torch.float32,
@@ -56,17 +54,6 @@ class Archive:
 
     extra: dict[str, str]
     state: dict[str, torch.Tensor]
-
-
-def extra_files(path: Path) -> set[str]:
-    """Names of the extra files of a TorchScript file; none of any other file."""
-    try:
-        names = [name.partition("/")[2] for name in archive.names_in(path)]
-    except archive.Damaged:  # or no archive at all; whoever reads it as what it should be says so
-        return set()
-    if "data.pkl" not in names or not any(name.startswith("code/") for name in names):
-        return set()  # PyTorch's other files have no code
-    return {name.removeprefix("extra/") for name in names if name.startswith("extra/")}
 
 
 def read_archive(path: Path) -> Archive:

@@ -94,7 +94,7 @@ def test_places_that_cannot_be_written(tmp_path, capsys, new, problem):
 
 def test_todays_models_need_no_import(imported, tmp_path, capsys):
     assert main(["import", str(imported), str(tmp_path / "new.ckpt")]) == 2
-    assert "is no model of NequIP 0.5 or 0.6: today's models need no import" in capsys.readouterr().err
+    assert "means to today's NequIP what it meant when it was written: it needs no import" in capsys.readouterr().err
     assert main(["import", str(tmp_path / "none"), str(tmp_path / "new.ckpt")]) == 2
     assert "does not exist" in capsys.readouterr().err
 
