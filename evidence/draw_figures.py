@@ -23,11 +23,11 @@ from table_cells import ERROR_TITLES, errors_of_runs
 
 from nequip_elemtransfer.output.page import INK, Picture, drawing
 from nequip_elemtransfer.plan.verdict import GO, STOP
-from nequip_elemtransfer.study.config.starts import CORRESPONDING_STATES, ELEMENT_MAP, SCRATCH
+from nequip_elemtransfer.study.config.study_file import CORRESPONDING_STATES, ELEMENT_MAP, SCRATCH
 from nequip_elemtransfer.study.grid import Replicate
 from nequip_elemtransfer.study.report.comparison import PairedDifference, paired_difference, spread
 from nequip_elemtransfer.study.report.curves import TEST_ERRORS
-from nequip_elemtransfer.study.run.metrics import ENERGY_MAE, FORCE_MAE
+from nequip_elemtransfer.study.run.results import ENERGY_MAE, FORCE_MAE
 
 HERE = Path(__file__).parent
 _COLORS = {SCRATCH: "#8b93a1", ELEMENT_MAP: "#d97a2b", CORRESPONDING_STATES: "#3b82c4", "adam": "#3b82c4"}

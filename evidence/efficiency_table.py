@@ -7,11 +7,10 @@ from typing import Any
 
 from table_cells import errors_of_runs, percent
 
-from nequip_elemtransfer.study.config.starts import CORRESPONDING_STATES, SCRATCH
+from nequip_elemtransfer.study.config.study_file import CORRESPONDING_STATES, SCRATCH
 from nequip_elemtransfer.study.grid import Replicate
 from nequip_elemtransfer.study.report.comparison import paired_difference
-from nequip_elemtransfer.study.report.curves import TEST_ERRORS
-from nequip_elemtransfer.study.report.efficiency import EQUAL, MORE_THAN, equivalent_size, factor_interval
+from nequip_elemtransfer.study.report.curves import EQUAL, MORE_THAN, TEST_ERRORS, equivalent_size, factor_interval
 
 
 def efficiency(reports: Mapping[str, Any]) -> tuple[Sequence[str], list[list[str]]]:

@@ -6,10 +6,10 @@ from typing import Any
 
 from table_cells import ERROR_TITLES, compared, errors_of_runs
 
-from nequip_elemtransfer.study.config.starts import CORRESPONDING_STATES, SCRATCH
+from nequip_elemtransfer.study.config.study_file import CORRESPONDING_STATES, SCRATCH
 from nequip_elemtransfer.study.grid import Replicate
 from nequip_elemtransfer.study.report.curves import TEST_ERRORS
-from nequip_elemtransfer.study.run.metrics import STRESS_MAE
+from nequip_elemtransfer.study.run.results import STRESS_MAE
 
 _SOURCE = {"mlearn_more_structures": "first"}  # of studies that have one, by the name that others give it
 

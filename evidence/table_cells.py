@@ -6,7 +6,7 @@ from typing import Any
 
 from nequip_elemtransfer.study.grid import Replicate
 from nequip_elemtransfer.study.report.comparison import paired_difference, spread
-from nequip_elemtransfer.study.run.metrics import STRESS_MAE
+from nequip_elemtransfer.study.run.results import STRESS_MAE
 
 ERROR_TITLES = ("forces (meV/Å)", "energies (meV/atom)", "stresses (meV/Å³)")  # of TEST_ERRORS
 

@@ -24,12 +24,12 @@ from sources_table import of_sources, over_sources
 from survival_table import survival
 from table_cells import ERROR_TITLES, percent, shown_spread, with_difference
 
-from nequip_elemtransfer.study.config.starts import CORRESPONDING_STATES, ELEMENT_MAP, SCRATCH
-from nequip_elemtransfer.study.property_names import DEVIATIONS, VALUES
+from nequip_elemtransfer.study.config.study_file import CORRESPONDING_STATES, ELEMENT_MAP, SCRATCH
+from nequip_elemtransfer.study.quantities import DEVIATIONS, VALUES
 from nequip_elemtransfer.study.report.comparison import Spread
 from nequip_elemtransfer.study.report.curves import TEST_ERRORS
-from nequip_elemtransfer.study.report.sections import number
-from nequip_elemtransfer.study.run.metrics import ENERGY_MAE, FORCE_MAE, STRESS_MAE
+from nequip_elemtransfer.study.report.page import number
+from nequip_elemtransfer.study.run.results import ENERGY_MAE, FORCE_MAE, STRESS_MAE
 
 HERE = Path(__file__).parent
 PAGES = (*HERE.glob("*.md"), HERE.parent / "README.md")

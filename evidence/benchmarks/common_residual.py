@@ -15,7 +15,7 @@ from pathlib import Path
 import ase.io
 import numpy as np
 
-from nequip_elemtransfer.study.measure.model_calculator import trained_calculator
+from nequip_elemtransfer.study.measure.one_evaluation import trained_calculator
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ import ase.io
 import numpy as np
 from ase import Atoms
 
-from nequip_elemtransfer.study.run.metrics import ENERGY_MAE, FORCE_MAE, STRESS_MAE
+from nequip_elemtransfer.study.run.results import ENERGY_MAE, FORCE_MAE, STRESS_MAE
 
 
 def main() -> None:

@@ -20,10 +20,9 @@ import ase.io
 import numpy as np
 from ase import Atoms
 
-from nequip_elemtransfer.materials.dynamics import EQUILIBRATION
-from nequip_elemtransfer.materials.structure_functions import angular_distribution, radial_distribution
+from nequip_elemtransfer.materials.dynamics import EQUILIBRATION, angular_distribution, radial_distribution
 from nequip_elemtransfer.study.measure.stability import ADF_EDGES, LONGEST_BOND, RDF_EDGES
-from nequip_elemtransfer.study.property_names import ADF, MSD, RDF
+from nequip_elemtransfer.study.quantities import ADF, MSD, RDF
 
 _HALVES = 100
 _A2_PER_PS = 1e-8  # in m²/s

@@ -23,7 +23,7 @@ from ase import Atoms
 from ase.build import bulk
 from ase.geometry import find_mic
 
-from nequip_elemtransfer.study.measure.model_calculator import trained_calculator
+from nequip_elemtransfer.study.measure.one_evaluation import trained_calculator
 
 _RIDGE = 1e-3  # of the mean square of the displacements
 

@@ -18,8 +18,8 @@ from ase import Atoms
 from tqdm.auto import tqdm
 
 from nequip_elemtransfer.mapping.element_map import ElementMap
+from nequip_elemtransfer.output.arguments import pairs, parse_lengths, parse_start
 from nequip_elemtransfer.output.atomic import written_together
-from nequip_elemtransfer.output.options import pairs, parse_lengths, parse_start
 from nequip_elemtransfer.plan.cross_validation import CrossValidation
 from nequip_elemtransfer.plan.errors import label_error
 from nequip_elemtransfer.selection.selecting import select_structures

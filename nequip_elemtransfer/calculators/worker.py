@@ -16,8 +16,7 @@ from typing import Any
 from ase import Atoms
 from ase.calculators.calculator import Calculator
 
-from nequip_elemtransfer.materials.calculated_labels import NotLabelled, calculated_labels, seconds_of_forces
-from nequip_elemtransfer.materials.calculator_file import make_calculator
+from nequip_elemtransfer.materials.calculator import NotLabelled, calculated_labels, make_calculator, seconds_of_forces
 
 
 def main() -> None:

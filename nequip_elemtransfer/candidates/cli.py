@@ -3,8 +3,8 @@
 import argparse
 from pathlib import Path
 
+from nequip_elemtransfer.output.arguments import add_element_options, pairs, parse_lengths, parse_start
 from nequip_elemtransfer.output.atomic import require_writable
-from nequip_elemtransfer.output.options import add_element_options, pairs, parse_lengths, parse_start
 
 
 def add_candidates(commands) -> None:

@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from nequip_elemtransfer.output.options import add_crystal_options, pairs, parse_number
+from nequip_elemtransfer.output.arguments import add_crystal_options, pairs, parse_number
 
 
 def add_inspect(commands: Any) -> None:

@@ -17,23 +17,10 @@ from ase.calculators.emt import parameters as EMT_PARAMETERS
 from ase.data import atomic_masses, atomic_numbers
 from ase.symbols import string2symbols
 
-from .sampled import SampledSet
-from .sampling import Material, Schedule
+from nequip_elemtransfer.data.sampled import Material, SampledSet
 
 METALS = ("Al", "Cu", "Ag", "Au", "Ni", "Pd", "Pt")
 GROUPS = ("fcc", "strained", "vacancy", "liquid")
-CRYSTAL_TEMPERATURES = (0.008, 0.016, 0.024)  # k_B T / ε; 326, 652, 978 K for Cu
-LIQUID_TEMPERATURES = (0.045, 0.055)  # 1833, 2240 K for Cu
-
-# The step is 1/20 of copper's shortest phonon period; snapshots are 0.75 τ apart.
-SCHEDULE = Schedule(
-    time_step=0.06,
-    memory=0.5,
-    melting_temperature=0.1,
-    melting_steps=80,
-    equilibration_steps=60,
-    steps_between_frames=12,
-)
 
 
 def lattice_constant(metal: str) -> float:
@@ -41,7 +28,7 @@ def lattice_constant(metal: str) -> float:
 
     That of lowest energy differs by up to 2 % in ASE, for its cutoff.
     """
-    return np.sqrt(2) * _neighbor_distance(metal)
+    return float(np.sqrt(2) * _neighbor_distance(metal))
 
 
 def _material(system: str, supercell: int) -> Material:
@@ -64,7 +51,7 @@ def _material(system: str, supercell: int) -> Material:
 
 
 def _neighbor_distance(metal: str) -> float:
-    return beta * EMT_PARAMETERS[metal][1] * ase.units.Bohr  # s₀ is in bohr
+    return float(beta * EMT_PARAMETERS[metal][1] * ase.units.Bohr)  # s₀ is in bohr
 
 
 def _metals(system: str) -> list[str]:
@@ -83,9 +70,9 @@ def _metals(system: str) -> list[str]:
 EMT_METALS = SampledSet(
     default=("Cu", "Ag"),
     groups=GROUPS,
-    temperatures=CRYSTAL_TEMPERATURES,
-    liquid_temperatures=LIQUID_TEMPERATURES,
-    schedule=SCHEDULE,
+    temperatures=(0.008, 0.016, 0.024),  # 326, 652, 978 K for Cu
+    liquid_temperatures=(0.045, 0.055),  # 1833, 2240 K for Cu
+    melting_temperature=0.1,
     material=_material,
     seeds=lambda system: [atomic_numbers[metal] for metal in _metals(system)],
     check=_metals,

@@ -24,8 +24,8 @@ from typing import Any
 
 from ase import Atoms
 
-from .published import PublishedFiles, PublishedSet, labelled_structure
-from .split import Stratum
+from nequip_elemtransfer.data.published import PublishedFiles, PublishedSet, labelled_structure
+from nequip_elemtransfer.data.split import Stratum
 
 COMMIT = "10c427a5480c6281c15c64efaf869b03be04818f"
 FILES = PublishedFiles(
@@ -58,7 +58,7 @@ def stratum(atoms: Atoms) -> Stratum:
     return group, ""
 
 
-def family(atoms: Atoms) -> tuple:
+def family(atoms: Atoms) -> tuple[Any, ...]:
     """Equal for structures that a rotation or reflection of the crystal maps to each other."""
     strained = re.search(r"mode (\d), strain (\S+)", atoms.info["description"])
     if strained is None:
@@ -67,13 +67,13 @@ def family(atoms: Atoms) -> tuple:
     return ("axial", strain) if mode < 3 else ("shear", abs(strain))
 
 
-def _atoms(entry: dict, index: int) -> Atoms:
+def _atoms(entry: dict[str, Any], index: int) -> Atoms:
     outputs = entry["outputs"]
     atoms = labelled_structure(entry["structure"], outputs, outputs["virial_stress"])
     atoms.info = {"group": entry["group"], "description": entry["description"]}
     atoms.info["mlearn_index"] = index
     if entry["group"] == "AIMD-NVT":
-        atoms.info["temperature"] = int(re.search(r"at (\d+) K", entry["description"])[1])
+        atoms.info["temperature"] = int(re.findall(r"at (\d+) K", entry["description"])[0])
     if entry["group"] == "Vacancy":
         excess = outputs["energy"] / len(atoms) - GROUND_STATE_ENERGY[entry["element"]]
         atoms.info["phase"] = "melt" if excess > MELT_EXCESS_ENERGY else "crystal"

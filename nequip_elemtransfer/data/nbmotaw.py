@@ -21,8 +21,8 @@ from typing import Any
 
 from ase import Atoms
 
-from .published import PublishedFiles, PublishedSet, labelled_structure
-from .split import Stratum
+from nequip_elemtransfer.data.published import PublishedFiles, PublishedSet, labelled_structure
+from nequip_elemtransfer.data.split import Stratum
 
 COMMIT = "5fc2251b45c72dea0c9799d7aad3e3261a077a5b"
 FILES = PublishedFiles(
@@ -68,7 +68,7 @@ def stratum(atoms: Atoms) -> Stratum:
     return group, ""
 
 
-def family(atoms: Atoms) -> tuple:
+def family(atoms: Atoms) -> tuple[Any, ...]:
     """Equal for structures that a rotation or reflection of the crystal, or a tiny relaxation, maps to each other."""
     group, description = atoms.info["group"], atoms.info["description"]
     if group == "SS":
@@ -83,7 +83,7 @@ def family(atoms: Atoms) -> tuple:
 
 def _strain(description: str) -> tuple[int, float]:
     """Mode and strain of an elastic structure: of ``Strain 4---0.0900`` 4 and -0.09."""
-    mode, strain = re.search(r"(\d)--(\S+)$", description).groups()
+    mode, strain = re.findall(r"(\d)--(\S+)$", description)[0]
     return int(mode), float(strain)
 
 
@@ -95,7 +95,7 @@ def _atoms(entry: dict[str, Any], group: str, index: int) -> Atoms:
     atoms.info = {"group": group, "tag": tag, "description": description, "nbmotaw_index": index}
     if group == "AIMD":
         # "Md 300-37" is snapshot 37 at 300 K; Mo has one series with a stray dash, "Md_90 -300-37"
-        atoms.info["temperature"] = int(re.search(r"(\d+)-\d+$", description)[1])
+        atoms.info["temperature"] = int(re.findall(r"(\d+)-\d+$", description)[0])
     return atoms
 
 

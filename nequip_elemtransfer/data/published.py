@@ -21,11 +21,8 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
+from nequip_elemtransfer.data.split import DEFAULT_DIVISION, Division, Stratum, write_files
 from nequip_elemtransfer.output.atomic import require_folder
-
-from . import DEFAULT_SIZES
-from .files import divide, part_names, write_files
-from .split import Stratum
 
 KBAR = 0.1 * ase.units.GPa  # eV/Å³
 # VASP: xx yy zz xy yz zx; ASE: xx yy zz yz xz xy
@@ -158,12 +155,10 @@ class PublishedSet:
         *,
         folder: Path | None = None,
         systems: Sequence[str] | None = None,
-        sizes: Sequence[int] = DEFAULT_SIZES,
-        seed: int = 0,
-        subset_seed: int | None = None,
+        division: Division = DEFAULT_DIVISION,
         force: bool = False,
     ) -> dict[str, list[Atoms]]:
-        """Get the data and write the extxyz files of :mod:`.files` into ``out``, all or none.
+        """Get the data and write the extxyz files of :mod:`.split` into ``out``, all or none.
 
         Published test structures, where there are any, become ``{system}_published_test.xyz``.
 
@@ -171,7 +166,7 @@ class PublishedSet:
             out: folder for the extxyz files, made if need be.
             folder: local copy; None downloads.
             systems: of :attr:`systems`, each a data set of its own; None takes :attr:`default`.
-            sizes, seed, subset_seed: see :func:`.files.divide`.
+            division: of each set into parts.
             force: replace files that exist.
 
         Returns:
@@ -186,13 +181,13 @@ class PublishedSet:
         systems = self.default if systems is None else systems
         self.check(systems)
         for name in systems:
-            require_folder(out, [*part_names(name, sizes), _test_name(name)], force=force)
+            require_folder(out, [*division.names(name), _test_name(name)], force=force)
         files: dict[str, list[Atoms]] = {}
         for name in systems:
             frames = self.load(name, "training", folder)
             strata = [self.stratum(atoms) for atoms in frames]
             families = [self.family(atoms) for atoms in frames]
-            files |= divide(name, frames, strata, families, sizes=sizes, seed=seed, subset_seed=subset_seed)
+            files |= division.files(name, frames, strata, families)
             if self.files.has(self.test_file(name), folder):
                 files[_test_name(name)] = self.load(name, "test", folder)
         write_files(out, files, force=force)

@@ -1,17 +1,99 @@
-"""Stratified splits, and orders in which every prefix is a small picture of the whole.
+"""How a set is divided: stratified splits, orders in which every prefix is a small picture of the whole, and the files.
 
 A *stratum* is a tuple of labels from coarse to fine, ``("AIMD-NVT", "605 K")``. A *family* is a
 set of structures that are the same to an equivariant model (copies under rotation): it is never
 divided between two parts, because a test on a rotated training structure tests nothing.
+
+``{El}_train.xyz``, ``{El}_val.xyz`` and ``{El}_test.xyz`` are disjoint. ``{El}_train_{n}.xyz``
+holds the first n structures of ``{El}_train.xyz``, so the small sets are nested.
 """
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain, zip_longest
+from pathlib import Path
+from typing import Any
 
+import ase.io
 import numpy as np
+from ase import Atoms
+
+from nequip_elemtransfer.output.atomic import require_folder, written_together
 
 Stratum = tuple[str, ...]
+_PARTS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Division:
+    """How a set is divided into files.
+
+    Args:
+        sizes: numbers of structures in the small training sets.
+        seed: fixes which structures are train, val and test.
+        subset_seed: orders the training structures, and so chooses the small sets; ``seed`` if None. Several subset
+            seeds share one hold-out.
+    """
+
+    sizes: Sequence[int] = (5, 10, 25)
+    seed: int = 0
+    subset_seed: int | None = None
+
+    def names(self, system: str) -> list[str]:
+        """Names of the files that :meth:`files` makes of a set."""
+        return [*(f"{system}_{part}.xyz" for part in _PARTS), *(f"{system}_train_{n}.xyz" for n in self.sizes)]
+
+    def parts(
+        self, system: str, strata: Sequence[Stratum], families: Sequence[Hashable] | None = None
+    ) -> dict[str, list[int]]:
+        """:func:`split` of a set, once it has enough structures.
+
+        Raises:
+            ValueError: a part is empty, or a small set larger than the training part.
+        """
+        parts = split(strata, families, seed=self.seed)
+        for part, indices in parts.items():
+            if not indices:
+                raise ValueError(f"too few {system} structures to leave any for the {part} part")
+        n_train = len(parts["train"])
+        for n in self.sizes:
+            if not 1 <= n <= n_train:
+                raise ValueError(
+                    f"sizes: {n} {system} structures were asked of {n_train} for training; "
+                    f"choose sizes from 1 to {n_train}"
+                )
+        return parts
+
+    def files(
+        self,
+        system: str,
+        frames: Sequence[Atoms],
+        strata: Sequence[Stratum],
+        families: Sequence[Hashable] | None = None,
+    ) -> dict[str, list[Atoms]]:
+        """The structures of each file by its name, ``{"Ge_train.xyz": [...], ...}``.
+
+        Args:
+            system: name of the set, starts the file names.
+            frames: n labelled structures.
+            strata, families: one each per structure.
+
+        Raises:
+            ValueError: see :meth:`parts`.
+        """
+        seeds = dict.fromkeys(_PARTS, self.seed)
+        if self.subset_seed is not None:
+            seeds["train"] = self.subset_seed
+        files = {}
+        for part, indices in self.parts(system, strata, families).items():
+            order = representative_order(indices, strata, families, seed=seeds[part])
+            files[f"{system}_{part}.xyz"] = [frames[i] for i in order]
+        return files | {f"{system}_train_{n}.xyz": files[f"{system}_train.xyz"][:n] for n in self.sizes}
+
+
+# as most sets are divided
+DEFAULT_DIVISION = Division()
 
 
 def split(
@@ -45,7 +127,7 @@ def split(
             "and add up to less than 1"
         )
     rng = np.random.default_rng(seed)
-    parts: dict[str, list[int]] = {"train": [], "val": [], "test": []}
+    parts: dict[str, list[int]] = {part: [] for part in _PARTS}
     for members in _by_family(range(len(strata)), strata, families):
         members = _shuffled(members, rng)
         n_test = _share(test_fraction, len(members))
@@ -77,20 +159,20 @@ def representative_order(
     rng = np.random.default_rng(seed)
 
     def order(some: list[int], depth: int) -> list[int]:
-        groups = defaultdict(list)
+        groups: dict[Stratum, list[int]] = defaultdict(list)
         for index in some:
             groups[strata[index][depth : depth + 1]].append(index)
         if list(groups) == [()]:  # no finer label left
             (members,) = _by_family(some, strata, families)
             turns = zip_longest(*(_shuffled(family, rng) for family in _shuffled(members, rng)))
             return [index for turn in turns for index in turn if index is not None]
-        groups = _shuffled([groups[label] for label in sorted(groups)], rng)
-        return interleave([order(group, depth + 1) for group in groups])
+        shuffled = _shuffled([groups[label] for label in sorted(groups)], rng)
+        return interleave([order(group, depth + 1) for group in shuffled])
 
     return order(sorted(indices), 0)
 
 
-def interleave(lists: Sequence[list]) -> list:
+def interleave(lists: Sequence[list[Any]]) -> list[Any]:
     """Merge lists so that each prefix of length n shares its n places fairly among them.
 
     Item k of a list of length L gets the position (k + 1/2) / L. Sorting by it makes every
@@ -115,5 +197,18 @@ def _share(fraction: float, n: int) -> int:
     return max(round(fraction * n), 1 if fraction and n >= 3 else 0)
 
 
-def _shuffled(items: list, rng: np.random.Generator) -> list:
+def _shuffled(items: list[Any], rng: np.random.Generator) -> list[Any]:
     return [items[i] for i in rng.permutation(len(items))]
+
+
+def write_files(out: Path, files: Mapping[str, Sequence[Atoms]], *, force: bool = False) -> None:
+    """Write each list of frames as extxyz into ``out``, all of them or none.
+
+    Raises:
+        NotADirectoryError, FileExistsError: see :func:`.atomic.require_folder`; nothing is written.
+    """
+    require_folder(out, files, force=force)
+    out.mkdir(parents=True, exist_ok=True)
+    with written_together([out / name for name in files], force=force) as paths:
+        for path, frames in zip(paths, files.values()):
+            ase.io.write(path, frames, format="extxyz")

@@ -19,7 +19,8 @@ more stable. The default crystals stay below 0.067, and the liquids are molten a
 0.14 or more, where neither element freezes again.
 """
 
-import ase.units
+from typing import Any
+
 import numpy as np
 from ase import Atoms
 from ase.build import bulk
@@ -32,8 +33,7 @@ from matscipy.calculators.manybody.explicit_forms.stillinger_weber import (
 )
 from matscipy.neighbours import CutoffNeighbourhood, first_neighbours, triplet_list
 
-from .sampled import SampledSet
-from .sampling import Material, Schedule
+from nequip_elemtransfer.data.sampled import Material, SampledSet
 
 PARAMETERS = {
     "Si": Stillinger_Weber_PRB_31_5262_Si,
@@ -47,18 +47,6 @@ PARAMETERS = {
     },
 }
 GROUPS = ("diamond", "strained", "vacancy", "liquid")
-CRYSTAL_TEMPERATURES = (0.01, 0.03, 0.05)  # k_B T / ε; 252, 755, 1258 K for Si
-LIQUID_TEMPERATURES = (0.14, 0.17)  # 3523, 4278 K for Si
-
-# The step is 1/12 of the shortest phonon period; snapshots are 0.72 τ apart.
-SCHEDULE = Schedule(
-    time_step=0.06,
-    memory=0.5,
-    melting_temperature=0.3,
-    melting_steps=80,
-    equilibration_steps=60,
-    steps_between_frames=12,
-)
 
 
 def stillinger_weber_calculator(element: str) -> Calculator:
@@ -77,12 +65,7 @@ def stillinger_weber_calculator(element: str) -> Calculator:
 
 def lattice_constant(element: str) -> float:
     """Equilibrium lattice constant of diamond, 4/√3 · 2^(1/6) σ, in Å."""
-    return 4 / np.sqrt(3) * 2 ** (1 / 6) * _parameters(element)["sigma"]
-
-
-def kelvin(element: str, reduced_temperature: float) -> float:
-    """Temperature in K of a reduced temperature k_B T / ε."""
-    return reduced_temperature * _parameters(element)["epsilon"] / ase.units.kB
+    return float(4 / np.sqrt(3) * 2 ** (1 / 6) * _parameters(element)["sigma"])
 
 
 def _material(element: str, supercell: int) -> Material:
@@ -104,7 +87,9 @@ class _PairTriplets(CutoffNeighbourhood):
     matscipy looks for it in a Python loop that takes four fifths of an MD step.
     """
 
-    def get_triplets(self, atoms, quantities, neighbours=None, cutoff=None):
+    def get_triplets(
+        self, atoms: Atoms, quantities: str, neighbours: Any = None, cutoff: Any = None
+    ) -> tuple[np.ndarray, ...]:
         if quantities != "ijdD" or neighbours is not None or cutoff is not None:
             return super().get_triplets(atoms, quantities, neighbours, cutoff)
         i_p, d_p, D_p = self.get_pairs(atoms, "idD")  # (n_pairs,), (n_pairs,), (n_pairs, 3)
@@ -114,7 +99,7 @@ class _PairTriplets(CutoffNeighbourhood):
         return ij_t, ik_t, d_tq, D_tqc
 
 
-def _parameters(element: str) -> dict:
+def _parameters(element: str) -> dict[str, Any]:
     if element not in PARAMETERS:
         raise ValueError(f"no Stillinger-Weber parameters for {element!r}; choose from {', '.join(PARAMETERS)}")
     return PARAMETERS[element]
@@ -123,9 +108,9 @@ def _parameters(element: str) -> dict:
 STILLINGER_WEBER = SampledSet(
     default=("Si", "Ge"),
     groups=GROUPS,
-    temperatures=CRYSTAL_TEMPERATURES,
-    liquid_temperatures=LIQUID_TEMPERATURES,
-    schedule=SCHEDULE,
+    temperatures=(0.01, 0.03, 0.05),  # 252, 755, 1258 K for Si
+    liquid_temperatures=(0.14, 0.17),  # 3523, 4278 K for Si
+    melting_temperature=0.3,
     material=_material,
     seeds=lambda element: [atomic_numbers[element]],
     check=_parameters,

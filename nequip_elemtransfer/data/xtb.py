@@ -7,9 +7,11 @@ Molecules are neutral, have closed shells and no cell, so there is no stress. So
 whole: their snapshots, in a file of their own, test what a model makes of molecules that it has not seen.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import ase.units
 import numpy as np
@@ -21,14 +23,11 @@ from ase.md.langevinbaoab import LangevinBAOAB
 from ase.optimize import BFGS
 from tqdm import tqdm
 
+from nequip_elemtransfer.data.molecules import Molecule, molecules_of
+from nequip_elemtransfer.data.sampled import even_shares
+from nequip_elemtransfer.data.split import DEFAULT_DIVISION, Division, Stratum, representative_order, split, write_files
 from nequip_elemtransfer.optional_packages import extra, require_xtb
 from nequip_elemtransfer.output.atomic import require_folder
-
-from . import DEFAULT_SIZES
-from .files import check_parts, divide, part_names, write_files
-from .molecules import Molecule, molecules_of
-from .sampling import even_shares
-from .split import Stratum, representative_order, split
 
 TEMPERATURES = (300.0, 600.0)  # K
 SEEN, UNSEEN = "seen", "unseen"
@@ -67,12 +66,10 @@ def prepare(
     smiles: Path | None = None,
     frames: int = 320,
     temperatures: Sequence[float] = TEMPERATURES,
-    sizes: Sequence[int] = DEFAULT_SIZES,
-    seed: int = 0,
-    subset_seed: int | None = None,
+    division: Division = DEFAULT_DIVISION,
     force: bool = False,
 ) -> dict[str, list[Atoms]]:
-    """Generate the structures and write the extxyz files of :mod:`.files` into ``out``.
+    """Generate the structures and write the extxyz files of :mod:`.split` into ``out``.
 
     Beside these, ``{system}_unseen.xyz`` holds the snapshots of the molecules that were put aside, and
     ``{system}_minima.xyz`` each molecule at its energy minimum.
@@ -83,9 +80,8 @@ def prepare(
         smiles: a list of the user's.
         frames: snapshots of each set, shared evenly among molecules and temperatures.
         temperatures: in K.
-        sizes, subset_seed: see :func:`.files.divide`.
-        seed: fixes the structures, the molecules that are put aside and the split; sets of lists with the same groups
-            put the same lines aside.
+        division: of the other molecules' snapshots into parts; its seed fixes the structures and the molecules that
+            are put aside, too; sets of lists with the same groups put the same lines aside.
         force: replace files that exist.
 
     Returns:
@@ -100,15 +96,19 @@ def prepare(
     require_xtb()
     plans = {system: _plan(system, smiles, frames, temperatures) for system in systems}
     for system, plan in plans.items():
-        names = [*part_names(system, sizes), *(f"{system}_{part}.xyz" for part in (UNSEEN, "minima"))]
+        names = [*division.names(system), *(f"{system}_{part}.xyz" for part in (UNSEEN, "minima"))]
         require_folder(out, names, force=force)
-        aside = unseen_molecules([trajectory.molecule for trajectory in plan], seed)
-        seen = [t.stratum for t in plan for _ in range(t.frames) if t.molecule.name not in aside]
-        check_parts(system, split(seen, seed=seed), sizes)
+        aside = unseen_molecules([trajectory.molecule for trajectory in plan], division.seed)
+        division.parts(system, [t.stratum for t in plan for _ in range(t.frames) if t.molecule.name not in aside])
     files: dict[str, list[Atoms]] = {}
     for system, plan in plans.items():
-        minima, structures = _sampled(system, plan, seed)
-        files |= _parts(system, structures, sizes, seed, subset_seed)
+        minima, structures = _sampled(system, plan, division.seed)
+        seen, unseen = ([a for a in structures if a.info["molecules"] == which] for which in (SEEN, UNSEEN))
+        files |= division.files(system, seen, [_stratum_of(atoms) for atoms in seen])
+        if unseen:
+            strata = [_stratum_of(atoms) for atoms in unseen]
+            order = representative_order(range(len(unseen)), strata, seed=division.seed)
+            files[f"{system}_{UNSEEN}.xyz"] = [unseen[i] for i in order]
         files[f"{system}_minima.xyz"] = minima
     write_files(out, files, force=force)
     return files
@@ -152,7 +152,20 @@ def snapshots(system: str, plan: Sequence[MoleculeTrajectory], minima: dict[str,
     """
     seeds = np.random.SeedSequence([seed, *system.encode()]).spawn(len(plan))
     for trajectory, own_seed in zip(plan, seeds, strict=True):
-        yield from _trajectory_of(trajectory, minima[trajectory.molecule.name], np.random.default_rng(own_seed))
+        minimum, where = minima[trajectory.molecule.name], f"at {trajectory.temperature:g} K"
+        atoms = Atoms(minimum.symbols, minimum.positions)
+        atoms.calc = gfn2_calculator()
+        dynamics = LangevinBAOAB(
+            atoms,
+            _TIME_STEP * ase.units.fs,
+            temperature_K=trajectory.temperature,
+            T_tau=_MEMORY * ase.units.fs,
+            rng=np.random.default_rng(own_seed),
+        )
+        _run(trajectory.molecule, where, partial(dynamics.run, _EQUILIBRATION_STEPS))
+        for _ in range(trajectory.frames):
+            _run(trajectory.molecule, where, partial(dynamics.run, _STEPS_BETWEEN_FRAMES))
+            yield _labelled_molecule(atoms, trajectory.molecule, trajectory.temperature)
 
 
 def gfn2_calculator() -> Calculator:
@@ -191,36 +204,8 @@ def _sampled(system: str, plan: Sequence[MoleculeTrajectory], seed: int) -> tupl
     return list(minima.values()), structures
 
 
-def _parts(
-    system: str, structures: Sequence[Atoms], sizes: Sequence[int], seed: int, subset_seed: int | None
-) -> dict[str, list[Atoms]]:
-    seen, unseen = ([a for a in structures if a.info["molecules"] == which] for which in (SEEN, UNSEEN))
-    files = divide(system, seen, [_stratum_of(a) for a in seen], sizes=sizes, seed=seed, subset_seed=subset_seed)
-    if unseen:
-        order = representative_order(range(len(unseen)), [_stratum_of(a) for a in unseen], seed=seed)
-        files[f"{system}_{UNSEEN}.xyz"] = [unseen[i] for i in order]
-    return files
-
-
 def _stratum_of(atoms: Atoms) -> Stratum:
     return atoms.info["group"], atoms.info["molecule"], f"{atoms.info['temperature']:g} K"
-
-
-def _trajectory_of(trajectory: MoleculeTrajectory, minimum: Atoms, rng: np.random.Generator) -> Iterator[Atoms]:
-    atoms = Atoms(minimum.symbols, minimum.positions)
-    atoms.calc = gfn2_calculator()
-    dynamics = LangevinBAOAB(
-        atoms,
-        _TIME_STEP * ase.units.fs,
-        temperature_K=trajectory.temperature,
-        T_tau=_MEMORY * ase.units.fs,
-        rng=rng,
-    )
-    where = f"at {trajectory.temperature:g} K"
-    _run(trajectory.molecule, where, lambda: dynamics.run(_EQUILIBRATION_STEPS))
-    for _ in range(trajectory.frames):
-        _run(trajectory.molecule, where, lambda: dynamics.run(_STEPS_BETWEEN_FRAMES))
-        yield _labelled_molecule(atoms, trajectory.molecule, trajectory.temperature)
 
 
 def _labelled_molecule(atoms: Atoms, molecule: Molecule, temperature: float) -> Atoms:
@@ -241,7 +226,7 @@ def _labelled_molecule(atoms: Atoms, molecule: Molecule, temperature: float) -> 
     return frame
 
 
-def _run(molecule: Molecule, where: str, work):
+def _run(molecule: Molecule, where: str, work: Callable[[], Any]) -> Any:
     try:
         return work()
     except CalculationFailed as error:

@@ -9,7 +9,7 @@ from typing import IO, Any
 import numpy as np
 from ase import Atoms
 
-from nequip_elemtransfer.output.locks import locked
+from nequip_elemtransfer.output.processes import locked
 
 Answer = dict[str, Any] | str
 

@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 
 from nequip_elemtransfer.labelling.journal import Answer, Journal, digest_of
 from nequip_elemtransfer.labelling.pool import LabellingPool
-from nequip_elemtransfer.materials.calculator_file import read_description
+from nequip_elemtransfer.materials.calculator import read_description
 from nequip_elemtransfer.output.atomic import require_writable, written_together
 from nequip_elemtransfer.output.processes import sigterm_interrupts
 from nequip_elemtransfer.structures.files import read_structures

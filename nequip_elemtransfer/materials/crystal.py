@@ -35,7 +35,7 @@ class Crystal:
     formula: str
     a: float
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.structure not in STRUCTURES:
             raise ValueError(f"unknown cubic structure {self.structure!r}; choose from {', '.join(STRUCTURES)}")
         if not 0 < self.a < inf:

@@ -11,10 +11,9 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator
 from ase.neighborlist import natural_cutoffs, neighbor_list
-from ase.optimize import BFGS
 from scipy.constants import atomic_mass, elementary_charge, hbar
 
-from .properties import Unconverged
+from nequip_elemtransfer.materials.properties import check_finite, relaxed
 
 MOLECULAR_FORCE_TOLERANCE = 0.005  # eV/Å
 _MAX_STEPS = 500
@@ -31,16 +30,7 @@ def relaxed_molecule(atoms: Atoms, calculator: Calculator) -> Atoms:
     Raises:
         Unconverged: the relaxation does not end, or the calculator's forces are not finite
     """
-    found = Atoms(atoms.symbols, atoms.positions)
-    found.calc = calculator
-    converged = False
-    steps = BFGS(found, logfile=None).irun(fmax=MOLECULAR_FORCE_TOLERANCE, steps=_MAX_STEPS)
-    for converged in steps:  # noqa: B007
-        if not np.isfinite(found.get_forces()).all():
-            raise Unconverged("the calculator gave a force that is not a finite number")
-    if not converged:
-        raise Unconverged(f"relaxation of {found.get_chemical_formula()} did not converge in {_MAX_STEPS} steps")
-    return found
+    return relaxed(Atoms(atoms.symbols, atoms.positions), calculator, MOLECULAR_FORCE_TOLERANCE, _MAX_STEPS)
 
 
 def bonds_to(atoms: Atoms, element: str) -> np.ndarray:
@@ -83,8 +73,7 @@ def harmonic_wavenumbers(atoms: Atoms, calculator: Calculator) -> np.ndarray:
             forces.append(moved.get_forces().reshape(-1))
             moved.positions[i, c] -= sign * _DISPLACEMENT
         hessian[3 * i + c] = (forces[1] - forces[0]) / (2 * _DISPLACEMENT)
-    if not np.isfinite(hessian).all():
-        raise Unconverged("the calculator gave a force that is not a finite number")
+    check_finite("force", hessian)
     roots = np.repeat(np.sqrt(atoms.get_masses()), 3)
     weighted = (hessian + hessian.T) / 2 / np.outer(roots, roots)
     inner = _vibrations(atoms)  # (3 n_atoms, n_vibrations)
@@ -128,8 +117,7 @@ def torsion_profile(atoms: Atoms, calculator: Calculator, dihedral: Sequence[int
     for angle in _TORSION_ANGLES:
         turned.set_dihedral(i, j, k, m, start + angle, indices=sorted(side))
         energies.append(turned.get_potential_energy())
-    if not np.isfinite(energies).all():
-        raise Unconverged("the calculator gave an energy that is not a finite number")
+    check_finite("energy", energies)
     return np.array(energies) - np.mean(energies)
 
 

@@ -9,7 +9,7 @@ it keeps what symmetry is left, and finds no reconstruction of a surface.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import ase.units
 import numpy as np
@@ -21,9 +21,8 @@ from ase.optimize import BFGS
 from matscipy.elasticity import fit_elastic_constants, generate_strained_configs
 from scipy.optimize import minimize_scalar
 
+from nequip_elemtransfer.materials.crystal import Crystal
 from nequip_elemtransfer.optional_packages import extra
-
-from .crystal import Crystal
 
 if TYPE_CHECKING:
     from phonopy import Phonopy
@@ -134,10 +133,10 @@ def elastic_constants(crystal: Crystal, calculator: Calculator) -> dict[str, flo
     cell = _with(calculator, crystal.primitive_cell())
     # relaxed here and not by matscipy, which goes on with what has not converged
     strained = [
-        _relaxed(atoms, calculator, STRAINED_FORCE_TOLERANCE)
+        relaxed(atoms, calculator, STRAINED_FORCE_TOLERANCE)
         for atoms in generate_strained_configs(cell, "cubic", STRAIN_STEPS, STRAIN_STEP)
     ]
-    _check_finite("stress", *(atoms.get_stress() for atoms in strained))
+    check_finite("stress", *(atoms.get_stress() for atoms in strained))
     stiffness, _ = fit_elastic_constants(strained, "cubic", STRAIN_STEPS, verbose=False, graphics=False)  # eV/Å³
     constants = {"C11": stiffness[0, 0], "C12": stiffness[0, 1], "C44": stiffness[3, 3]}
     return {name: float(value / ase.units.GPa) for name, value in constants.items()}
@@ -165,7 +164,7 @@ def phonon_bands(crystal: Crystal, calculator: Calculator, n: int = 4, path_poin
     path = cell.cell.bandpath(npoints=path_points)
     phonons = _phonopy(cell, n)
     phonons.generate_displacements(distance=DISPLACEMENT)
-    phonons.forces = [_forces(supercell, calculator) for supercell in phonons.supercells_with_displacements]
+    phonons.forces = [_forces(supercell, calculator) for supercell in phonons.supercells_with_displacements or ()]
     phonons.produce_force_constants(show_drift=False)
     phonons.symmetrize_force_constants(show_drift=False)  # the acoustic sum rule, which displacements leave inexact
     frequencies = phonons.run_qpoints(path.kpts).frequencies
@@ -188,7 +187,7 @@ def vacancy_formation_energy(crystal: Crystal, calculator: Calculator, n: int = 
         Unconverged: if the relaxation does not converge, or an energy or a force is not finite
     """
     _check_elemental(crystal, "vacancy")
-    atoms = _relaxed(crystal.vacancy(n), calculator)
+    atoms = relaxed(crystal.vacancy(n), calculator)
     return _energy(atoms) - len(atoms) * _energy_per_atom(crystal, calculator)
 
 
@@ -208,7 +207,7 @@ def surface_energy(crystal: Crystal, calculator: Calculator, miller: Sequence[in
         Unconverged: if the relaxation does not converge, or an energy or a force is not finite
     """
     _check_elemental(crystal, "surface")
-    slab = _relaxed(crystal.slab(miller), calculator)
+    slab = relaxed(crystal.slab(miller), calculator)
     excess = _energy(slab) - len(slab) * _energy_per_atom(crystal, calculator)
     area = slab.get_volume() / slab.cell[2, 2]
     return float(excess / (2 * area) * ase.units.m**2 / ase.units.J)
@@ -221,7 +220,7 @@ def _with(calculator: Calculator, atoms: Atoms) -> Atoms:
 
 def _energy(atoms: Atoms) -> float:
     energy = atoms.get_potential_energy()
-    _check_finite("energy", energy)
+    check_finite("energy", energy)
     return float(energy)
 
 
@@ -230,16 +229,24 @@ def _energy_per_atom(crystal: Crystal, calculator: Calculator) -> float:
     return _energy(atoms) / len(atoms)
 
 
-def _relaxed(atoms: Atoms, calculator: Calculator, force_tolerance: float = FORCE_TOLERANCE) -> Atoms:
-    """``atoms`` moved until no force exceeds the tolerance (eV/Å), at fixed cell."""
-    steps = BFGS(_with(calculator, atoms), logfile=None).irun(fmax=force_tolerance, steps=MAX_STEPS)
+def relaxed(
+    atoms: Atoms, calculator: Calculator, force_tolerance: float = FORCE_TOLERANCE, max_steps: int | None = None
+) -> Atoms:
+    """``atoms`` moved until no force exceeds the tolerance (eV/Å), at fixed cell, in 300 steps unless more are given.
+
+    Raises:
+        Unconverged: the relaxation does not end, or an energy or a force is not finite
+    """
+    max_steps = MAX_STEPS if max_steps is None else max_steps
+    steps = BFGS(_with(calculator, atoms), logfile=None).irun(fmax=force_tolerance, steps=max_steps)
     for converged in steps:  # noqa: B007
         # before the next step, which would fail on them in linear algebra
-        _check_finite("energy or force", atoms.get_potential_energy(), atoms.get_forces())
+        check_finite("energy", atoms.get_potential_energy())
+        check_finite("force", atoms.get_forces())
     if not converged:
         largest = np.linalg.norm(atoms.get_forces(), axis=1).max()
         raise Unconverged(
-            f"relaxation of {atoms.get_chemical_formula()} did not converge: after {MAX_STEPS} steps a force of "
+            f"relaxation of {atoms.get_chemical_formula()} did not converge: after {max_steps} steps a force of "
             f"{largest:.3g} eV/Å is left, more than {force_tolerance} eV/Å"
         )
     return atoms
@@ -249,7 +256,7 @@ def _forces(supercell: "PhonopyAtoms", calculator: Calculator) -> np.ndarray:
     """Forces (n_atoms, 3) in eV/Å."""
     atoms = Atoms(supercell.symbols, cell=supercell.cell, scaled_positions=supercell.scaled_positions, pbc=True)
     forces = _with(calculator, atoms).get_forces()
-    _check_finite("force", forces)
+    check_finite("force", forces)
     return forces
 
 
@@ -277,7 +284,12 @@ def _axis(path: BandPath) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
     return x, np.array(list(labels)), tuple(labels.values())
 
 
-def _check_finite(quantity: str, *values: float | np.ndarray) -> None:
+def check_finite(quantity: str, *values: Any) -> None:
+    """Refuse numbers or arrays of a calculator that are not finite.
+
+    Raises:
+        Unconverged: naming the quantity
+    """
     if not all(np.isfinite(value).all() for value in values):
         raise Unconverged(f"the calculator gave a {quantity} that is not a finite number")
 

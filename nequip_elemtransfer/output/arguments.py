@@ -1,6 +1,11 @@
-"""What the commands refuse on their command lines, whichever they are."""
+"""Arguments of the commands: those that several take, pairs of them, and what all refuse."""
 
-from collections.abc import Sequence
+import argparse
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+# what `add_subparsers` returns
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def require_no_empty(arguments: Sequence[str]) -> None:
@@ -26,3 +31,103 @@ def require_seed(option: str, seed: int | None) -> None:
     """
     if seed is not None and not 0 <= seed < 2**32:
         raise ValueError(f"{option} is {seed}: give a whole number from 0 to 2**32 - 1.")
+
+
+def add_crystal_options(parser: argparse.ArgumentParser) -> None:
+    """Declare the options that ask for a crystal of the source."""
+    parser.add_argument(
+        "--crystal",
+        metavar="STRUCTURE:FORMULA:A",
+        help="cubic crystal of the source's elements, as diamond:Si:5.43, A in Å in the method of the source's data",
+    )
+    parser.add_argument(
+        "--reference",
+        nargs="+",
+        default=[],
+        metavar="NAME=VALUE",
+        help="of the crystal: C11, C12, C44 (GPa), vacancy_formation_energy (eV), highest_phonon (THz)",
+    )
+
+
+def add_element_options(parser: argparse.ArgumentParser) -> None:
+    """Declare where target types start, and λ, for commands that need no labels."""
+    parser.add_argument(
+        "--elements",
+        nargs="+",
+        required=True,
+        metavar="TARGET=START",
+        help="where target types start, as in Ge=Si, Ge=Si:0.5,Sn:0.5 or Ge=auto",
+    )
+    parser.add_argument(
+        "--length-scale",
+        nargs="+",
+        default=["covalent_radii"],
+        metavar="X",
+        help="λ, target lengths over source lengths: a number, Ge=1.05 for each type, none, covalent_radii (default)",
+    )
+    parser.add_argument(
+        "--chemical-species", nargs="+", default=[], metavar="TYPE=ELEMENT", help="types not named after their element"
+    )
+
+
+def parse_lengths(items: Sequence[str]) -> str | float | dict[str, float]:
+    """The value of ``--length-scale`` as the key has it.
+
+    Raises:
+        ValueError: it is neither a word nor numbers
+    """
+    if any("=" in item for item in items):
+        return pairs("--length-scale", items, parse_number)
+    if len(items) > 1:
+        raise ValueError(f"--length-scale takes one number, or pairs such as Ge=1.05 Sn=1.2, found {' '.join(items)}.")
+    try:
+        return float(items[0])
+    except ValueError:
+        return items[0]
+
+
+def parse_start(text: str) -> str | dict[str, float]:
+    """``Si``, or ``Si:0.5,Sn:0.5`` as weights.
+
+    Raises:
+        ValueError: a weight is no number
+    """
+    if ":" not in text:
+        return text
+    weights = {}
+    for part in text.split(","):
+        name, _, weight = part.partition(":")
+        try:
+            weights[name] = float(weight)
+        except ValueError:
+            raise ValueError(f"a blend is written as Si:0.5,Sn:0.5, found {text!r}.") from None
+    return weights
+
+
+def pairs(option: str, items: Sequence[str], parse: Callable[[str], Any]) -> dict[str, Any]:
+    """``["Ge=Si", ...]`` as a dict.
+
+    Raises:
+        ValueError: if an item has no ``=``, or a name comes twice
+    """
+    found: dict[str, Any] = {}
+    for item in items:
+        name, equals, value = item.partition("=")
+        if not (name and equals and value):
+            raise ValueError(f"{option} takes pairs such as Ge=Si, found {item!r}.")
+        if name in found:
+            raise ValueError(f"{option} names {name!r} twice: give each type once.")
+        found[name] = parse(value)
+    return found
+
+
+def parse_number(text: str) -> float:
+    """A number.
+
+    Raises:
+        ValueError: if it is none
+    """
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is no number: give one such as 151.4.") from None

@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO
 
-from nequip_elemtransfer.output.locks import locked
+from nequip_elemtransfer.output.processes import locked
 
 _SUFFIX, _LOCK = ".part", ".lock"
 
@@ -76,6 +76,16 @@ def written_together(paths: Sequence[Path], *, force: bool = True) -> Iterator[l
             require_writable(path, force)
         for unfinished, path in zip(staged, paths):
             os.replace(unfinished, path)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file in one move, in place of one that exists.
+
+    Raises:
+        OSError: see :func:`require_writable`
+    """
+    with written_together([path]) as (staged,):
+        staged.write_text(text, encoding="utf-8")
 
 
 @contextmanager

@@ -1,11 +1,23 @@
-"""What a command that runs other processes does with signals and cores."""
+"""Commands beside each other and the processes that they run: locks, signals and cores.
 
+A lock ends with the process that holds it, however that ends.
+"""
+
+import errno
+import fcntl
 import os
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from types import FrameType
+from typing import IO
+
+_FILE = ".nequip-elemtransfer.lock"
+_TRIES = 1000  # each meets a process that has just ended its work
+# what `flock` answers on file systems without locks
+_WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
 @contextmanager
@@ -31,3 +43,82 @@ def threads_per_job(jobs: int) -> int:
     share = max(1, cores // jobs)
     allowed = os.environ.get("OMP_NUM_THREADS", "")
     return min(share, int(allowed)) if allowed.isdigit() and int(allowed) else share
+
+
+def locked(file: IO, *, without_locks: bool) -> bool:
+    """Lock an open file until it is closed; False if another process holds it.
+
+    Args:
+        file: open for writing
+        without_locks: the answer on a file system that has no locks
+    """
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in _WITHOUT_LOCKS:
+            raise
+        return without_locks
+    return True
+
+
+@contextmanager
+def only_one(folder: Path, who: str) -> Iterator[IO]:
+    """Keep other processes out of a folder while work is done in it.
+
+    The folder is made if need be, before any work; folders made here that stay empty are removed. A process that is
+    given the file descriptor of the lock keeps others out until it ends, should this one be killed.
+
+    Args:
+        folder: of the work
+        who: may be at work there already, the first words of a sentence
+
+    Raises:
+        ValueError: another process is at work there
+        OSError: the folder cannot be made or written, or is a file
+    """
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        lock = _locked_file(folder)
+    except NotADirectoryError:
+        raise NotADirectoryError(f"{folder} is a file, not a folder, or lies in one") from None
+    except OSError as error:
+        raise type(error)(f"{folder} cannot be written: {error.strerror}.") from error
+    if lock is None:
+        raise ValueError(f"{who} is at work in {folder}: wait for it, end it, or give another --out.")
+    try:
+        yield lock
+    finally:
+        (folder / _FILE).unlink(missing_ok=True)
+        lock.close()
+        with suppress(OSError):  # not empty
+            for path in made:
+                path.rmdir()
+
+
+def _locked_file(folder: Path) -> IO | None:
+    """The file of the lock, locked; None if another process holds it."""
+    for _ in range(_TRIES):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            lock = open(folder / _FILE, "a")
+        except (FileExistsError, FileNotFoundError):
+            if folder.is_symlink() or folder.is_file():
+                raise NotADirectoryError from None
+            continue  # the last holder has removed the folder, which had stayed empty
+        if not locked(lock, without_locks=True):
+            lock.close()
+            return None
+        if _is_still(lock, folder / _FILE):
+            return lock
+        lock.close()  # the last holder has removed the file
+    raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
+
+
+def _is_still(file: IO, path: Path) -> bool:
+    """Whether the path names this open file."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False

@@ -5,10 +5,9 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from nequip_elemtransfer.optional_packages import require_plan
-from nequip_elemtransfer.output.arguments import require_seed
+from nequip_elemtransfer.output.arguments import add_crystal_options, pairs, parse_number, parse_start, require_seed
 from nequip_elemtransfer.output.atomic import require_folder
-from nequip_elemtransfer.output.locks import only_one
-from nequip_elemtransfer.output.options import add_crystal_options, pairs, parse_number, parse_start
+from nequip_elemtransfer.output.processes import only_one
 
 NO_SOURCE = "none"
 _OF_A_SOURCE = (

@@ -19,8 +19,7 @@ from tqdm.auto import tqdm
 from nequip_elemtransfer.calculators.process import LABEL, TIME, CalculatorProcess
 from nequip_elemtransfer.energies import fit
 from nequip_elemtransfer.energies.contributions import NetworkParts
-from nequip_elemtransfer.materials.calculated_labels import CallSeconds, seconds_of_forces
-from nequip_elemtransfer.materials.calculator_file import read_description
+from nequip_elemtransfer.materials.calculator import CallSeconds, read_description, seconds_of_forces
 from nequip_elemtransfer.plan.cross_validation import EQUAL_WEIGHTS
 from nequip_elemtransfer.plan.errors import Estimate
 from nequip_elemtransfer.plan.ladder import HeldOut, Step, step_errors

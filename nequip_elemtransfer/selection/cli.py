@@ -4,8 +4,8 @@ import argparse
 from pathlib import Path
 
 from nequip_elemtransfer.optional_packages import require_select
+from nequip_elemtransfer.output.arguments import add_element_options, pairs, parse_lengths, parse_start
 from nequip_elemtransfer.output.atomic import require_writable, written_together
-from nequip_elemtransfer.output.options import add_element_options, pairs, parse_lengths, parse_start
 
 
 def add_select(commands) -> None:

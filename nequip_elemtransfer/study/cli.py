@@ -4,8 +4,10 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from nequip_elemtransfer.output.arguments import Commands
 
-def add_study(commands) -> None:
+
+def add_study(commands: Commands) -> None:
     """Declare the command and its steps."""
     study = commands.add_parser("study", help="compare starts by a grid of trainings")
     steps = study.add_subparsers(metavar="STEP", required=True)

@@ -1,23 +1,51 @@
-"""The runs of a study as plain data."""
+"""The runs of a study as plain data, and what lies where in its folder.
+
+What the folder of a run or an evaluation says about it:
+
+- ``finished.json``: it is done, and never repeated;
+- ``failed.json``: it ended with an error, which is in its log;
+- neither: it was interrupted, or is running.
+"""
 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from enum import Enum
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from nequip_elemtransfer import __version__
-from nequip_elemtransfer.output.atomic import written_together
-from nequip_elemtransfer.study.config.evaluation_settings import ALL
-from nequip_elemtransfer.study.config.starts import SCRATCH, Arm, Pretraining
-from nequip_elemtransfer.study.config.study_file import DEFAULT, ModelEntry, StudyConfig
-from nequip_elemtransfer.study.folder import checkpoint_of
+from nequip_elemtransfer.output.atomic import write_text
+from nequip_elemtransfer.study.config.entries import ALL, require_file
+from nequip_elemtransfer.study.config.study_file import (
+    DEFAULT,
+    SCRATCH,
+    Arm,
+    ModelEntry,
+    Pretraining,
+    Recipe,
+    StudyConfig,
+)
 from nequip_elemtransfer.study.structure_files import StructureFiles
 
 SOURCE = "source"  # as a start: of trainings that others start from
 PRETRAINING = "pretrain"
+REFERENCE = "reference"  # in place of a run's name, what models are compared with
 GRID_FILE = "study.json"
+FINISHED_FILE, FAILED_FILE = "finished.json", "failed.json"
+RESULT_FILE = "result.json"  # of an evaluation
+# axes of a run's settings over which results are averaged
+REPLICATED = ("seed", "source")
+
+
+class State(str, Enum):
+    """Of a task."""
+
+    FINISHED = "finished"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+    NOT_STARTED = "not started"
 
 
 class Replicate(NamedTuple):
@@ -33,10 +61,6 @@ class Replicate(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.seed}" if self.source is None else f"{self.seed}, source {self.source}"
-
-
-# axes of a run's settings over which results are averaged
-REPLICATED = ("seed", "source")
 
 
 @dataclass(frozen=True)
@@ -88,8 +112,7 @@ class Grid:
 
     def write(self, out: Path) -> None:
         """Write the grid to ``out``, for the report."""
-        with written_together([out / GRID_FILE]) as (partial,):
-            partial.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+        write_text(out / GRID_FILE, json.dumps(asdict(self), indent=1) + "\n")
 
     @classmethod
     def read(cls, out: Path) -> "Grid":
@@ -98,10 +121,9 @@ class Grid:
         Raises:
             FileNotFoundError: it is no such folder
         """
-        path = out / GRID_FILE
-        if not path.is_file():
+        if not (out / GRID_FILE).is_file():
             raise FileNotFoundError(f"{out} is no folder of a study: it has no {GRID_FILE}, which `study run` writes.")
-        entries = json.loads(path.read_text(encoding="utf-8"))
+        entries = read_json(out / GRID_FILE)
         runs = tuple(Run(**run | {"overrides": tuple(run["overrides"])}) for run in entries.pop("runs"))
         return cls(runs=runs, **entries)
 
@@ -118,36 +140,98 @@ def make_grid(study: StudyConfig, out: Path, files: StructureFiles | None) -> Gr
         ValueError: a size larger than the data
         FileNotFoundError: structures of a pre-training that do not exist
     """
-    runs: dict[str, Run] = {run.name: run for run in _needed_first(study, out)}
+    all_sources = tuple(study.sources) or (None,)
+    # what a start that needs no source begins with is the same for all of them
+    sources = {arm.name: all_sources if arm.needs_source else (None,) for arm in study.arms}
+    needed = []
+    if study.source is not None and any(arm.needs_source for arm in study.arms):
+        pairs = product(study.models, all_sources)
+        needed = [_Origin(study, out, *pair).source_training(str(study.source)) for pair in pairs]
+    for arm in study.arms:
+        if arm.pretrain is not None:
+            pairs = product(study.models, sources[arm.name])
+            needed += [_Origin(study, out, *pair).pretraining(arm.name, arm.pretrain) for pair in pairs]
+    runs = {run.name: run for run in needed}
     sizes = study.sizes or (None,)
     for arm, model, chosen, size, seed in product(study.arms, study.models, study.train_on, sizes, study.seeds):
         training_set, count = None, None
-        if files is not None:
-            training_set, count = files.training_set(chosen, study.train_on[chosen], size, seed)
-        for *values, source in product(*study.axes.values(), _source_names(study, arm)):
+        if files is not None and size is not None:
+            path, count = files.training_set(chosen, study.train_on[chosen], size, seed)
+            training_set = str(path)
+        for values, source in product(product(*study.axes.values()), sources[arm.name]):
             axes = dict(zip(study.axes, values))
             of_source = {} if source is None else {"source": source}
             settings = {"start": arm.name, "model": model.name, "train_on": chosen, **axes, **of_source}
             settings |= {"size": count, "seed": seed}
-            name = _name(settings)
-            needs = _source_of(study, arm, model, source)
+            name = _run_name(settings)
+            origin = _Origin(study, out, model, source)
             overrides = (
-                *_overrides(arm, model, _trained_source(study, model, source, needs, out)),
+                *origin.overrides(arm),
                 *study.overrides,
                 *(item for axis, value in axes.items() for item in study.axes[axis][value]),
             )
+            needs = origin.needed_by(arm)
             # `all` may be a size that is listed as a number too
-            runs[name] = Run(
-                name,
-                settings,
-                str(arm.config),
-                overrides,
-                training_set=training_set and str(training_set),
-                needs=needs,
-                transfers=arm.transfers,
-            )
+            runs[name] = Run(name, settings, str(arm.config), overrides, training_set, needs, arm.transfers)
     tests = {} if files is None else {name: str(path) for name, path in files.test_sets().items()}
     return Grid(tuple(runs.values()), tests, study.validate_every, study.evaluations, study.baseline)
+
+
+@dataclass(frozen=True)
+class _Origin:
+    """What trainings of a study begin with: one of its models, and one of its sources if there are several."""
+
+    study: StudyConfig
+    out: Path
+    model: ModelEntry
+    source: str | None
+
+    def source_training(self, config: str) -> Run:
+        own = self.study.sources[self.source] if self.source else ()
+        overrides = (*self.model.overrides, *self.study.source_overrides, *own)
+        return Run(self._name(SOURCE), {"start": SOURCE, "model": self.model.name}, config, overrides)
+
+    def pretraining(self, start: str, pretrain: Pretraining) -> Run:
+        """It does not depend on the structures and the seed of the trainings after it."""
+        for part, path in pretrain.structures.items():
+            require_file(f"starts.{start}.pretrain.structures.{part}", path)
+        files = (f"data.{part}_file_path={json.dumps(path)}" for part, path in pretrain.structures.items())
+        return Run(
+            self._name(f"{PRETRAINING}-{start}"),
+            {"start": SOURCE, "model": self.model.name},
+            str(pretrain.config),
+            (*self.overrides(pretrain), *files),
+            needs=self.needed_by(pretrain),
+            transfers=pretrain.transfers,
+        )
+
+    def needed_by(self, recipe: Recipe) -> str | None:
+        """Name of the run that trains what a training begins with; None if the study trains none."""
+        if isinstance(recipe, Arm) and recipe.pretrain is not None:
+            return self._name(f"{PRETRAINING}-{recipe.name}")
+        return self._name(SOURCE) if recipe.transfers and self.study.source else None
+
+    def overrides(self, recipe: Recipe) -> tuple[str, ...]:
+        """Of a training, its source among them unless the config names it."""
+        if not recipe.transfers:
+            return (*recipe.overrides, *self.model.overrides)
+        needs = self.needed_by(recipe)
+        given = self.study.sources[self.source] if self.source else self.model.source
+        path = given if needs is None else str(checkpoint_of(self.out, needs))
+        source = [f"++element_transfer.source={json.dumps(path)}"] if isinstance(path, str) else []
+        return (*source, *recipe.overrides)
+
+    def _name(self, kind: str) -> str:
+        return "-".join(
+            [kind, *([] if self.model.name == DEFAULT else [self.model.name]), *filter(None, [self.source])]
+        )
+
+
+def _run_name(settings: Mapping[str, Any]) -> str:
+    """``corresponding_states-n10-seed0``: the values in one order, those that every run shares by default left out."""
+    values = [value for axis, value in settings.items() if axis not in ("size", "seed") and value != DEFAULT]
+    size = [] if settings["size"] is None else [f"n{settings['size']}"]
+    return "-".join([*values, *size, f"seed{settings['seed']}"])
 
 
 def runs_of_sizes(runs: Sequence[Run], sizes: Sequence[int | str] | None) -> list[Run]:
@@ -160,82 +244,49 @@ def runs_of_sizes(runs: Sequence[Run], sizes: Sequence[int | str] | None) -> lis
     return [run for run in targets if run.settings["size"] in wanted]
 
 
-def _source_names(study: StudyConfig, arm: Arm) -> tuple[str | None, ...]:
-    """Of the sources that a start is made from; None is the only one, or none."""
-    return tuple(study.sources) if study.sources and arm.needs_source else (None,)
+def state_of(folder: Path) -> State:
+    """How far what has this folder is."""
+    if (folder / FINISHED_FILE).exists():
+        return State.FINISHED
+    if (folder / FAILED_FILE).exists():
+        return State.FAILED
+    return State.INTERRUPTED if folder.exists() else State.NOT_STARTED
 
 
-def _needed_first(study: StudyConfig, out: Path) -> list[Run]:
-    """The trainings that others start from: of sources, and pre-trainings."""
-    own = study.source is not None and any(arm.needs_source for arm in study.arms)
-    sources = [_source(study, *pair) for pair in product(study.models, tuple(study.sources) or (None,))] if own else []
-    pretrained = [(arm, arm.pretrain) for arm in study.arms if arm.pretrain is not None]
-    return [
-        *sources,
-        *(
-            _pretraining(study, arm, pretrain, model, source, out)
-            for arm, pretrain in pretrained
-            for model, source in product(study.models, _source_names(study, arm))
-        ),
-    ]
+def failure_reason(folder: Path) -> str:
+    """Why what has this folder failed; empty if it did not."""
+    path = folder / FAILED_FILE
+    return str(read_json(path)["reason"]) if path.exists() else ""
 
 
-def _source(study: StudyConfig, model: ModelEntry, source: str | None) -> Run:
-    settings = {"start": SOURCE, "model": model.name}
-    overrides = (*model.overrides, *study.source_overrides, *(study.sources[source] if source else ()))
-    return Run(_needed_name(SOURCE, model, source), settings, str(study.source), overrides)
+def run_folder(out: Path, run: str) -> Path:
+    """Folder of a training in that of the study."""
+    return out / "runs" / run
 
 
-def _pretraining(
-    study: StudyConfig, arm: Arm, pretrain: Pretraining, model: ModelEntry, source: str | None, out: Path
-) -> Run:
-    """One for each model and source: it does not depend on the structures and the seed of the trainings after it."""
-    needs = _needed_name(SOURCE, model, source) if pretrain.transfers and study.source else None
-    files = asdict(pretrain.structures) if pretrain.structures else {}
-    for part, path in files.items():
-        if path is not None and not Path(path).is_file():
-            raise FileNotFoundError(
-                f"`starts.{arm.name}.pretrain.structures.{part}` names {path!r}, which does not exist (relative paths "
-                f"start from {Path.cwd()})."
-            )
-    overrides = (
-        *_overrides(pretrain, model, _trained_source(study, model, source, needs, out)),
-        *(f"data.{part}_file_path={json.dumps(path)}" for part, path in files.items() if path is not None),
-    )
-    settings = {"start": SOURCE, "model": model.name}
-    name = _needed_name(f"{PRETRAINING}-{arm.name}", model, source)
-    return Run(name, settings, str(pretrain.config), overrides, needs=needs, transfers=pretrain.transfers)
+def checkpoint_of(out: Path, run: str) -> Path:
+    """The best model of a training."""
+    return run_folder(out, run) / "best.ckpt"
 
 
-def _source_of(study: StudyConfig, arm: Arm, model: ModelEntry, source: str | None) -> str | None:
-    """Name of the run that trains what a start begins with; None if the study trains none."""
-    if arm.pretrain is not None:
-        return _needed_name(f"{PRETRAINING}-{arm.name}", model, source)
-    return _needed_name(SOURCE, model, source) if arm.transfers and study.source else None
+def evaluation_folder(out: Path, kind: str, model: str) -> Path:
+    """Folder of an evaluation in that of the study."""
+    return out / "evaluations" / kind / model
 
 
-def _needed_name(name: str, model: ModelEntry, source: str | None) -> str:
-    return "-".join([name, *([] if model.name == DEFAULT else [model.name]), *([] if source is None else [source])])
+def simulation_name(begin: str, temperature: float, index: int) -> str:
+    """File of a simulation in the folder of its evaluation."""
+    return f"{begin}-{temperature:g}K-{index}.json"
 
 
-def _trained_source(
-    study: StudyConfig, model: ModelEntry, source: str | None, needs: str | None, out: Path
-) -> str | None:
-    """Path of what a start begins with; None leaves it to the config."""
-    if needs is not None:
-        return str(checkpoint_of(out, needs))
-    given = study.sources[source] if source else model.source
-    return given if isinstance(given, str) else None
+def free_path(pattern: Path) -> Path:
+    """The first path that does not exist, numbers in place of ``{}``."""
+    number = 1
+    while (path := Path(str(pattern).format(number))).exists():
+        number += 1
+    return path
 
 
-def _overrides(arm: Arm | Pretraining, model: ModelEntry, source: str | None) -> Sequence[str]:
-    if not arm.transfers:
-        return (*arm.overrides, *model.overrides)
-    return (*([] if source is None else [f"++element_transfer.source={json.dumps(source)}"]), *arm.overrides)
-
-
-def _name(settings: Mapping[str, Any]) -> str:
-    """``corresponding_states-n10-seed0``: the values in one order, those that every run shares by default left out."""
-    values = [value for axis, value in settings.items() if axis not in ("size", "seed") and value != DEFAULT]
-    size = [] if settings["size"] is None else [f"n{settings['size']}"]
-    return "-".join([*values, *size, f"seed{settings['seed']}"])
+def read_json(path: Path) -> Any:
+    """What a file of the study holds."""
+    return json.loads(path.read_text(encoding="utf-8"))

@@ -11,7 +11,7 @@ from ase import Atoms
 
 from nequip_elemtransfer.output.atomic import folder_beside, put_in_place
 from nequip_elemtransfer.structures.files import read_structures
-from nequip_elemtransfer.study.config.evaluation_settings import ALL
+from nequip_elemtransfer.study.config.entries import ALL, require_file
 from nequip_elemtransfer.study.config.study_file import Structures
 
 WHOLE = "all"
@@ -43,19 +43,18 @@ class StructureFiles:
             ValueError: there are fewer structures
         """
         path = self._structures.train.replace("{seed}", str(seed))
-        frames = [atoms for atoms in structures_in(path) if has_labels(atoms, labels)]
+        frames = structures_with(path, labels)
         whose = f" with {dict(labels)}" if labels else ""
-        if size == ALL:
-            size = len(frames)
-        if not 1 <= size <= len(frames):
+        count = len(frames) if size == ALL else int(size)
+        if not 1 <= count <= len(frames):
             raise ValueError(
-                f"`sizes` has {size}, but {path} holds {len(frames)} structures{whose}: choose sizes up to that, or "
+                f"`sizes` has {count}, but {path} holds {len(frames)} structures{whose}: choose sizes up to that, or "
                 "all."
             )
         of_seed = f"-seed{seed}" if "{seed}" in self._structures.train else ""
-        file = self._folder / f"train-{name}{of_seed}-n{size}.xyz"
-        self._made[file] = frames[:size]
-        return file, size
+        file = self._folder / f"train-{name}{of_seed}-n{count}.xyz"
+        self._made[file] = frames[:count]
+        return file, count
 
     def test_sets(self) -> dict[str, Path]:
         """Name -> file of the whole test set, first, and of its divisions; empty if the configs bring their own."""
@@ -111,20 +110,18 @@ def structures_in(path: str) -> tuple[Atoms, ...]:
     Raises:
         FileNotFoundError, ValueError: a sentence on what is wrong
     """
-    if not Path(path).is_file():
-        raise FileNotFoundError(
-            f"`structures` names {path!r}, which does not exist (relative paths start from {Path.cwd()})."
-        )
+    require_file("structures", path)
     return tuple(read_structures(path))
 
 
-def has_labels(atoms: Atoms, labels: Mapping[str, Any]) -> bool:
-    """Whether each label has the value, or one of the values, in ``Atoms.info``."""
-    for name, wanted in labels.items():
-        values = wanted if isinstance(wanted, list) else [wanted]
-        if name not in atoms.info or atoms.info[name] not in values:
-            return False
-    return True
+def structures_with(path: str, labels: Mapping[str, Any]) -> list[Atoms]:
+    """Those in which each label has the value, or one of the values, in ``Atoms.info``; see :func:`structures_in`."""
+    wanted = {name: value if isinstance(value, list) else [value] for name, value in labels.items()}
+    return [
+        atoms
+        for atoms in structures_in(path)
+        if all(name in atoms.info and atoms.info[name] in values for name, values in wanted.items())
+    ]
 
 
 def _name(value: Any) -> str:

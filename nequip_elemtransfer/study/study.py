@@ -14,9 +14,8 @@ from nequip_elemtransfer.study.measure.evaluation import (
     evaluation_tasks,
     write_evaluation_configs,
 )
-from nequip_elemtransfer.study.measure.molecules import molecules_in
-from nequip_elemtransfer.study.run.runner import Tally, only_one_study, run_tasks
-from nequip_elemtransfer.study.run.tasks import Task, Training
+from nequip_elemtransfer.study.measure.properties import molecules_in
+from nequip_elemtransfer.study.run.tasks import Tally, Task, Training, only_one_study, run_tasks
 from nequip_elemtransfer.study.run.training_configs import GROUP, PRIMARY, compose_configs, write_configs
 from nequip_elemtransfer.study.structure_files import StructureFiles
 

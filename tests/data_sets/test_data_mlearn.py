@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from strained_cells import energy_and_work
 
 from nequip_elemtransfer.cli import main
-from nequip_elemtransfer.data import files, mlearn
-from nequip_elemtransfer.data.split import interleave, representative_order, split
+from nequip_elemtransfer.data import mlearn
+from nequip_elemtransfer.data.split import Division, interleave, representative_order, split, write_files
 
 ELEMENTS = ("Si", "Ge")
 
@@ -209,7 +209,7 @@ def test_extxyz_keeps_the_labels(written, frames):
 def test_nequip_reads_energy_forces_and_stress(tmp_path, frames):
     dataset = pytest.importorskip("nequip.data.dataset")
     atoms = next(a for a in frames["Ge"] if "mode 3, strain 0.1" in a.info["description"])
-    files.write_files(tmp_path, {"one.xyz": [atoms]})
+    write_files(tmp_path, {"one.xyz": [atoms]})
     data = dataset.ASEDataset(str(tmp_path / "one.xyz"))[0]
     assert data["total_energy"].item() == pytest.approx(atoms.get_potential_energy())
     np.testing.assert_allclose(data["forces"].numpy(), atoms.get_forces(), atol=1e-7)
@@ -218,7 +218,7 @@ def test_nequip_reads_energy_forces_and_stress(tmp_path, frames):
 
 def test_seeds(folder, tmp_path):
     def run(name, **seeds):
-        mlearn.MLEARN.prepare(tmp_path / name, folder=folder, systems=["Ge"], **seeds)
+        mlearn.MLEARN.prepare(tmp_path / name, folder=folder, systems=["Ge"], division=Division(**seeds))
         return {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()}
 
     first, again = run("first"), run("again")
@@ -262,7 +262,7 @@ def test_an_interrupted_write_leaves_nothing(frames, tmp_path, monkeypatch):
 
     monkeypatch.setattr(ase.io, "write", disk_full_at_the_second)
     with pytest.raises(OSError, match="disk full"):
-        files.write_files(tmp_path, {"a.xyz": frames["Si"][:1], "b.xyz": frames["Si"][:1]})
+        write_files(tmp_path, {"a.xyz": frames["Si"][:1], "b.xyz": frames["Si"][:1]})
     assert list(tmp_path.iterdir()) == []
 
 
@@ -309,7 +309,7 @@ def test_a_download_is_checked_and_the_published_test_half_kept_apart(tmp_path):
     digest = hashlib.sha256(content).hexdigest()
     pinned = {"Ge/training.json": digest, "Ge/test.json": digest}
     own = replace(mlearn.MLEARN, files=replace(here, sha256=pinned))
-    written = own.prepare(tmp_path / "out", systems=["Ge"], sizes=[2])
+    written = own.prepare(tmp_path / "out", systems=["Ge"], division=Division(sizes=[2]))
     assert len(written["Ge_published_test.xyz"]) == 10
     assert (tmp_path / "out" / "Ge_published_test.xyz").exists()
 

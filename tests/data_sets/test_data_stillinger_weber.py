@@ -10,7 +10,8 @@ from matscipy.calculators.manybody import Manybody
 from matscipy.calculators.manybody.explicit_forms.stillinger_weber import StillingerWeber
 
 from nequip_elemtransfer.data import stillinger_weber as sw
-from nequip_elemtransfer.data.sampling import LARGEST_STRAIN
+from nequip_elemtransfer.data.sampled import LARGEST_STRAIN
+from nequip_elemtransfer.data.split import Division
 
 ELEMENTS = ("Si", "Ge")
 
@@ -245,5 +246,5 @@ def test_too_few_frames_are_refused_before_any_dynamics(tmp_path):
     with pytest.raises(ValueError, match="too few Si structures.*val"):
         sw.STILLINGER_WEBER.prepare(tmp_path / "out", frames=8)
     with pytest.raises(ValueError, match="500 Si structures.*112"):
-        sw.STILLINGER_WEBER.prepare(tmp_path / "out", sizes=[500])
+        sw.STILLINGER_WEBER.prepare(tmp_path / "out", division=Division(sizes=[500]))
     assert not (tmp_path / "out").exists()

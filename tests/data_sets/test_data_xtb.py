@@ -16,6 +16,7 @@ pytest.importorskip("tblite", reason="the extra xtb is not installed")
 pytest.importorskip("rdkit", reason="the extra xtb is not installed")
 
 from nequip_elemtransfer.data import xtb  # noqa: E402
+from nequip_elemtransfer.data.split import Division  # noqa: E402
 
 LIST = "# of the test\nC[{X}H3] methyl alkyl\nC=C[{X}H3] vinyl vinyl\nC#C[{X}H3] ethynyl ethynyl\n"
 
@@ -149,7 +150,7 @@ def test_molecules_put_aside_are_in_no_other_file(tmp_path, monkeypatch):
 
     monkeypatch.setattr(xtb, "snapshots", still)
     monkeypatch.setattr(xtb, "relaxed", unrelaxed)
-    files = xtb.prepare(tmp_path, systems=["S"], sizes=[10, 25])
+    files = xtb.prepare(tmp_path, systems=["S"], division=Division(sizes=[10, 25]))
     parts = {name.removesuffix(".xyz").removeprefix("S_"): frames for name, frames in files.items()}
     names = {part: {a.info["molecule"] for a in frames} for part, frames in parts.items()}
     assert len(names["unseen"]) == 5 and len(names["train"]) == len(names["val"]) == len(names["test"]) == 15

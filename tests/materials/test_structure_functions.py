@@ -5,7 +5,7 @@ import pytest
 from ase import Atoms
 
 from nequip_elemtransfer.materials.crystal import Crystal
-from nequip_elemtransfer.materials.structure_functions import (
+from nequip_elemtransfer.materials.dynamics import (
     angular_distribution,
     mean_square_displacement,
     radial_distribution,

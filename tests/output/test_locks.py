@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from nequip_elemtransfer.output import locks
-from nequip_elemtransfer.output.locks import only_one
+from nequip_elemtransfer.output import processes
+from nequip_elemtransfer.output.processes import only_one
 
 
 def test_a_second_process_is_refused(tmp_path, in_child):
@@ -73,7 +73,7 @@ def test_a_folder_that_cannot_be_made(tmp_path, monkeypatch, number):
     def mkdir(*args, **kwargs):
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(locks.Path, "mkdir", mkdir)
+    monkeypatch.setattr(processes.Path, "mkdir", mkdir)
     with pytest.raises(OSError, match=f"out cannot be written: {os.strerror(number)}") as error:
         with only_one(tmp_path / "out", "a plan"):
             pass
@@ -103,6 +103,6 @@ def test_a_disk_without_locks(tmp_path, monkeypatch):
     def flock(*args):
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr(locks.fcntl, "flock", flock)
+    monkeypatch.setattr(processes.fcntl, "flock", flock)
     with only_one(tmp_path, "a plan"), open(tmp_path / "file", "a") as file:
-        assert locks.locked(file, without_locks=True) and not locks.locked(file, without_locks=False)
+        assert processes.locked(file, without_locks=True) and not processes.locked(file, without_locks=False)

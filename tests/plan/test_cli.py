@@ -3,7 +3,7 @@
 import pytest
 
 from nequip_elemtransfer.cli import main
-from nequip_elemtransfer.output.locks import only_one
+from nequip_elemtransfer.output.processes import only_one
 
 
 @pytest.fixture

@@ -8,14 +8,13 @@ import numpy as np
 import pytest
 from evaluated_grid import CRYSTAL, EMT, SEEDS, grid, put
 
-from nequip_elemtransfer.study.folder import State
+from nequip_elemtransfer.study.grid import State
 from nequip_elemtransfer.study.measure.properties import EOS_RATIOS
 from nequip_elemtransfer.study.report.forecasts import forecasts
 from nequip_elemtransfer.study.report.page import write_report
 from nequip_elemtransfer.study.report.property_errors import properties, reference_values
-from nequip_elemtransfer.study.report.results import RunResult
 from nequip_elemtransfer.study.report.survival import survival, survival_curve
-from nequip_elemtransfer.study.run.metrics import Validation
+from nequip_elemtransfer.study.run.results import RunResult, Validation
 
 
 @pytest.fixture

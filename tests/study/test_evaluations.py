@@ -11,10 +11,9 @@ from evaluated_grid import CRYSTAL, EMT, SEEDS, SIZES, STARTS, grid, put
 
 from nequip_elemtransfer.output.refusal import RefusedFile
 from nequip_elemtransfer.study.config.evaluation_settings import EvaluationSettings, PlanSettings, PropertySettings
-from nequip_elemtransfer.study.measure import model_calculator
-from nequip_elemtransfer.study.measure.evaluation import evaluation_tasks
-from nequip_elemtransfer.study.measure.kept import is_kept, keep, made_from
-from nequip_elemtransfer.study.measure.model_calculator import trained_calculator
+from nequip_elemtransfer.study.measure import one_evaluation
+from nequip_elemtransfer.study.measure.evaluation import evaluation_tasks, is_kept, keep, made_from
+from nequip_elemtransfer.study.measure.one_evaluation import trained_calculator
 from nequip_elemtransfer.study.measure.plan import source_of
 from nequip_elemtransfer.study.report.page import write_report
 from nequip_elemtransfer.study.report.property_errors import properties
@@ -219,9 +218,9 @@ def test_a_model_is_compiled_once_for_each_checkpoint(tmp_path, monkeypatch):
         return subprocess.CompletedProcess(command, 0)
 
     for gate in ("require_loadable", "require_loadable_data"):  # these files only stand for checkpoints
-        monkeypatch.setattr(model_calculator, gate, lambda path, vouched: None)
-    monkeypatch.setattr(model_calculator.subprocess, "run", compiler)
-    load = model_calculator.NequIPCalculator
+        monkeypatch.setattr(one_evaluation, gate, lambda path, vouched: None)
+    monkeypatch.setattr(one_evaluation.subprocess, "run", compiler)
+    load = one_evaluation.NequIPCalculator
     monkeypatch.setattr(load, "from_compiled_model", lambda path, *_, **__: Path(path).read_bytes())
     checkpoint = tmp_path / "best.ckpt"
     for content in (b"first", b"first", b"second", b"second"):

@@ -294,7 +294,7 @@ def test_structures_that_changed_are_refused(workplace):
         ({"sizes": [0]}, "`sizes` has 0: integers of at least 1"),
         ({"sizes": [5, 5]}, "`sizes` lists 5 twice"),
         ({"sizes": [5], "structures": None}, "`sizes` needs `structures.train`"),
-        ({"seeds": []}, "the grid has no runs: `seeds`"),
+        ({"seeds": []}, "`seeds` must be a list with at least one entry"),
         ({"seeds": [True]}, "`seeds` has True"),
         ({"models": {"a": {"source": ["si.ckpt"]}}}, "`models.a.source` must be a trained model, found ['si.ckpt']"),
         ({"models": {"a": [], "b": []}}, "several `models` start from the same source"),

@@ -7,8 +7,7 @@ import pytest
 from scipy.stats import t as student_t
 
 from nequip_elemtransfer.study.grid import Replicate
-from nequip_elemtransfer.study.report.comparison import paired_difference
-from nequip_elemtransfer.study.report.intervals import CONFIDENCE, reach
+from nequip_elemtransfer.study.report.comparison import CONFIDENCE, paired_difference, reach
 
 
 def of_seeds(*values, first=0):

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nequip_elemtransfer.study.report.comparison import spread
-from nequip_elemtransfer.study.report.efficiency import (
+from nequip_elemtransfer.study.report.curves import (
     EQUAL,
     LESS_THAN,
     MORE_THAN,
@@ -15,7 +15,6 @@ from nequip_elemtransfer.study.report.efficiency import (
     Reached,
     equivalent_size,
     factor_interval,
-    lowest,
     time_to_reach,
 )
 
@@ -93,7 +92,6 @@ def test_spread():
 def test_time_to_reach():
     scratch = [(0, 0.0, 1.0), (25, 2.0, 0.4), (50, 4.0, 0.2), (75, 6.0, 0.3)]
     start = [(0, 0.0, 0.5), (25, 3.0, 0.2), (50, 6.0, 0.1)]
-    assert lowest(scratch) == 0.2
     assert time_to_reach(scratch, 0.2) == Reached(50, 4.0, 75)
     assert time_to_reach(start, 0.2) == Reached(25, 3.0, 50)
     assert time_to_reach(start, 0.05) == Reached(None, None, 50)

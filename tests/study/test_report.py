@@ -9,8 +9,7 @@ import pytest
 
 from nequip_elemtransfer.study.grid import Grid, Run
 from nequip_elemtransfer.study.report.comparison import spread
-from nequip_elemtransfer.study.report.page import write_report
-from nequip_elemtransfer.study.report.sections import number
+from nequip_elemtransfer.study.report.page import number, write_report
 
 SIZES, SEEDS = (5, 10, 25, 100), (0, 1, 2)
 STEPS = range(0, 301, 25)

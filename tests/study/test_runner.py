@@ -9,8 +9,7 @@ import time
 import pytest
 
 from nequip_elemtransfer.study.grid import Run
-from nequip_elemtransfer.study.run.runner import _reason, only_one_study, threads_per_job
-from nequip_elemtransfer.study.run.tasks import Training
+from nequip_elemtransfer.study.run.tasks import Training, _reason, only_one_study, threads_per_job
 
 
 def test_interrupted_folders_lose_nothing(tmp_path):
@@ -51,7 +50,7 @@ def test_trainings_left_behind_keep_others_out(tmp_path):
     killed = f"""
 import os, signal, subprocess
 from pathlib import Path
-from nequip_elemtransfer.study.run.runner import only_one_study
+from nequip_elemtransfer.study.run.tasks import only_one_study
 with only_one_study(Path({str(tmp_path)!r})) as lock:
     process = subprocess.Popen(["sleep", "60"], pass_fds=[lock.fileno()], stdout=subprocess.DEVNULL)
     print(process.pid, flush=True)

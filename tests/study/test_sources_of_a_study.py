@@ -8,8 +8,7 @@ import yaml
 from test_report import SEEDS, run_of, write_run
 
 from nequip_elemtransfer.study.config.study_file import StudyConfig
-from nequip_elemtransfer.study.folder import checkpoint_of
-from nequip_elemtransfer.study.grid import Grid, Replicate, Run, make_grid
+from nequip_elemtransfer.study.grid import Grid, Replicate, Run, checkpoint_of, make_grid
 from nequip_elemtransfer.study.report.page import write_report
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "example_configs"
@@ -62,7 +61,10 @@ def test_models_and_a_pretraining_have_each_source():
     [
         (GIVEN | {"source": "runs/a.ckpt"}, "`source` names one trained model, 'runs/a.ckpt', and `sources` several"),
         (TRAINED | {"sources": {"a": "runs/a.ckpt"}}, "`sources.a` must list Hydra overrides"),
-        ({"sources": {"a": ["seed=1"]}}, "`sources.a` lists overrides of a training, for which `source` must name"),
+        (
+            {"sources": {"a": ["seed=1"]}},
+            "`sources.a` must be a trained model, found ['seed=1']: overrides need a config",
+        ),
         ({"sources": {"a": 3}}, "`sources.a` must be a text, found 3"),
         ({"sources": {}}, "`sources` is empty"),
         ({"sources": ["runs/a.ckpt"]}, "`sources` must be a mapping of names"),

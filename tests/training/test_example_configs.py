@@ -19,7 +19,7 @@ from studies import run_study
 
 from nequip_elemtransfer.cli import main
 from nequip_elemtransfer.deploy.cli import main as deploy_main
-from nequip_elemtransfer.study.config.starts import CORRESPONDING_STATES, SCRATCH
+from nequip_elemtransfer.study.config.study_file import CORRESPONDING_STATES, SCRATCH
 
 CONFIGS = Path(__file__).resolve().parents[2] / "example_configs"
 SHORT = ["++trainer.max_epochs=2", "++trainer.check_val_every_n_epoch=1", "trainer.log_every_n_steps=1"]

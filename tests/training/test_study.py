@@ -14,10 +14,9 @@ from commands import run, script
 from studies import run_study
 
 from nequip_elemtransfer.cli import main
-from nequip_elemtransfer.study.folder import State
-from nequip_elemtransfer.study.grid import Grid
-from nequip_elemtransfer.study.report.results import read_results
-from nequip_elemtransfer.study.run import runner
+from nequip_elemtransfer.study.grid import Grid, State
+from nequip_elemtransfer.study.run import tasks
+from nequip_elemtransfer.study.run.results import read_results
 from nequip_elemtransfer.study.study import all_tasks
 
 NAMES = [f"{start}-n{n}-seed0" for start in ("scratch", "corresponding_states") for n in (3, 6)]
@@ -180,7 +179,7 @@ def test_hydras_launchers_and_atomic_energies(study, labelled, tmp_path, capsys)
     assert main(["study", "report", str(out)]) == 0
     first, second = read_results(Grid.read(out), out)
     assert second.state is State.NOT_STARTED
-    outcome = runner.run_tasks(all_tasks(Grid(runs=(first.run,)), out), out)
+    outcome = tasks.run_tasks(all_tasks(Grid(runs=(first.run,)), out), out)
     assert [task.name for task in outcome.finished] == [first.run.name]
     (first,) = read_results(Grid(runs=(first.run,)), out)
     assert first.run.name == "scratch-atomic-n6-seed0" and first.state is State.FINISHED
@@ -194,7 +193,7 @@ def test_hydras_launchers_and_atomic_energies(study, labelled, tmp_path, capsys)
     "entries, sentence",
     [
         ({"sizes": [3, 7]}, "`sizes` has 7, but"),
-        ({"sizes": []}, "the grid has no runs"),
+        ({"sizes": []}, "`sizes` must be a list with at least one entry"),
         ({"starts": []}, "the grid has no runs"),
         ({"overrides": ["trainer.max_epoch=3"]}, "is refused by Hydra"),
         ({"scratch": "nowhere.yaml"}, "'nowhere.yaml', which does not exist"),
@@ -214,7 +213,7 @@ def test_full_disk_and_unwritable_folder(study, tmp_path, capsys, monkeypatch):
     (tmp_path / "file").write_text("")
     assert main(["study", "run", str(file), "--out", str(tmp_path / "file")]) == 2
     assert "cannot be written" in capsys.readouterr().err
-    monkeypatch.setattr(runner, "LEAST_FREE_BYTES", 10**18)
+    monkeypatch.setattr(tasks, "LEAST_FREE_BYTES", 10**18)
     assert main(["study", "run", str(file), "--out", str(tmp_path / "out")]) == 2
     assert "MB left" in capsys.readouterr().err and not (tmp_path / "out" / "runs").exists()
 
@@ -223,7 +222,7 @@ def test_two_studies_in_one_folder(study, tmp_path, capsys):
     file = study("one", starts=["scratch"])
     out = tmp_path / "out"
     assert main(["study", "run", str(file), "--out", str(out), "--prepare"]) == 0
-    with runner.only_one_study(out):
+    with tasks.only_one_study(out):
         assert main(["study", "run", str(file), "--out", str(out)]) == 2
     assert "is at work in" in capsys.readouterr().err
 

@@ -2,35 +2,34 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 from nequip_elemtransfer.config import suggest
 
+T = TypeVar("T")
+Reader = Callable[[str, Any], T]
+
+ALL = "all"  # among sizes: as many structures as there are
 # no quantity of a study comes near it; YAML takes whole numbers of any length
 _LARGEST = 1e300
 
 
-def entries_of(key: str, value: Any, choices: Sequence[str], required: Sequence[str] = ()) -> dict[str, Any]:
-    """A mapping with some of the keys ``choices`` and all of ``required``; entries that are null are left out."""
+def mapping(key: str, value: Any, readers: Mapping[str, Reader[Any]], required: Sequence[str] = ()) -> dict[str, Any]:
+    """A mapping with some of the keys of ``readers``, each read by its own, and all of ``required``; no null."""
     if not isinstance(value, Mapping):
-        raise ValueError(f"`{key}` must be a mapping with {', '.join(choices)}, found {value!r}.")
+        raise ValueError(f"`{key}` must be a mapping with {', '.join(readers)}, found {value!r}.")
     for name in value:
-        if name not in choices:
-            raise ValueError(f"`{key}` has no key {name!r}{suggest(str(name), choices)}.")
+        if name not in readers:
+            raise ValueError(f"`{key}` has no key {name!r}{suggest(str(name), readers)}.")
     for name in required:
         if value.get(name) is None:
             raise ValueError(f"`{key}` needs `{name}`.")
-    return {name: item for name, item in value.items() if item is not None}
+    return {name: readers[name](f"{key}.{name}", item) for name, item in value.items() if item is not None}
 
 
-def field_names(kind: type) -> tuple[str, ...]:
-    """The keys of an entry that is read as a dataclass."""
-    return tuple(entry.name for entry in fields(kind))
-
-
-def named(key: str, value: Any, parse: Callable[[str, Any], Any], *, may_be_empty: bool = False) -> dict[str, Any]:
-    """A mapping whose keys can be parts of file names, with its values parsed."""
+def named(key: str, value: Any, read: Reader[T], *, may_be_empty: bool = False) -> dict[str, T]:
+    """A mapping whose keys can be parts of file names, with its values read."""
     if not isinstance(value, Mapping):
         raise ValueError(f"`{key}` must be a mapping of names, found {value!r}.")
     if not value and not may_be_empty:
@@ -40,11 +39,11 @@ def named(key: str, value: Any, parse: Callable[[str, Any], Any], *, may_be_empt
             raise ValueError(
                 f"`{key}` has the name {name!r}: use letters, digits and underscores (in quotes for a number)."
             )
-    return {name: parse(f"{key}.{name}", entry) for name, entry in value.items()}
+    return {name: read(f"{key}.{name}", entry) for name, entry in value.items()}
 
 
-def unparsed(_: str, value: Any) -> Any:
-    """The value as it is, for :func:`named`."""
+def as_it_is(_: str, value: Any) -> Any:
+    """The value itself, where what it must be depends on other entries."""
     return value
 
 
@@ -55,35 +54,42 @@ def filled_list(key: str, value: Any) -> list[Any]:
     return value
 
 
-def unique(key: str, values: Sequence[Any]) -> list[Any]:
+def unique(key: str, values: Sequence[T]) -> tuple[T, ...]:
     """The values, none of which comes twice."""
     for value in values:
         if values.count(value) > 1:
             raise ValueError(f"`{key}` lists {value!r} twice: each run is made once.")
-    return list(values)
+    return tuple(values)
 
 
-def integers(key: str, value: Any, *, least: int, may_be_empty: bool = False) -> tuple[int, ...]:
-    """A list of different integers."""
-    if not isinstance(value, list) or not (value or may_be_empty):
-        raise ValueError(f"the grid has no runs: `{key}` must list integers, found {value!r}.")
-    for item in value:
-        if isinstance(item, bool) or not isinstance(item, int) or item < least:
-            raise ValueError(f"`{key}` has {item!r}: integers of at least {least} are needed.")
-    return tuple(unique(key, value))
-
-
-def positive_integer(key: str, value: Any) -> int:
-    """One integer of at least 1."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"`{key}` has {value!r}: integers of at least 1 are needed.")
+def integer(key: str, value: Any, least: int = 1) -> int:
+    """One integer of at least ``least``."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ValueError(f"`{key}` has {value!r}: integers of at least {least} are needed.")
     return value
+
+
+def size_or_all(key: str, value: Any) -> int | str:
+    """A number of structures, or ``all``."""
+    return ALL if value == ALL else integer(key, value)
+
+
+def sizes(key: str, value: Any) -> tuple[int | str, ...]:
+    """A list of numbers of structures, or ``all``."""
+    return tuple(size_or_all(key, item) for item in filled_list(key, value))
 
 
 def any_number(key: str, value: Any) -> float:
     """A finite integer or float, not a truth value."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not -_LARGEST < value < _LARGEST:
         raise ValueError(f"`{key}` must be a finite number, found {value!r:.100}.")
+    return float(value)
+
+
+def positive_number(key: str, value: Any) -> float:
+    """A number above zero."""
+    if not any_number(key, value) > 0:
+        raise ValueError(f"`{key}` must be positive, found {value!r}.")
     return float(value)
 
 
@@ -94,11 +100,34 @@ def text(key: str, value: Any) -> str:
     return value
 
 
-def positive_number(key: str, value: Any) -> float:
-    """A number above zero."""
-    if not any_number(key, value) > 0:
-        raise ValueError(f"`{key}` must be positive, found {value!r}.")
-    return float(value)
+def one_of(*choices: str) -> Reader[str]:
+    """A reader of one of the words."""
+
+    def read(key: str, value: Any) -> str:
+        if value not in choices:
+            raise ValueError(f"`{key}` is {value!r}: choose {' or '.join(choices)}.")
+        return str(value)
+
+    return read
+
+
+def labels(key: str, value: Any) -> dict[str, Any]:
+    """Labels that structures must have, each with its value or a list of values."""
+    if not isinstance(value, Mapping):
+        raise ValueError(f"`{key}` must be a mapping such as {{temperature: [300, 600]}}, found {value!r}.")
+    return dict(value)
+
+
+def require_file(key: str, path: str) -> None:
+    """Refuse a file that is not there.
+
+    Raises:
+        FileNotFoundError: with the key that names it
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(
+            f"`{key}` names {path!r}, which does not exist (relative paths start from {Path.cwd()})."
+        )
 
 
 def hydra_overrides(key: str, value: Any) -> tuple[str, ...]:

@@ -1,33 +1,22 @@
 """What is done with trained models besides the test set: the keys ``crystal``, ``molecules``, ``reference``,
-``properties``, ``stability`` and ``plan`` of a study, parsed and validated."""
+``properties``, ``stability`` and ``plan`` of a study, read and validated, and the names of the quantities."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from ase.data import atomic_numbers
 
-from nequip_elemtransfer.materials.calculator_file import check_description
+from nequip_elemtransfer.materials.calculator import check_description
 from nequip_elemtransfer.materials.crystal import Crystal
 from nequip_elemtransfer.materials.dynamics import NPT, NVT, Criteria, Protocol
-from nequip_elemtransfer.study.config.entries import (
-    any_number,
-    entries_of,
-    field_names,
-    filled_list,
-    positive_integer,
-    positive_number,
-    text,
-)
-from nequip_elemtransfer.study.property_names import SURFACES, VALUES
+from nequip_elemtransfer.study.config import entries as read
+from nequip_elemtransfer.study.quantities import SURFACES, VALUES
 
-ALL = "all"
 CRYSTAL, VACANCY = "crystal", "vacancy"
 PROPERTIES, STABILITY, PLAN = "properties", "stability", "plan"
 KEYS = ("crystal", "molecules", "reference", PROPERTIES, STABILITY, PLAN)
 EAGER, AOTINDUCTOR = "eager", "aotinductor"
-REFERENCE_CALCULATOR = "`reference.calculator`"  # in messages
 
 
 @dataclass(frozen=True)
@@ -153,7 +142,7 @@ class EvaluationSettings:
             ValueError: a sentence on what is wrong
         """
         entries = {key: entries[key] for key in KEYS if entries.get(key) is not None}
-        parsers = {
+        readers: dict[str, read.Reader[Any]] = {
             "crystal": _crystal,
             "molecules": _molecule_file,
             "reference": _reference,
@@ -161,7 +150,7 @@ class EvaluationSettings:
             STABILITY: _stability,
             PLAN: _plan,
         }
-        found = cls(**{key: parsers[key](value) for key, value in entries.items()})
+        found = cls(**{key: readers[key](key, value) for key, value in entries.items()})
         found._check_subjects(entries)
         return found
 
@@ -191,14 +180,12 @@ class EvaluationSettings:
             FileNotFoundError: naming the first
         """
         starts = self.stability.starts if self.stability else {}
-        files = {f"stability.starts.{name}.file": start.file for name, start in starts.items()}
+        files: dict[str, str | None] = {f"stability.starts.{name}.file": start.file for name, start in starts.items()}
         files["molecules.file"] = self.molecules.file if self.molecules else None
         files["plan.source_data"] = self.plan.source_data if self.plan else None
         for key, file in files.items():
-            if file is not None and not Path(file).is_file():
-                raise FileNotFoundError(
-                    f"`{key}` names {file!r}, which does not exist (relative paths start from {Path.cwd()})."
-                )
+            if file is not None:
+                read.require_file(key, file)
 
 
 def without_sizes(settings: Any) -> dict[str, Any]:
@@ -206,99 +193,87 @@ def without_sizes(settings: Any) -> dict[str, Any]:
     return {name: value for name, value in asdict(settings).items() if name != "sizes"}
 
 
-def _crystal(value: Any) -> Crystal:
-    entry = entries_of("crystal", value, ("structure", "formula", "a"), required=("structure", "formula", "a"))
-    words = [text(f"crystal.{name}", entry[name]) for name in ("structure", "formula")]
-    return Crystal(*words, positive_number("crystal.a", entry["a"]))
+def _crystal(key: str, value: Any) -> Crystal:
+    readers = {"structure": read.text, "formula": read.text, "a": read.positive_number}
+    return Crystal(**read.mapping(key, value, readers, required=tuple(readers)))
 
 
-def _molecule_file(value: Any) -> MoleculeFile:
-    entry = entries_of("molecules", value, field_names(MoleculeFile), required=("file", "element"))
-    for name in ("file", "element"):
-        text(f"molecules.{name}", entry[name])
-    if not atomic_numbers.get(entry["element"]):
-        raise ValueError(f"`molecules.element` is {entry['element']!r}, which is no chemical element.")
-    if not isinstance(entry.get("labels", {}), Mapping):
-        raise ValueError(f"`molecules.labels` must be a mapping such as {{group: alkyl}}, found {entry['labels']!r}.")
-    return MoleculeFile(**entry)
+def _molecule_file(key: str, value: Any) -> MoleculeFile:
+    readers = {"file": read.text, "element": read.text, "labels": read.labels}
+    found = MoleculeFile(**read.mapping(key, value, readers, required=("file", "element")))
+    if not atomic_numbers.get(found.element):
+        raise ValueError(f"`{key}.element` is {found.element!r}, which is no chemical element.")
+    return found
 
 
-def _reference(value: Any) -> Reference:
-    entry = entries_of("reference", value, field_names(Reference))
-    calculator = entry.get("calculator")
-    if calculator is not None:
-        calculator = check_description(REFERENCE_CALCULATOR, calculator)
-    values = entries_of("reference.values", entry.get("values", {}), tuple(VALUES))
-    return Reference(calculator, {name: any_number(f"reference.values.{name}", item) for name, item in values.items()})
+def _reference(key: str, value: Any) -> Reference:
+    return Reference(**read.mapping(key, value, {"calculator": _calculator, "values": _reference_values}))
 
 
-def _properties(value: Any) -> PropertySettings:
-    entry = entries_of(PROPERTIES, {} if value is True else value, field_names(PropertySettings))
-    for key in ("supercell", "phonon_supercell"):
-        if key in entry:
-            positive_integer(f"properties.{key}", entry[key])
-    if "surfaces" in entry:
-        entry["surfaces"] = tuple(_miller(item) for item in filled_list("properties.surfaces", entry["surfaces"]))
-    return PropertySettings(**entry | _sizes(PROPERTIES, entry))
+def _calculator(key: str, value: Any) -> dict[str, Any]:
+    return check_description(f"`{key}`", value)
 
 
-def _stability(value: Any) -> StabilitySettings:
-    entry = entries_of(STABILITY, value, (*field_names(StabilitySettings), "temperatures"), required=("starts",))
-    temperatures = entry.pop("temperatures", None)
-    for key in ("runs", "supercell"):
-        if key in entry:
-            positive_integer(f"stability.{key}", entry[key])
-    for key in ("time", "timestep"):
-        if key in entry:
-            entry[key] = positive_number(f"stability.{key}", entry[key])
-    for key, choices in (("ensemble", (NVT, NPT)), ("engine", (EAGER, AOTINDUCTOR))):
-        if entry.get(key, choices[0]) not in choices:
-            raise ValueError(f"`stability.{key}` is {entry[key]!r}: choose {' or '.join(choices)}.")
-    if "criteria" in entry:
-        criteria = entries_of("stability.criteria", entry["criteria"], field_names(Criteria))
-        entry["criteria"] = Criteria(**{k: positive_number(f"stability.criteria.{k}", v) for k, v in criteria.items()})
-    starts = entry["starts"]
+def _reference_values(key: str, value: Any) -> dict[str, float]:
+    return read.mapping(key, value, dict.fromkeys(VALUES, read.any_number))
+
+
+def _properties(key: str, value: Any) -> PropertySettings:
+    readers: dict[str, read.Reader[Any]] = dict.fromkeys(("supercell", "phonon_supercell"), read.integer)
+    readers |= {"sizes": read.sizes, "surfaces": _surfaces}
+    return PropertySettings(**read.mapping(key, {} if value is True else value, readers))
+
+
+def _surfaces(key: str, value: Any) -> tuple[str, ...]:
+    for item in read.filled_list(key, value):
+        if str(item) not in SURFACES:
+            raise ValueError(f"`{key}` has {item!r}: choose from {', '.join(SURFACES)}.")
+    return tuple(map(str, value))
+
+
+def _stability(key: str, value: Any) -> StabilitySettings:
+    readers: dict[str, read.Reader[Any]] = {
+        "starts": read.as_it_is,
+        "temperatures": read.as_it_is,
+        "sizes": read.sizes,
+        "runs": read.integer,
+        "time": read.positive_number,
+        "timestep": read.positive_number,
+        "ensemble": read.one_of(NVT, NPT),
+        "supercell": read.integer,
+        "engine": read.one_of(EAGER, AOTINDUCTOR),
+        "criteria": _criteria,
+    }
+    entry = read.mapping(key, value, readers, required=("starts",))
+    starts, temperatures = entry.pop("starts"), entry.pop("temperatures", None)
     if isinstance(starts, list):
-        starts = dict.fromkeys(text("stability.starts", start) for start in starts)
+        starts = dict.fromkeys(read.text(f"{key}.starts", start) for start in starts)
     if not isinstance(starts, Mapping) or not starts:
-        raise ValueError(f"`stability.starts` must name where simulations begin, found {starts!r}.")
-    entry["starts"] = {str(name): _beginning(str(name), item, temperatures) for name, item in starts.items()}
-    return StabilitySettings(**entry | _sizes(STABILITY, entry))
+        raise ValueError(f"`{key}.starts` must name where simulations begin, found {starts!r}.")
+    return StabilitySettings(
+        {str(name): _beginning(str(name), item, temperatures) for name, item in starts.items()}, **entry
+    )
+
+
+def _criteria(key: str, value: Any) -> Criteria:
+    return Criteria(**read.mapping(key, value, {entry.name: read.positive_number for entry in fields(Criteria)}))
 
 
 def _beginning(name: str, value: Any, temperatures: Any) -> Beginning:
     key = f"stability.starts.{name}"
-    entry = entries_of(key, value or {}, field_names(Beginning))
+    readers = {"temperatures": read.as_it_is, "file": read.text, "labels": read.labels}
+    entry = read.mapping(key, value or {}, readers)
     if "file" not in entry and name not in (CRYSTAL, VACANCY):
         raise ValueError(f"`{key}` needs `file`, structures to begin with; only {CRYSTAL} and {VACANCY} are built.")
     if not name.isidentifier():
         raise ValueError(f"`stability.starts` has the name {name!r}: use letters, digits and underscores.")
-    if "file" in entry:
-        text(f"{key}.file", entry["file"])
     found = entry.pop("temperatures", temperatures)
     if found is None:
         raise ValueError(f"`{key}` needs `temperatures` in K, there or for all starts in `stability.temperatures`.")
-    return Beginning(
-        tuple(positive_number(f"{key}.temperatures", t) for t in filled_list(f"{key}.temperatures", found)), **entry
-    )
+    key += ".temperatures"
+    return Beginning(tuple(read.positive_number(key, t) for t in read.filled_list(key, found)), **entry)
 
 
-def _plan(value: Any) -> PlanSettings:
-    entry = entries_of(PLAN, {} if value is True else value, field_names(PlanSettings))
-    if "source_data" in entry:
-        text("plan.source_data", entry["source_data"])
-    return PlanSettings(**entry | _sizes(PLAN, entry))
-
-
-def _sizes(kind: str, entry: Mapping[str, Any]) -> dict[str, Any]:
-    """The entry ``sizes``, validated."""
-    if "sizes" not in entry:
-        return {}
-    sizes = filled_list(f"{kind}.sizes", entry["sizes"])
-    return {"sizes": tuple(size if size == ALL else positive_integer(f"{kind}.sizes", size) for size in sizes)}
-
-
-def _miller(value: Any) -> str:
-    if str(value) not in SURFACES:
-        raise ValueError(f"`properties.surfaces` has {value!r}: choose from {', '.join(SURFACES)}.")
-    return str(value)
+def _plan(key: str, value: Any) -> PlanSettings:
+    readers = {"sizes": read.sizes, "source_data": read.text}
+    return PlanSettings(**read.mapping(key, {} if value is True else value, readers))

@@ -1,31 +1,33 @@
-"""The YAML file of a study, parsed and validated; nothing is read but that file."""
+"""The YAML file of a study, read and validated; nothing else is read.
+
+The starts that a study compares are each a NequIP config with overrides, some with a pre-training before them; several
+independently trained sources may be given, each of which the transfers then start from.
+"""
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from nequip_elemtransfer.config import suggest
-from nequip_elemtransfer.study.config.entries import (
-    entries_of,
-    hydra_overrides,
-    integers,
-    named,
-    unparsed,
-)
-from nequip_elemtransfer.study.config.evaluation_settings import ALL, KEYS, EvaluationSettings
-from nequip_elemtransfer.study.config.sources import Sources, read_sources
-from nequip_elemtransfer.study.config.starts import SCRATCH, Arm, config_file, read_starts
+from nequip_elemtransfer.study.config import entries as read
+from nequip_elemtransfer.study.config.evaluation_settings import KEYS, EvaluationSettings
 
-_KEYS = (
-    *("scratch", "transfer", "source", "sources", "structures", "sizes", "seeds", "starts", "models"),
-    *("train_on", "axes", "overrides", "source_overrides", "validate_every", "baseline"),
-    *KEYS,
-)
-DEFAULT = "default"
+SCRATCH, ELEMENT_MAP, CORRESPONDING_STATES = "scratch", "element_map", "corresponding_states"
+DEFAULT = "default"  # name of what every run shares if the study names nothing
+_CONFIGS = ("scratch", "transfer")  # keys of a study
+# start -> key of its config, and overrides
+_KNOWN_STARTS: dict[str, tuple[str, list[str]]] = {
+    SCRATCH: ("scratch", []),
+    ELEMENT_MAP: ("transfer", ["++element_transfer.length_scale=none", "++element_transfer.energy_scale=none"]),
+    CORRESPONDING_STATES: ("transfer", []),
+}
+_TAKEN = ("start", "model", "source", "train_on", "size", "seed")  # axes of every study
+
+Sources = Mapping[str, str | tuple[str, ...]]
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,52 @@ class Structures:
 
 
 @dataclass(frozen=True)
+class Recipe:
+    """A NequIP config with overrides.
+
+    Args:
+        config: its path
+        overrides: Hydra overrides of that config
+        transfers: whether it has a source, or random weights
+    """
+
+    config: Path
+    overrides: tuple[str, ...]
+    transfers: bool
+
+
+@dataclass(frozen=True)
+class Pretraining(Recipe):
+    """A training before those of a start, which then have its model for a source.
+
+    Args:
+        config, overrides, transfers: see :class:`Recipe`
+        structures: ``train`` and ``val``, files in place of those of the config, such as a teacher's labels
+    """
+
+    structures: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Arm(Recipe):
+    """One of the starts that a study compares.
+
+    Args:
+        config, overrides, transfers: see :class:`Recipe`
+        name: of the start
+        pretrain: what its source is trained by; None if that is the study's source
+    """
+
+    name: str
+    pretrain: Pretraining | None = None
+
+    @property
+    def needs_source(self) -> bool:
+        """Whether the study's source is asked for, by the start or by its pre-training."""
+        return self.transfers if self.pretrain is None else self.pretrain.transfers
+
+
+@dataclass(frozen=True)
 class StudyConfig:
     """A study; see ``docs/how-to/study.md`` for each entry.
 
@@ -79,7 +127,7 @@ class StudyConfig:
     """
 
     arms: tuple[Arm, ...]
-    seeds: tuple[int, ...]
+    seeds: tuple[int, ...] = (0,)
     models: tuple[ModelEntry, ...] = (ModelEntry(DEFAULT),)
     source: Path | None = None
     sources: Sources = field(default_factory=dict)
@@ -108,46 +156,136 @@ class StudyConfig:
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise ValueError(f"the study {path} is not YAML: {' '.join(str(error).split())}.") from None
         if not isinstance(entries, Mapping):
-            raise ValueError(f"the study {path} must be a mapping with the keys {', '.join(_KEYS)}.")
+            raise ValueError(f"the study {path} must be a mapping with the keys {', '.join(_ALL_KEYS)}.")
         return cls.from_mapping(entries, path.parent.resolve())
 
     @classmethod
     def from_mapping(cls, entries: Mapping[str, Any], folder: Path) -> "StudyConfig":
         """Validate the entries of a study; relative paths of configs start from ``folder``."""
         for key in entries:
-            if key not in _KEYS:
-                raise ValueError(f"a study has no key {key!r}{suggest(key, _KEYS)}.")
+            if key not in _ALL_KEYS:
+                raise ValueError(f"a study has no key {key!r}{suggest(key, _ALL_KEYS)}.")
         entries = {key: value for key, value in entries.items() if value is not None}
-        configs = {key: config_file(key, entries[key], folder) for key in ("scratch", "transfer") if key in entries}
         source = entries.get("source")
         trains_source = isinstance(source, str) and source.endswith((".yaml", ".yml"))
-        arms = read_starts(entries.get("starts"), configs, folder)
+        arms = _StartReader(entries, folder).starts(entries.get("starts"))
         models = _models(entries.get("models"), None if trains_source else source)
-        structures = _structures(entries.get("structures"))
+        others = {key: reader(key, entries[key]) for key, reader in _READERS.items() if key in entries}
+        if "structures" in others:
+            others.setdefault("sizes", (read.ALL,))
         study = cls(
             arms=arms,
             models=models,
             source=config_file("source", source, folder) if trains_source else None,
-            sources=read_sources(entries.get("sources"), source, trained=trains_source, arms=arms),
-            structures=structures,
-            sizes=_sizes(entries.get("sizes"), structures),
-            seeds=integers("seeds", entries.get("seeds", [0]), least=0),
-            train_on=_train_on(entries.get("train_on"), structures),
-            axes={
-                name: named(f"axes.{name}", values, hydra_overrides)
-                for name, values in named("axes", entries.get("axes", {}), unparsed, may_be_empty=True).items()
-            },
-            overrides=hydra_overrides("overrides", entries.get("overrides", [])),
-            source_overrides=hydra_overrides("source_overrides", entries.get("source_overrides", [])),
-            validate_every=_validate_every(entries.get("validate_every")),
+            sources=_sources(entries.get("sources"), source, trained=trains_source, arms=arms),
             evaluations={key: entries[key] for key in KEYS if key in entries},
-            baseline=_baseline(entries.get("baseline"), arms),
+            **others,
         )
         EvaluationSettings.from_mapping(study.evaluations).check_files()
-        _refuse_axes_named_like(study.axes)
-        _refuse_sources_of_models(study)
-        _refuse_one_source_for_many_models(study)
+        study._refuse_contradictions(entries)
         return study
+
+    def _refuse_contradictions(self, entries: Mapping[str, Any]) -> None:
+        """Refuse entries that do not go with each other."""
+        for key, use in (("sizes", "first structures are trained on"), ("train_on", "structures are chosen from")):
+            if key in entries and self.structures is None:
+                raise ValueError(f"`{key}` needs `structures.train`, the file whose {use}.")
+        names = [arm.name for arm in self.arms]
+        if "baseline" in entries and self.baseline not in names:
+            raise ValueError(
+                f"`baseline` is {self.baseline!r}, which is none of the `starts`{suggest(self.baseline, names)}."
+            )
+        for model in self.models:
+            if self.sources and model.source is not None:
+                raise ValueError(
+                    f"`models.{model.name}.source` names the one source of a model, and `sources` several: leave one "
+                    "out."
+                )
+        sources = [model.source for model in self.models]
+        needed = self.source is None and any(arm.needs_source for arm in self.arms)
+        if needed and len(set(sources)) < len(sources):
+            raise ValueError(
+                "several `models` start from the same source, whose architecture they would all have: give `source` "
+                "the config that trains it, or each model its own {overrides: [...], source: ...}."
+            )
+
+
+def config_file(key: str, value: Any, folder: Path) -> Path:
+    """The path of a NequIP config.
+
+    Raises:
+        FileNotFoundError, ValueError: it is none, naming ``key``
+    """
+    if not isinstance(value, str):
+        raise ValueError(f"`{key}` must be the path of a NequIP config, found {value!r}.")
+    path = (folder / value).resolve()
+    if path.suffix != ".yaml":
+        raise ValueError(f"`{key}` is {value!r}: Hydra reads configs whose names end in .yaml.")
+    if not path.is_file():
+        raise FileNotFoundError(f"`{key}` names the config {value!r}, which does not exist in {folder}.")
+    return path
+
+
+class _StartReader:
+    """Reads the entry ``starts``, with the study's configs at hand; relative paths start from ``folder``."""
+
+    def __init__(self, entries: Mapping[str, Any], folder: Path):
+        self._folder = folder
+        self._configs = {key: config_file(key, entries[key], folder) for key in _CONFIGS if key in entries}
+
+    def starts(self, value: Any) -> tuple[Arm, ...]:
+        """The starts; None takes those that the configs allow."""
+        if value is None:
+            value = [start for start, (config, _) in _KNOWN_STARTS.items() if config in self._configs]
+        if isinstance(value, list):
+            value = dict.fromkeys(read.unique("starts", [read.text("starts", start) for start in value]))
+        if not value:
+            choices = ", ".join(_KNOWN_STARTS)
+            raise ValueError(f"the grid has no runs: give `starts` some of {choices}, and a config for each.")
+        return tuple(read.named("starts", value, self._arm).values())
+
+    def _arm(self, key: str, value: Any) -> Arm:
+        name = key.removeprefix("starts.")
+        if value is None:
+            if name not in _KNOWN_STARTS:
+                raise ValueError(
+                    f"`starts` has {name!r}{suggest(name, _KNOWN_STARTS)}, or a start of your own as "
+                    f"{name}: {{config: ..., overrides: [...]}}."
+                )
+            value = dict(zip(("config", "overrides"), _KNOWN_STARTS[name]))
+        readers = {"config": read.as_it_is, "overrides": read.hydra_overrides, "pretrain": read.as_it_is}
+        entry = read.mapping(key, value, readers)
+        arm = Arm(**self._recipe(f"start {name!r}", key, entry), name=name)
+        if "pretrain" not in entry:
+            return arm
+        if not arm.transfers:
+            raise ValueError(
+                f"`{key}` has `pretrain`, but its config starts from random weights: take transfer, or a config with "
+                "`element_transfer`, whose source the pre-trained model then is."
+            )
+        key += ".pretrain"
+        readers = {"config": read.as_it_is, "overrides": read.hydra_overrides, "structures": _pretraining_structures}
+        entry = read.mapping(key, entry["pretrain"], readers)
+        recipe = self._recipe(f"pre-training of {name!r}", key, entry)
+        return replace(arm, pretrain=Pretraining(**recipe, structures=entry.get("structures", {})))
+
+    def _recipe(self, whose: str, key: str, entry: Mapping[str, Any]) -> dict[str, Any]:
+        """The arguments of :class:`Recipe`; a config is one of the study's, or a path."""
+        if "config" not in entry:
+            raise ValueError(f"`{key}` needs `config`: scratch, transfer, or the path of a NequIP config.")
+        config = entry["config"]
+        if config not in _CONFIGS:
+            path = config_file(f"{key}.config", config, self._folder)
+        elif config in self._configs:
+            path = self._configs[config]
+        else:
+            raise ValueError(f"the {whose} needs the key `{config}`, a NequIP config.")
+        transfers = path != self._configs.get("scratch")
+        return {"config": path, "overrides": entry.get("overrides", ()), "transfers": transfers}
+
+
+def _pretraining_structures(key: str, value: Any) -> dict[str, str]:
+    return read.mapping(key, value, {"train": read.text, "val": read.text}, required=("train",))
 
 
 def _models(value: Any, source: Any) -> tuple[ModelEntry, ...]:
@@ -156,90 +294,86 @@ def _models(value: Any, source: Any) -> tuple[ModelEntry, ...]:
     if value is None:
         return (ModelEntry(DEFAULT, (), source),)
 
-    def model(key: str, entry: Any) -> tuple[tuple[str, ...], str | None]:
+    def model(key: str, entry: Any) -> ModelEntry:
+        name = key.removeprefix("models.")
         if not isinstance(entry, Mapping):
-            return hydra_overrides(key, entry), source
-        entry = entries_of(key, entry, ("overrides", "source"))
-        if not isinstance(entry.get("source", ""), str):
-            raise ValueError(f"`{key}.source` must be a trained model, found {entry['source']!r}.")
-        return hydra_overrides(f"{key}.overrides", entry.get("overrides", [])), entry.get("source", source)
+            return ModelEntry(name, read.hydra_overrides(key, entry), source)
+        readers = {"overrides": read.hydra_overrides, "source": _trained_model}
+        return ModelEntry(name, **{"source": source} | read.mapping(key, entry, readers))
 
-    return tuple(ModelEntry(name, *parts) for name, parts in named("models", value, model).items())
+    return tuple(read.named("models", value, model).values())
 
 
-def _refuse_one_source_for_many_models(study: StudyConfig) -> None:
-    if study.source is not None or not any(arm.needs_source for arm in study.arms):
-        return
-    sources = [model.source for model in study.models]
-    if len(set(sources)) < len(sources):
+def _sources(value: Any, source: Any, *, trained: bool, arms: Sequence[Arm]) -> Sources:
+    """The entry ``sources``.
+
+    Args:
+        value: of the entry; None for the one source of the entry ``source``
+        source: the entry ``source``
+        trained: whether that is a config that the study trains
+        arms: the starts
+    """
+    if value is None:
+        return {}
+    if source is not None and not trained:
         raise ValueError(
-            "several `models` start from the same source, whose architecture they would all have: give `source` the "
-            "config that trains it, or each model its own {overrides: [...], source: ...}."
+            f"`source` names one trained model, {source!r}, and `sources` several: leave `source` out, or let it name "
+            "the config that trains them."
         )
+    if not any(arm.needs_source for arm in arms):
+        raise ValueError("`sources` are given, but no start has a source: all begin with random weights.")
+    return (
+        read.named("sources", value, read.hydra_overrides) if trained else read.named("sources", value, _trained_model)
+    )
 
 
-def _refuse_sources_of_models(study: StudyConfig) -> None:
-    for model in study.models:
-        if study.sources and model.source is not None:
-            raise ValueError(
-                f"`models.{model.name}.source` names the one source of a model, and `sources` several: leave one out."
-            )
+def _trained_model(key: str, value: Any) -> str:
+    if isinstance(value, list):
+        raise ValueError(f"`{key}` must be a trained model, found {value!r}: overrides need a config in `source`.")
+    return read.text(key, value)
 
 
-def _structures(value: Any) -> Structures | None:
-    if value is None:
-        return None
-    entry = entries_of("structures", value, ("train", "test", "test_by"))
-    for key, item in entry.items():
-        if not isinstance(item, str):
-            raise ValueError(f"`structures.{key}` must be a string, found {item!r}.")
-    if "train" not in entry:
-        raise ValueError("`structures` needs `train`, a file of labelled structures.")
-    if "test_by" in entry and "test" not in entry:
-        raise ValueError("`structures.test_by` divides `structures.test`, which is missing.")
-    if set(re.findall(r"\{(.*?)\}", entry["train"])) - {"seed"}:
-        raise ValueError(f"`structures.train` is {entry['train']!r}: {{seed}} is the only placeholder.")
-    return Structures(**entry)
+def _structures(key: str, value: Any) -> Structures:
+    found = Structures(**read.mapping(key, value, dict.fromkeys(("train", "test", "test_by"), read.text), ("train",)))
+    if found.test_by is not None and found.test is None:
+        raise ValueError(f"`{key}.test_by` divides `{key}.test`, which is missing.")
+    if set(re.findall(r"\{(.*?)\}", found.train)) - {"seed"}:
+        raise ValueError(f"`{key}.train` is {found.train!r}: {{seed}} is the only placeholder.")
+    return found
 
 
-def _sizes(value: Any, structures: Structures | None) -> tuple[int | str, ...]:
-    if value is None:
-        return () if structures is None else (ALL,)
-    if structures is None:
-        raise ValueError("`sizes` needs `structures.train`, the file whose first structures are trained on.")
-    if not isinstance(value, list) or not value:
-        raise ValueError(f"the grid has no runs: `sizes` must list numbers of structures, found {value!r}.")
-    numbers = integers("sizes", [item for item in value if item != ALL], least=1, may_be_empty=True)
-    return (*numbers, *([ALL] if ALL in value else []))
+def _sizes(key: str, value: Any) -> tuple[int | str, ...]:
+    return read.unique(key, read.sizes(key, value))
 
 
-def _train_on(value: Any, structures: Structures | None) -> Mapping[str, Mapping[str, Any]]:
-    if value is None:
-        return {DEFAULT: {}}
-    if structures is None:
-        raise ValueError("`train_on` needs `structures.train`, the file whose structures are chosen from.")
-
-    def labels(key: str, entry: Any) -> Mapping[str, Any]:
-        if entry is not None and not isinstance(entry, Mapping):
-            raise ValueError(f"`{key}` must map labels to values, as in {{temperature: [300, 600]}}, found {entry!r}.")
-        return dict(entry or {})
-
-    return named("train_on", value, labels)
+def _seeds(key: str, value: Any) -> tuple[int, ...]:
+    return read.unique(key, [read.integer(key, item, least=0) for item in read.filled_list(key, value)])
 
 
-def _validate_every(value: Any) -> int | None:
-    return None if value is None else integers("validate_every", [value], least=1)[0]
+def _train_on(key: str, value: Any) -> dict[str, dict[str, Any]]:
+    return read.named(key, value, lambda name, entry: read.labels(name, {} if entry is None else entry))
 
 
-def _baseline(value: Any, arms: tuple[Arm, ...]) -> str:
-    names = [arm.name for arm in arms]
-    if value is not None and value not in names:
-        raise ValueError(f"`baseline` is {value!r}, which is none of the `starts`{suggest(value, names)}.")
-    return value or SCRATCH
+def _axes(key: str, value: Any) -> dict[str, dict[str, tuple[str, ...]]]:
+    found = read.named(
+        key, value, lambda name, values: read.named(name, values, read.hydra_overrides), may_be_empty=True
+    )
+    for name in found:
+        if name in _TAKEN:
+            raise ValueError(f"`{key}` has {name!r}, which every study has already: choose another name.")
+    return found
 
 
-def _refuse_axes_named_like(axes: Mapping[str, Any]) -> None:
-    taken = ("start", "model", "source", "train_on", "size", "seed")
-    for name in axes:
-        if name in taken:
-            raise ValueError(f"`axes` has {name!r}, which every study has already: choose another name.")
+# keys whose entries are read by themselves
+_READERS: dict[str, read.Reader[Any]] = {
+    "structures": _structures,
+    "sizes": _sizes,
+    "seeds": _seeds,
+    "train_on": _train_on,
+    "axes": _axes,
+    "overrides": read.hydra_overrides,
+    "source_overrides": read.hydra_overrides,
+    "validate_every": read.integer,
+    "baseline": read.as_it_is,
+}
+_ALL_KEYS = (*_CONFIGS, "source", "sources", "starts", "models", *_READERS, *KEYS)

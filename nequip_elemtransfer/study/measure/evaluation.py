@@ -1,16 +1,17 @@
-"""Which evaluations a study asks for, each a task of its own."""
+"""Which evaluations a study asks for, each a task of its own, and their results.
+
+A result is kept with the settings and the checkpoint that it was made with.
+"""
 
 import json
 import sys
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from nequip_elemtransfer.output.atomic import written_together
+from nequip_elemtransfer.checkpoints.gate import sha256_of
+from nequip_elemtransfer.output.atomic import write_text
 from nequip_elemtransfer.study.config.evaluation_settings import (
     PLAN,
     PROPERTIES,
@@ -18,17 +19,25 @@ from nequip_elemtransfer.study.config.evaluation_settings import (
     EvaluationSettings,
     without_sizes,
 )
-from nequip_elemtransfer.study.folder import FAILED_FILE, FINISHED_FILE, REFERENCE, evaluation_folder
-from nequip_elemtransfer.study.grid import Grid, runs_of_sizes
-from nequip_elemtransfer.study.measure.kept import made_from
-from nequip_elemtransfer.study.run.machine import machine
+from nequip_elemtransfer.study.grid import (
+    FAILED_FILE,
+    FINISHED_FILE,
+    REFERENCE,
+    RESULT_FILE,
+    Grid,
+    checkpoint_of,
+    evaluation_folder,
+    free_path,
+    read_json,
+    runs_of_sizes,
+)
+from nequip_elemtransfer.study.measure.plan import source_of
 from nequip_elemtransfer.study.run.tasks import Task
-from nequip_elemtransfer.study.run.training_configs import PRIMARY
+from nequip_elemtransfer.study.run.training_configs import option_text, write_group
 
 EVALUATIONS_PRIMARY, EVALUATION_GROUP = "evaluations", "evaluation"
 
 
-@dataclass(frozen=True)
 class Evaluation(Task):
     """One evaluation of one model; it is finished for the settings and the checkpoint that it was done with.
 
@@ -40,23 +49,9 @@ class Evaluation(Task):
         needs: names of trainings
     """
 
-    kind: str
-    model: str
-    settings: Mapping[str, Any]
-    out: Path
-    needs: tuple[str, ...]
-
-    @property
-    def name(self) -> str:
-        return f"{self.kind} of {self.model}"
-
-    @property
-    def folder(self) -> Path:
-        return evaluation_folder(self.out.resolve(), self.kind, self.model)
-
-    @property
-    def log(self) -> Path:
-        return self.folder / "log.txt"
+    def __init__(self, kind: str, model: str, settings: Mapping[str, Any], out: Path, needs: tuple[str, ...]):
+        super().__init__(f"{kind} of {model}", evaluation_folder(out.resolve(), kind, model), "log.txt", needs)
+        self.kind, self.model, self.settings, self.out = kind, model, settings, out
 
     def command(self) -> list[str]:
         return [sys.executable, "-m", "nequip_elemtransfer.study.measure.worker", str(self.out), self.kind, self.model]
@@ -67,15 +62,13 @@ class Evaluation(Task):
 
     def is_finished(self) -> bool:
         path = self.folder / FINISHED_FILE
-        return path.exists() and json.loads(path.read_text(encoding="utf-8"))["settings"] == self._settings()
+        return path.exists() and bool(read_json(path)["settings"] == _as_read_back(self._all_settings()))
 
-    def mark_finished(self) -> None:
-        now = time.strftime("%Y-%m-%dT%H:%M:%S%z")
-        self._mark(FINISHED_FILE, {"time": now, "machine": machine(), "settings": self._settings()})
+    def mark_finished(self, **more: Any) -> None:
+        super().mark_finished(settings=self._all_settings(), **more)
 
-    def _settings(self) -> Any:
-        settings = {**self.settings, **made_from(self.out, self.kind, self.model)}
-        return json.loads(json.dumps(settings))  # as it is read back
+    def _all_settings(self) -> dict[str, Any]:
+        return {**self.settings, **made_from(self.out, self.kind, self.model)}
 
 
 def evaluation_tasks(grid: Grid, out: Path) -> list[Evaluation]:
@@ -108,14 +101,55 @@ def write_evaluation_configs(tasks: Sequence[Evaluation], out: Path) -> None:
         tasks: the evaluations
         out: folder of the study
     """
-    folder = out / PRIMARY / EVALUATION_GROUP
-    folder.mkdir(parents=True, exist_ok=True)
-    for task in tasks:
-        _write(folder / f"{task.kind}-{task.model}.yaml", {"evaluation": {"kind": task.kind, "model": task.model}})
-    sweep = {"dir": str((out / "jobs").resolve()), "subdir": "${hydra:runtime.choices." + EVALUATION_GROUP + "}"}
-    _write(out / PRIMARY / f"{EVALUATIONS_PRIMARY}.yaml", {"study": str(out.resolve()), "hydra": {"sweep": sweep}})
+    chosen = {f"{task.kind}-{task.model}": {"kind": task.kind, "model": task.model} for task in tasks}
+    options = {name: option_text({"evaluation": one}) for name, one in chosen.items()}
+    write_group(out, EVALUATIONS_PRIMARY, EVALUATION_GROUP, options, out / "jobs", study=str(out.resolve()))
 
 
-def _write(path: Path, content: Mapping[str, Any]) -> None:
-    with written_together([path], force=True) as (partial,):
-        partial.write_text("# @package _global_\n" + yaml.safe_dump(content), encoding="utf-8")
+def made_from(out: Path, kind: str, model: str) -> dict[str, str]:
+    """``checkpoint``, the SHA-256 of the file that an evaluation is of: the model's, or for a plan that of the source.
+
+    Empty for the reference, and where there is no file.
+    """
+    if model == REFERENCE:
+        return {}
+    path = source_of(out, model) if kind == PLAN else checkpoint_of(out, model)
+    if path is None or not path.is_file():
+        return {}
+    status = path.stat()
+    return {"checkpoint": _sha256(path, status.st_mtime_ns, status.st_size)}
+
+
+@cache
+def _sha256(path: Path, changed: int, size: int) -> str:
+    """Once for each state of a file, since a report asks again and again."""
+    return sha256_of(path)
+
+
+def read_result(out: Path, kind: str, model: str) -> dict[str, Any] | None:
+    """The result of an evaluation; None if there is none of this model."""
+    return next(iter(read_all(out, kind, model, [RESULT_FILE])), None)
+
+
+def read_all(out: Path, kind: str, model: str, names: Sequence[str]) -> list[dict[str, Any]]:
+    """The results that an evaluation of this model left in the files of these names, as many as there are."""
+    paths = [evaluation_folder(out, kind, model) / name for name in names]
+    found = [read_json(path) for path in paths if path.exists()]
+    checkpoint = made_from(out, kind, model).get("checkpoint")
+    return [result for result in found if result["settings"].get("checkpoint") == checkpoint]
+
+
+def is_kept(path: Path, settings: Mapping[str, Any]) -> bool:
+    """Whether the result for these settings is there."""
+    return path.exists() and bool(read_json(path)["settings"] == _as_read_back(settings))
+
+
+def keep(path: Path, content: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+    """Write a result, complete or not at all; one for other settings is moved aside."""
+    if path.exists() and not is_kept(path, settings):
+        path.rename(free_path(path.with_name(path.stem + ".before_{}" + path.suffix)))
+    write_text(path, json.dumps({"settings": settings, **content}) + "\n")
+
+
+def _as_read_back(settings: Mapping[str, Any]) -> Any:
+    return json.loads(json.dumps(settings))

@@ -8,13 +8,12 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig
 
-from nequip_elemtransfer.study.folder import checkpoint_of
-from nequip_elemtransfer.study.grid import Grid
+from nequip_elemtransfer.study.grid import Grid, checkpoint_of
 from nequip_elemtransfer.study.measure.evaluation import evaluation_tasks
 from nequip_elemtransfer.study.measure.one_evaluation import evaluate_model
 
 
-@hydra.main(version_base=None)
+@hydra.main(version_base=None)  # type: ignore[untyped-decorator]
 def main(config: DictConfig) -> None:
     """Do the evaluation that the config names, unless it is done already for what it is to be done with.
 

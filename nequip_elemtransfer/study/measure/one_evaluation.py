@@ -1,26 +1,35 @@
-"""One evaluation of one model."""
+"""One evaluation of one model, a trained one as an ASE calculator."""
 
+import subprocess
+import sys
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
+import torch
+from ase.calculators.calculator import Calculator
+from nequip.integrations.ase import NequIPCalculator
+
+from nequip_elemtransfer.architecture.nequip_names import imported
 from nequip_elemtransfer.checkpoints.callables import calls
-from nequip_elemtransfer.materials.calculator_file import make_calculator
+from nequip_elemtransfer.checkpoints.gate import sha256_of
+from nequip_elemtransfer.checkpoints.nequip_loader import require_loadable, require_loadable_data
+from nequip_elemtransfer.materials.calculator import make_calculator
+from nequip_elemtransfer.output.atomic import written_together
 from nequip_elemtransfer.study.config.evaluation_settings import (
+    AOTINDUCTOR,
     EAGER,
     PLAN,
     PROPERTIES,
-    REFERENCE_CALCULATOR,
     STABILITY,
     EvaluationSettings,
     without_sizes,
 )
-from nequip_elemtransfer.study.folder import REFERENCE, RESULT_FILE, checkpoint_of, evaluation_folder
-from nequip_elemtransfer.study.grid import Grid
-from nequip_elemtransfer.study.measure.kept import keep, made_from
-from nequip_elemtransfer.study.measure.model_calculator import trained_calculator
-from nequip_elemtransfer.study.measure.molecules import molecular_properties, molecules_in
+from nequip_elemtransfer.study.grid import REFERENCE, RESULT_FILE, Grid, checkpoint_of, evaluation_folder
+from nequip_elemtransfer.study.measure.evaluation import keep, made_from
 from nequip_elemtransfer.study.measure.plan import plan_of
-from nequip_elemtransfer.study.measure.properties import properties_of
+from nequip_elemtransfer.study.measure.properties import molecular_properties, molecules_in, properties_of
 from nequip_elemtransfer.study.measure.stability import run_simulations
 from nequip_elemtransfer.study.run.training_configs import written_config
 
@@ -32,25 +41,65 @@ def evaluate_model(out: Path, kind: str, model: str) -> None:
         out: folder of the study
         kind: ``properties``, ``stability`` or ``plan``
         model: name of a run, or ``reference``
+
+    Raises:
+        ValueError: the study does not ask for it
     """
-    evaluations = EvaluationSettings.from_mapping(Grid.read(out).evaluations)
+    asked = EvaluationSettings.from_mapping(Grid.read(out).evaluations)
     folder, origin = evaluation_folder(out, kind, model), made_from(out, kind, model)
-    if kind == PLAN:
-        found = plan_of(out, model, evaluations.plan.source_data)
-        keep(folder / RESULT_FILE, found, without_sizes(evaluations.plan) | origin)
-        return
-    engine = evaluations.stability.engine if kind == STABILITY else EAGER
+    if kind == PLAN and asked.plan is not None:
+        keep(folder / RESULT_FILE, plan_of(out, model, asked.plan.source_data), without_sizes(asked.plan) | origin)
+    elif kind == STABILITY and asked.stability is not None and asked.crystal is not None:
+        calculator = _calculator(out, model, asked, asked.stability.engine, folder)
+        run_simulations(asked.crystal, calculator, asked.stability, folder, origin)
+    elif kind == PROPERTIES and asked.properties is not None and (subject := asked.molecules or asked.crystal):
+        calculator = _calculator(out, model, asked, EAGER, folder)
+        if asked.molecules is not None:
+            found = molecular_properties(molecules_in(asked.molecules), asked.molecules.element, calculator)
+        elif asked.crystal is not None:
+            found = properties_of(asked.crystal, calculator, asked.properties)
+        keep(folder / RESULT_FILE, found, asdict(subject) | without_sizes(asked.properties) | origin)
+    else:
+        raise ValueError(f"the study in {out} asks for no {kind}.")
+
+
+def _calculator(out: Path, model: str, asked: EvaluationSettings, engine: str, folder: Path) -> Calculator:
+    """Of a trained model, or of the reference."""
     if model == REFERENCE:
-        calculator = make_calculator(REFERENCE_CALCULATOR, evaluations.reference.calculator)
-    else:
-        calculator = trained_calculator(checkpoint_of(out, model), engine, folder, [*calls(written_config(out, model))])
-    if kind == PROPERTIES and evaluations.molecules is not None:
-        chosen = evaluations.molecules
-        found = molecular_properties(molecules_in(chosen), chosen.element, calculator)
-        keep(folder / RESULT_FILE, found, asdict(chosen) | without_sizes(evaluations.properties) | origin)
-    elif kind == PROPERTIES:
-        found = properties_of(evaluations.crystal, calculator, evaluations.properties)
-        settings = asdict(evaluations.crystal) | without_sizes(evaluations.properties)
-        keep(folder / RESULT_FILE, found, settings | origin)
-    else:
-        run_simulations(evaluations.crystal, calculator, evaluations.stability, folder, origin)
+        return make_calculator("`reference.calculator`", asked.reference.calculator or {})
+    return trained_calculator(checkpoint_of(out, model), engine, folder, [*calls(written_config(out, model))])
+
+
+def trained_calculator(
+    checkpoint: Path, engine: str, folder: Path, vouched: Collection[Mapping[str, Any]] = ()
+) -> Calculator:
+    """Calculator of a checkpoint, on a GPU if there is one.
+
+    Args:
+        checkpoint: of ``nequip-train``
+        engine: ``eager`` or ``aotinductor``
+        folder: for the compiled model, which is used again for this checkpoint; those of others are removed
+        vouched: the :func:`.callables.calls` in the config of the training, which are the user's
+
+    Raises:
+        RefusedFile: it is damaged or hostile, or names what NequIP's loader should not call
+        RuntimeError: the model cannot be compiled
+    """
+    require_loadable(checkpoint, vouched)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    if engine != AOTINDUCTOR:
+        from_saved_model = imported("nequip.integrations.ase.NequIPCalculator._from_saved_model")
+        return from_saved_model(checkpoint, device, chemical_species_to_atom_type_map=True)
+    compiled = folder / f"model-{device}-{sha256_of(checkpoint)[:16]}.nequip.pt2"
+    if not compiled.exists():
+        for other in folder.glob(f"model-{device}*.nequip.pt2"):
+            other.unlink()
+        require_loadable_data(checkpoint, vouched)  # nequip-compile takes a structure from there
+        with written_together([compiled]) as (staged,):
+            command = [sys.executable, "-m", "nequip.scripts.compile", str(checkpoint), str(staged)]
+            command += ["--device", device, "--mode", AOTINDUCTOR, "--target", "ase"]
+            done = subprocess.run(command, capture_output=True, text=True)
+            if done.returncode:
+                lines = (done.stderr.strip() or done.stdout.strip() or "no output").splitlines()
+                raise RuntimeError(f"nequip-compile failed on {checkpoint}: {lines[-1]}")
+    return NequIPCalculator.from_compiled_model(compiled, device, chemical_species_to_atom_type_map=True)

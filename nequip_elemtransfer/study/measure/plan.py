@@ -6,15 +6,15 @@ from typing import Any
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from nequip_elemtransfer.study.run.training_configs import GROUP, PRIMARY
+from nequip_elemtransfer.study.run.training_configs import config_of
 
 
 def plan_of(out: Path, run: str, source_data: str | None) -> dict[str, Any]:
     """What ``plan`` says, given the run's own training set, and as ``rescales`` whether the run has a length scale."""
     from nequip_elemtransfer.plan import plan  # here, since other evaluations do without its libraries
 
-    config = OmegaConf.load(_config_file(out, run))
-    key = OmegaConf.to_container(config.element_transfer, resolve=True)
+    config = OmegaConf.load(config_of(out, run))
+    key: Any = OmegaConf.to_container(config.element_transfer, resolve=True)
     found = plan(
         key["source"],
         config.data.train_file_path,
@@ -27,13 +27,9 @@ def plan_of(out: Path, run: str, source_data: str | None) -> dict[str, Any]:
 
 def source_of(out: Path, run: str) -> Path | None:
     """The source that a run starts from; None if its config does not say."""
-    file = _config_file(out, run)
+    file = config_of(out, run)
     try:
         source = OmegaConf.select(OmegaConf.load(file), "element_transfer.source") if file.is_file() else None
     except OmegaConfBaseException:
         return None  # an interpolation that has no value here; the plan itself says so
     return None if source is None else Path(source)
-
-
-def _config_file(out: Path, run: str) -> Path:
-    return out / PRIMARY / GROUP / f"{run}.yaml"

@@ -10,18 +10,14 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator
 
+from nequip_elemtransfer.materials import dynamics
 from nequip_elemtransfer.materials.crystal import Crystal
-from nequip_elemtransfer.materials.dynamics import Protocol, Simulation, simulate
-from nequip_elemtransfer.materials.structure_functions import (
-    angular_distribution,
-    mean_square_displacement,
-    radial_distribution,
-)
+from nequip_elemtransfer.materials.dynamics import Protocol, Simulation
+from nequip_elemtransfer.study import quantities
 from nequip_elemtransfer.study.config.evaluation_settings import CRYSTAL, Beginning, StabilitySettings
-from nequip_elemtransfer.study.folder import simulation_name
-from nequip_elemtransfer.study.measure.kept import is_kept, keep
-from nequip_elemtransfer.study.property_names import ADF, MSD, RDF
-from nequip_elemtransfer.study.structure_files import has_labels, structures_in
+from nequip_elemtransfer.study.grid import simulation_name
+from nequip_elemtransfer.study.measure.evaluation import is_kept, keep
+from nequip_elemtransfer.study.structure_files import structures_with
 
 RDF_EDGES = np.linspace(0.0, 2.5, 101)  # in nearest-neighbour distances
 ADF_EDGES = np.linspace(0.0, 180.0, 91)  # degrees
@@ -37,7 +33,7 @@ def run_simulations(
         crystal, settings: of the study
         calculator: of the model
         folder: for the files
-        origin: of the model, see :func:`.kept.made_from`
+        origin: of the model, see :func:`.evaluation.made_from`
     """
     for path, start, atoms, protocol in simulations(crystal, settings, folder):
         asked = {
@@ -51,7 +47,7 @@ def run_simulations(
         }
         if is_kept(path, asked):
             continue
-        result = simulate(atoms, calculator, protocol, crystal.nearest_neighbor, settings.criteria)
+        result = dynamics.simulate(atoms, calculator, protocol, crystal.nearest_neighbor, settings.criteria)
         keep(path, _seen(result, crystal.nearest_neighbor), asked)
         print(f"{path.stem}: {result.survived:.3g} of {protocol.time:.3g} ps {result.reason}", flush=True)
 
@@ -62,7 +58,7 @@ def simulations(
     """File of the result, name of the start, structure and protocol of each simulation.
 
     Raises:
-        ValueError, FileNotFoundError: the structures to begin with cannot be had
+        ValueError, FileNotFoundError: see :func:`start_structures`
     """
     for name, start in settings.starts.items():
         frames = start_structures(name, start, crystal, settings.supercell)
@@ -79,7 +75,7 @@ def start_structures(name: str, start: Beginning, crystal: Crystal, supercell: i
     """
     if start.file is None:
         return [crystal.supercell(supercell) if name == CRYSTAL else crystal.vacancy(supercell)]
-    frames = [atoms for atoms in structures_in(start.file) if has_labels(atoms, start.labels)]
+    frames = structures_with(start.file, start.labels)
     if not frames:
         raise ValueError(f"{start.file} has no structures with {dict(start.labels)}, which {name!r} should begin with.")
     return frames
@@ -96,7 +92,7 @@ def _seen(result: Simulation, nearest_neighbor: float) -> dict[str, Any]:
     }
     if result.frames:
         bond = LONGEST_BOND * nearest_neighbor
-        content[RDF] = radial_distribution(result.frames, RDF_EDGES * nearest_neighbor).tolist()
-        content[ADF] = angular_distribution(result.frames, bond, ADF_EDGES).tolist()
-        content[MSD] = mean_square_displacement(result.frames).tolist()
+        content[quantities.RDF] = dynamics.radial_distribution(result.frames, RDF_EDGES * nearest_neighbor).tolist()
+        content[quantities.ADF] = dynamics.angular_distribution(result.frames, bond, ADF_EDGES).tolist()
+        content[quantities.MSD] = dynamics.mean_square_displacement(result.frames).tolist()
     return content

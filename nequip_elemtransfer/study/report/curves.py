@@ -1,26 +1,60 @@
-"""Learning curves, data efficiency and speed of the starts of a study, from its finished runs."""
+r"""Learning curves of the starts of a study, and how many structures and how many steps a start saves.
 
-from collections.abc import Callable, Mapping, Sequence
+Between measured sizes, the error from scratch is taken as a power law, a straight line in :math:`\log n` and
+:math:`\log` error. Since the mean of few seeds may rise by chance where more data cannot hurt, the error of a size is
+the lowest of all sizes up to it.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean
 from typing import Any
 
-from nequip_elemtransfer.study.config.starts import SCRATCH
-from nequip_elemtransfer.study.folder import State
-from nequip_elemtransfer.study.grid import REPLICATED, SOURCE, Replicate
-from nequip_elemtransfer.study.report.comparison import PairedDifference, Spread, cell_name, paired_difference, spread
-from nequip_elemtransfer.study.report.efficiency import (
-    Equivalent,
-    Reached,
-    equivalent_size,
-    factor_interval,
-    lowest,
-    time_to_reach,
-)
-from nequip_elemtransfer.study.report.results import RunResult
-from nequip_elemtransfer.study.run.metrics import ENERGY_MAE, FORCE_MAE, STRESS_MAE, Validation
+from nequip_elemtransfer.study.config.study_file import SCRATCH
+from nequip_elemtransfer.study.grid import SOURCE, Replicate, State
+from nequip_elemtransfer.study.report import comparison
+from nequip_elemtransfer.study.report.comparison import PairedDifference, Spread, spread, spread_if_any
+from nequip_elemtransfer.study.run.results import ENERGY_MAE, FORCE_MAE, STRESS_MAE, WEIGHTED_SUM, RunResult
 
 TEST_ERRORS = (FORCE_MAE, ENERGY_MAE, STRESS_MAE)
+
+EQUAL, MORE_THAN, LESS_THAN = "equal", "more than", "less than"
+
+
+@dataclass(frozen=True)
+class Equivalent:
+    """How many structures from scratch reach an error.
+
+    Args:
+        size: number of structures
+        bound: ``equal``, or ``more than`` or ``less than`` where the error lies outside of what was measured
+        factor: ``size`` over the number of structures of the transfer
+    """
+
+    size: float
+    bound: str
+    factor: float
+
+    @property
+    def sign(self) -> str:
+        """Of the bound."""
+        return {EQUAL: "", MORE_THAN: "> ", LESS_THAN: "< "}[self.bound]
+
+
+@dataclass(frozen=True)
+class Reached:
+    """When a training first was at or below an error, at the resolution of its validations.
+
+    Args:
+        steps: optimizer steps; None if it never was
+        seconds: spent in them
+        total_steps: of the training
+    """
+
+    steps: int | None
+    seconds: float | None
+    total_steps: int
 
 
 @dataclass(frozen=True)
@@ -52,7 +86,7 @@ class Efficiency:
         quantity: compared error
         equivalent: of the errors averaged over seeds
         of_seeds: seed -> the same of this seed's errors alone, averaged over sources
-        interval: of the factor, see :func:`.efficiency.factor_interval`
+        interval: of the factor, see :func:`factor_interval`
     """
 
     size: int
@@ -104,7 +138,7 @@ class Curve:
     @property
     def name(self) -> str:
         """The values of the cell, without those that every run shares by default."""
-        return cell_name(self.cell)
+        return comparison.cell_name(self.cell)
 
 
 def learning_curves(results: Sequence[RunResult], test_sets: Sequence[str], baseline: str = SCRATCH) -> list[Curve]:
@@ -115,62 +149,42 @@ def learning_curves(results: Sequence[RunResult], test_sets: Sequence[str], base
         test_sets: names, the whole first; empty if the configs bring their own
         baseline: start that the errors of the others are compared with
     """
-    groups: dict[tuple[tuple[tuple[str, Any], ...], str], list[RunResult]] = {}
+    groups: dict[tuple[Any, str], list[RunResult]] = {}
     for result in results:
-        settings = dict(result.run.settings)
-        start = settings.pop("start")
+        start = result.run.settings["start"]
         if start != SOURCE:
-            for axis in ("size", *REPLICATED):
-                settings.pop(axis, None)
-            groups.setdefault((tuple(settings.items()), start), []).append(result)
+            groups.setdefault((comparison.settings_without(result.run, "start", "size"), start), []).append(result)
     names = list(test_sets) or sorted({name for result in results for name in result.tests}) or ["test0"]
-    return [
-        _curve(dict(cell), start, members, *(_others(groups, cell, start, name) for name in (baseline, SCRATCH)), names)
-        for (cell, start), members in groups.items()
-    ]
+    curves = []
+    for (cell, start), members in groups.items():
+        compared, scratch = (groups.get((cell, name), []) if start != name else [] for name in (baseline, SCRATCH))
+        points = {name: tuple(_point(name, size, members, compared) for size in _sizes(members)) for name in names}
+        efficiency, speed = _efficiency(members, scratch, names[0]), _speed(members, scratch)
+        curves.append(Curve(dict(cell), start, points, efficiency, speed))
+    return curves
 
 
-def _others(groups: Mapping[Any, list[RunResult]], cell: Any, start: str, name: str) -> list[RunResult]:
-    """The runs that a start is compared with, none for itself."""
-    return groups.get((cell, name), []) if start != name else []
-
-
-def _curve(
-    cell: dict[str, Any],
-    start: str,
-    members: list[RunResult],
-    baseline: list[RunResult],
-    scratch: list[RunResult],
-    names: list[str],
-) -> Curve:
-    points = {name: tuple(_point(name, size, members, baseline) for size in _sizes(members)) for name in names}
-    return Curve(cell, start, points, _efficiency(members, scratch, names[0]), _speed(members, scratch))
-
-
-def _sizes(members: list[RunResult]) -> list[int | None]:
+def _sizes(members: Sequence[RunResult]) -> list[int | None]:
     return sorted({result.run.settings["size"] for result in members}, key=lambda size: size or 0)
 
 
-def _point(name: str, size: int | None, members: list[RunResult], baseline: list[RunResult]) -> Point:
+def _point(name: str, size: int | None, members: Sequence[RunResult], baseline: Sequence[RunResult]) -> Point:
     errors, differences = {}, {}
     for quantity in TEST_ERRORS:
         own, other = _errors(members, name, quantity, size), _errors(baseline, name, quantity, size)
         if own:
             errors[quantity] = spread(list(own.values()))
-            difference = paired_difference(own, other)
+            difference = comparison.paired_difference(own, other)
             if difference is not None:
                 differences[quantity] = difference
     of_size = [result for result in members if result.run.settings["size"] == size]
     missing = tuple(result.run.name for result in of_size if result.state is not State.FINISHED)
-    steps = [best for result in of_size if (best := _steps_to_best(result)) is not None]
-    return Point(size, errors, differences, spread(steps) if steps else None, missing)
-
-
-def _steps_to_best(result: RunResult) -> int | None:
-    logged = [v for v in result.validations if v.weighted_sum is not None]
-    if result.state is not State.FINISHED or not logged:
-        return None
-    return min(logged, key=lambda v: v.weighted_sum).steps
+    steps = {}
+    for result in of_size:
+        sums = result.history(WEIGHTED_SUM)
+        if result.state is State.FINISHED and sums:
+            steps[result.run.replicate] = min(sums, key=lambda entry: entry[2])[0]
+    return Point(size, errors, differences, spread_if_any(steps), missing)
 
 
 def _errors(members: Sequence[RunResult], name: str, quantity: str, size: int | None) -> dict[Replicate, float]:
@@ -181,11 +195,11 @@ def _errors(members: Sequence[RunResult], name: str, quantity: str, size: int | 
     }
 
 
-def _efficiency(members: list[RunResult], scratch: list[RunResult], name: str) -> tuple[Efficiency, ...]:
+def _efficiency(members: Sequence[RunResult], scratch: Sequence[RunResult], name: str) -> tuple[Efficiency, ...]:
     found = []
     for quantity in TEST_ERRORS:
         of_scratch = {size: _errors(scratch, name, quantity, size) for size in _sizes(scratch) if size is not None}
-        means = {size: spread(list(errors.values())).mean for size, errors in of_scratch.items() if errors}
+        means = {size: mean(errors.values()) for size, errors in of_scratch.items() if errors}
         for size in _sizes(members):
             own = _errors(members, name, quantity, size)
             if size is None or not own or not means:
@@ -193,41 +207,86 @@ def _efficiency(members: list[RunResult], scratch: list[RunResult], name: str) -
             of_seeds = {}
             for seed in dict.fromkeys(replicate.seed for replicate in own):
                 error = mean(value for replicate, value in own.items() if replicate.seed == seed)
-                if same := {
-                    n: errors[Replicate(seed)] for n, errors in of_scratch.items() if Replicate(seed) in errors
-                }:
+                same = {n: errors[Replicate(seed)] for n, errors in of_scratch.items() if Replicate(seed) in errors}
+                if same:
                     of_seeds[seed] = equivalent_size(same, error, size)
-            equivalent = equivalent_size(means, spread(list(own.values())).mean, size)
+            equivalent = equivalent_size(means, mean(own.values()), size)
             found.append(Efficiency(size, quantity, equivalent, of_seeds, factor_interval(of_seeds)))
     return tuple(found)
 
 
-def _speed(members: list[RunResult], scratch: list[RunResult]) -> tuple[Speed, ...]:
-    partner = {_size_and_seed(result): result for result in scratch if result.state is State.FINISHED}
+def _speed(members: Sequence[RunResult], scratch: Sequence[RunResult]) -> tuple[Speed, ...]:
+    finished = [result for result in scratch if result.state is State.FINISHED]
+    partners = {(result.run.settings["size"], result.run.settings["seed"]): result for result in finished}
     found = []
     for quantity in TEST_ERRORS:
         for result in members:
-            other = partner.get(_size_and_seed(result))
+            size, (seed, source) = result.run.settings["size"], result.run.replicate
+            other = partners.get((size, seed))
             if other is None or result.state is not State.FINISHED:
                 continue
-            own, reference = history(result, quantity), history(other, quantity)
+            own, reference = result.history(quantity), other.history(quantity)
             if own and reference:
-                error = lowest(reference)
-                size, _ = _size_and_seed(result)
+                error = min(value for _, _, value in reference)
                 reached = time_to_reach(reference, error), time_to_reach(own, error)
-                found.append(Speed(size, *result.run.replicate, quantity, error, *reached))
+                found.append(Speed(size, seed, source, quantity, error, *reached))
     return tuple(found)
 
 
-def _size_and_seed(result: RunResult) -> tuple[int | None, int]:
-    return result.run.settings["size"], result.run.settings["seed"]
+def equivalent_size(scratch: Mapping[int, float], error: float, size: int) -> Equivalent:
+    """The number of structures at which a training from scratch has the given error.
+
+    Args:
+        scratch: number of structures -> error of the training from scratch, positive; at least one
+        error: of the transferred model, in the same units, positive
+        size: number of structures that it was trained on
+    """
+    sizes = sorted(scratch)
+    errors: list[float] = []
+    for n in sizes:
+        errors.append(min(scratch[n], errors[-1] if errors else math.inf))
+    if error > errors[0]:
+        return Equivalent(sizes[0], LESS_THAN, sizes[0] / size)
+    if error < errors[-1]:
+        return Equivalent(sizes[-1], MORE_THAN, sizes[-1] / size)
+    last = next(i for i, reached in enumerate(errors) if reached <= error)
+    if last == 0 or errors[last] == error:
+        return Equivalent(sizes[last], EQUAL, sizes[last] / size)
+    fraction = math.log(errors[last - 1] / error) / math.log(errors[last - 1] / errors[last])
+    found = sizes[last - 1] * (sizes[last] / sizes[last - 1]) ** fraction
+    return Equivalent(found, EQUAL, found / size)
 
 
-def history(result: RunResult, quantity: str) -> list[tuple[int, float, float]]:
-    """Steps, seconds and error of each validation of a run."""
-    value: Callable[[Validation], float | None] = {
-        FORCE_MAE: lambda v: v.force_mae,
-        ENERGY_MAE: lambda v: v.energy_mae,
-        STRESS_MAE: lambda v: v.stress_mae,
-    }[quantity]
-    return [(v.steps, v.seconds, value(v)) for v in result.validations if value(v) is not None]
+def factor_interval(of_seeds: Mapping[int, Equivalent]) -> tuple[float, float] | None:
+    """Ends of the interval of :data:`.comparison.CONFIDENCE` of the geometric mean of the factors.
+
+    By Student's t over their logarithms.
+
+    Args:
+        of_seeds: seed -> what its errors alone say
+
+    Returns:
+        None with one seed, or where one knows a bound only
+    """
+    if any(equivalent.bound != EQUAL for equivalent in of_seeds.values()):
+        return None
+    logarithms = {Replicate(seed): math.log(equivalent.factor) for seed, equivalent in of_seeds.items()}
+    half = comparison.reach(logarithms) if logarithms else None
+    if half is None:
+        return None
+    middle = mean(logarithms.values())
+    return math.exp(middle - half), math.exp(middle + half)
+
+
+def time_to_reach(history: Sequence[tuple[int, float, float]], error: float) -> Reached:
+    """The first validation of a training at which its error was at most ``error``.
+
+    Args:
+        history: steps, seconds and error of each validation, in order, at least one
+        error: in the same units
+    """
+    total = history[-1][0]
+    for steps, seconds, value in history:
+        if value <= error:
+            return Reached(steps, seconds, total)
+    return Reached(None, None, total)

@@ -9,33 +9,36 @@ from matplotlib.axis import Axis
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, ScalarFormatter
 
 from nequip_elemtransfer.output.page import INK, Picture, drawing
-from nequip_elemtransfer.study.config.starts import CORRESPONDING_STATES, ELEMENT_MAP, SCRATCH
-from nequip_elemtransfer.study.property_names import ADF, MSD, RDF
-from nequip_elemtransfer.study.report.curves import TEST_ERRORS, Curve, Point, history
-from nequip_elemtransfer.study.report.results import RunResult
-from nequip_elemtransfer.study.report.survival import Survival, survival_curve
-from nequip_elemtransfer.study.run.metrics import FORCE_MAE
+from nequip_elemtransfer.study import quantities
+from nequip_elemtransfer.study.config.study_file import CORRESPONDING_STATES, ELEMENT_MAP, SCRATCH
+from nequip_elemtransfer.study.report.curves import TEST_ERRORS, Curve, Point
+from nequip_elemtransfer.study.run.results import FORCE_MAE, RunResult
 
 LABELS = dict(zip(TEST_ERRORS, ("force MAE (meV/Å)", "energy MAE (meV/atom)", "stress MAE (meV/Å³)")))
 _COLORS = {SCRATCH: "#8b93a1", ELEMENT_MAP: "#d97a2b", CORRESPONDING_STATES: "#3b82c4"}
 _MORE_COLORS = ("#3f9e6b", "#9b5fc0", "#c2456b", "#b39a28")
 _FUNCTIONS = {
-    RDF: ("r / nearest-neighbour distance", "g(r)"),
-    ADF: ("bond angle (degrees)", "density (1/degree)"),
-    MSD: ("time (ps)", "mean-square displacement (Å²)"),
+    quantities.RDF: ("r / nearest-neighbour distance", "g(r)"),
+    quantities.ADF: ("bond angle (degrees)", "density (1/degree)"),
+    quantities.MSD: ("time (ps)", "mean-square displacement (Å²)"),
 }
 
 
 def learning_curve_figure(curves: Sequence[Curve]) -> Picture:
     """Errors against the number of structures, for the starts of a cell; bars from low to high."""
-    quantities = measured(curves)
-    with drawing(4.2 * len(quantities), 3.4, len(quantities)) as (axes, picture):
-        for ax, quantity in zip(axes, quantities):
+    errors = measured(curves)
+    with drawing(4.2 * len(errors), 3.4, len(errors)) as (axes, picture):
+        for ax, quantity in zip(axes, errors):
             for curve, color in zip(curves, _start_colors([curve.start for curve in curves])):
                 _errors(ax, next(iter(curve.test_sets.values())), quantity, curve.start, color)
             if ax.lines:
                 points = [point for curve in curves for point in next(iter(curve.test_sets.values()))]
-                _logarithmic(ax, sorted({point.size for point in points}))
+                sizes = sorted({point.size for point in points if point.size is not None})
+                ax.set_xscale("log")
+                ax.set_yscale("log")
+                ax.set_xticks(sizes, [str(size) for size in sizes])
+                ax.xaxis.set_minor_formatter(NullFormatter())
+                _plain(ax.yaxis)
             ax.set_xlabel("training structures")
             ax.set_ylabel(LABELS[quantity])
         _legend(axes[0])
@@ -54,7 +57,7 @@ def validation_figure(results: Sequence[RunResult]) -> Picture | None:
     Returns:
         None if no run has validated
     """
-    logged = [result for result in results if history(result, FORCE_MAE)]
+    logged = [result for result in results if result.history(FORCE_MAE)]
     if not logged:
         return None
     sizes = sorted({result.run.settings["size"] for result in logged}, key=lambda size: size or 0)
@@ -64,7 +67,7 @@ def validation_figure(results: Sequence[RunResult]) -> Picture | None:
         for ax, size in zip(axes, sizes):
             for result in logged:
                 if result.run.settings["size"] == size:
-                    steps, _, errors = zip(*history(result, FORCE_MAE))
+                    steps, _, errors = zip(*result.history(FORCE_MAE))
                     start = result.run.settings["start"]
                     label = None if start in ax.get_legend_handles_labels()[1] else start
                     ax.plot(steps, [1000 * e for e in errors], color=colors[start], lw=1.2, alpha=0.8, label=label)
@@ -73,9 +76,7 @@ def validation_figure(results: Sequence[RunResult]) -> Picture | None:
             ax.set_title("" if size is None else f"{size} structures", fontsize=10)
             ax.set_xlabel("steps")
             ax.xaxis.set_major_locator(MaxNLocator(4, integer=True))
-        low, high = (f(ax.get_ylim()[i] for ax in axes) for i, f in enumerate((min, max)))
-        for ax in axes:
-            ax.set_ylim(low, high)
+        _share_limits(axes)
         axes[0].set_ylabel("validation force MAE (meV/Å)")
         _legend(axes[0])
     return picture
@@ -112,30 +113,25 @@ def phonon_figure(bands: Mapping[str, Mapping[str, Any]], reference: Mapping[str
             ax.set_xticks(own["ticks"], own["labels"], fontsize=8)
             ax.set_xlim(own["x"][0], own["x"][-1])
             ax.set_title(start, fontsize=10)
-        low, high = (pick(ax.get_ylim()[i] for ax in axes) for i, pick in enumerate((min, max)))
-        for ax in axes:
-            ax.set_ylim(low, high)
+        _share_limits(axes)
         axes[0].set_ylabel("frequency (THz)")
     return picture
 
 
-def survival_figure(conditions: Sequence[Sequence[Survival]]) -> Picture:
+def survival_figure(panels: Mapping[str, Mapping[str, Mapping[str, np.ndarray]]]) -> Picture:
     """Share of simulations that go on, against time, after Kaplan and Meier; bands hold 95 %.
 
     Args:
-        conditions: for each panel, the simulations of one beginning and temperature, with the models of each start
+        panels: title -> start -> ``times`` (ps), ``shares``, ``low`` and ``high``
     """
-    with drawing(max(4.2, 2.8 * len(conditions)), 3.0, len(conditions)) as (axes, picture):
-        for ax, models in zip(axes, conditions):
-            for model, color in zip(models, _start_colors([model.start for model in models])):
-                curve = survival_curve(model.survived, model.failed)
-                lines = {name: np.append(values, values[-1]) for name, values in curve.items()}
-                lines["times"][-1] = model.time
-                times, shares = lines["times"], lines["shares"]
-                ax.step(times, shares, where="post", color=color, lw=1.8, alpha=0.8, label=model.start)
-                ax.fill_between(times, lines["low"], lines["high"], step="post", color=color, alpha=0.15, lw=0)
+    with drawing(max(4.2, 2.8 * len(panels)), 3.0, len(panels)) as (axes, picture):
+        for ax, (title, curves) in zip(axes, panels.items()):
+            for (start, curve), color in zip(curves.items(), _start_colors(list(curves))):
+                times = curve["times"]
+                ax.step(times, curve["shares"], where="post", color=color, lw=1.8, alpha=0.8, label=start)
+                ax.fill_between(times, curve["low"], curve["high"], step="post", color=color, alpha=0.15, lw=0)
             ax.set_ylim(-0.04, 1.04)
-            ax.set_title(f"{models[0].begin}, {models[0].temperature:g} K", fontsize=10)
+            ax.set_title(title, fontsize=10)
             ax.set_xlabel("time (ps)")
         axes[0].set_ylabel("share of runs")
         _legend(axes[0])
@@ -143,7 +139,7 @@ def survival_figure(conditions: Sequence[Sequence[Survival]]) -> Picture:
 
 
 def structure_figure(
-    name: str, x: np.ndarray, panels: Mapping[str, Mapping[str, np.ndarray]], reference: Mapping[str, np.ndarray]
+    name: str, x: np.ndarray, panels: Mapping[str, Mapping[str, np.ndarray]], reference: Mapping[str, np.ndarray | None]
 ) -> Picture:
     """RDF, ADF or mean-square displacement of simulations.
 
@@ -151,15 +147,15 @@ def structure_figure(
         name: ``rdf``, ``adf`` or ``msd``
         x: of the axis, (n,)
         panels: title -> start -> (n,)
-        reference: title -> (n,)
+        reference: title -> (n,), or None
     """
     with drawing(max(4.2, 2.8 * len(panels)), 3.0, len(panels)) as (axes, picture):
         for ax, title in zip(axes, panels):
             functions = panels[title]
             for start, color in zip(functions, _start_colors(list(functions))):
                 ax.plot(x, functions[start], color=color, lw=1.4, label=start)
-            if title in reference:
-                ax.plot(x, reference[title], "--", color=INK, lw=1.0, label="reference")
+            if (known := reference.get(title)) is not None:
+                ax.plot(x, known, "--", color=INK, lw=1.0, label="reference")
             ax.set_title(title, fontsize=10)
             ax.set_xlabel(_FUNCTIONS[name][0])
             ax.set_ylim(bottom=0)
@@ -171,21 +167,13 @@ def structure_figure(
 def _errors(ax: Axes, points: Sequence[Point], quantity: str, label: str, color: str) -> None:
     """Means joined by lines, which break where a point is missing."""
     spreads = [point.errors.get(quantity) for point in points]
-    sizes = [point.size for point in points]
+    sizes = [point.size for point in points if point.size is not None]
     means = [1000 * s.mean if s else float("nan") for s in spreads]
-    if not any(spreads) or None in sizes:
+    if not any(spreads) or len(sizes) < len(points):
         return
     ends = [(s.mean - s.low, s.high - s.mean) if s else (0, 0) for s in spreads]
     bars = [[1000 * end for end in side] for side in zip(*ends)]  # (2, n_points): below, above
     ax.errorbar(sizes, means, yerr=bars, fmt="o-", ms=4, lw=1.5, capsize=3, color=color, label=label)
-
-
-def _logarithmic(ax: Axes, sizes: Sequence[int]) -> None:
-    ax.set_xscale("log")
-    ax.set_yscale("log")
-    ax.set_xticks(sizes, [str(size) for size in sizes])
-    ax.xaxis.set_minor_formatter(NullFormatter())
-    _plain(ax.yaxis)
 
 
 def _plain(axis: Axis) -> None:
@@ -193,6 +181,13 @@ def _plain(axis: Axis) -> None:
     axis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
     axis.set_major_formatter(ScalarFormatter())
     axis.set_minor_formatter(NullFormatter())
+
+
+def _share_limits(axes: Sequence[Axes]) -> None:
+    """The same range of y in all panels."""
+    lows, highs = zip(*(ax.get_ylim() for ax in axes))
+    for ax in axes:
+        ax.set_ylim(min(lows), max(highs))
 
 
 def _legend(ax: Axes) -> None:

@@ -7,12 +7,11 @@ from typing import Any
 
 from nequip_elemtransfer.plan.verdict import STOP
 from nequip_elemtransfer.study.config.evaluation_settings import PLAN, EvaluationSettings
-from nequip_elemtransfer.study.config.starts import SCRATCH
+from nequip_elemtransfer.study.config.study_file import SCRATCH
 from nequip_elemtransfer.study.grid import Grid, runs_of_sizes
-from nequip_elemtransfer.study.measure.kept import read_result
+from nequip_elemtransfer.study.measure.evaluation import read_result
 from nequip_elemtransfer.study.report.comparison import cell_name
-from nequip_elemtransfer.study.report.results import RunResult
-from nequip_elemtransfer.study.run.metrics import FORCE_MAE
+from nequip_elemtransfer.study.run.results import FORCE_MAE, RunResult
 
 
 @dataclass(frozen=True)
@@ -56,37 +55,30 @@ def forecasts(grid: Grid, out: Path, results: Sequence[RunResult]) -> list[Forec
     return [_forecast(by_name[run.name], plan, results) for run, plan in plans if plan is not None]
 
 
-def _forecast(result: RunResult, plan: dict[str, Any], results: Sequence[RunResult]) -> Forecast:
-    settings = result.run.settings
+def _forecast(result: RunResult, plan: Mapping[str, Any], results: Sequence[RunResult]) -> Forecast:
+    settings, verdict = result.run.settings, plan["verdict"]["word"]
     partner = {axis: value for axis, value in settings.items() if axis != "source"} | {"start": SCRATCH}
     scratch = next((_tested(other) for other in results if other.run.settings == partner), None)
     after = _tested(result)
-    known = after is not None and scratch is not None
     unexplained, _, auc = plan["verdict"]["numbers"].values()
+    _, element_map, *_, last = plan["ladder"]  # the start is one of its steps
+    predicted = (last if plan["rescales"] else element_map)["force_mae"]
     return Forecast(
         cell=cell_name(settings),
         start=settings["start"],
         size=settings["size"],
         source=result.run.replicate.source,
-        verdict=plan["verdict"]["word"],
+        verdict=verdict,
         unexplained=unexplained,
         auc=auc,
-        predicted=_predicted(plan),
+        predicted=None if predicted is None else predicted["value"],
         before=result.validations[0].force_mae if result.validations else None,
         after=after,
         scratch=scratch,
-        agrees=(after < scratch) == (plan["verdict"]["word"] != STOP) if known else None,
+        agrees=None if after is None or scratch is None else (after < scratch) == (verdict != STOP),
     )
-
-
-def _predicted(plan: Mapping[str, Any]) -> float | None:
-    """By the step of the ladder that the start is."""
-    _, element_map, *_, last = plan["ladder"]
-    error = (last if plan["rescales"] else element_map)["force_mae"]
-    return None if error is None else error["value"]
 
 
 def _tested(result: RunResult) -> float | None:
     """Force MAE on the whole test set."""
-    tests = next(iter(result.tests.values()), {})
-    return tests.get(FORCE_MAE)
+    return next(iter(result.tests.values()), {}).get(FORCE_MAE)

@@ -1,7 +1,8 @@
 """``report.json``, ``report.html`` and PNG files of a study."""
 
 import json
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -9,24 +10,19 @@ from typing import Any
 from nequip_elemtransfer import __version__
 from nequip_elemtransfer.output.atomic import written_together
 from nequip_elemtransfer.output.page import Picture, page
-from nequip_elemtransfer.study.folder import State, failure_reason, state_of
-from nequip_elemtransfer.study.grid import SOURCE, Grid
-from nequip_elemtransfer.study.measure.evaluation import Evaluation, evaluation_tasks
+from nequip_elemtransfer.study import quantities
+from nequip_elemtransfer.study.grid import SOURCE, Grid, State, failure_reason, state_of
+from nequip_elemtransfer.study.measure.evaluation import evaluation_tasks
 from nequip_elemtransfer.study.report import figures
-from nequip_elemtransfer.study.report.comparison import PairedDifference, Spread
-from nequip_elemtransfer.study.report.curves import TEST_ERRORS, Curve, Efficiency, Speed, learning_curves
-from nequip_elemtransfer.study.report.efficiency import EQUAL, Equivalent, Reached
-from nequip_elemtransfer.study.report.results import RunResult, read_results
-from nequip_elemtransfer.study.report.sections import (
-    EvaluatedSections,
-    evaluated_sections,
-    failures,
-    number,
-    quantity_labels,
-    structure_labels,
-)
+from nequip_elemtransfer.study.report.comparison import PairedDifference, Section, Spread, picture_file
+from nequip_elemtransfer.study.report.curves import TEST_ERRORS, Curve, Efficiency, Equivalent, Speed, learning_curves
+from nequip_elemtransfer.study.report.forecasts import Forecast, forecasts
+from nequip_elemtransfer.study.report.property_errors import Properties, property_sections, reference_values
+from nequip_elemtransfer.study.report.survival import Survival, survival_sections
+from nequip_elemtransfer.study.run.results import RunResult, read_results
 
 _SHORT = dict(zip(TEST_ERRORS, ("forces", "energies", "stresses")))
+_ROUNDING = 1e-5  # in the units of the report, of what is zero by symmetry
 
 
 @dataclass(frozen=True)
@@ -34,7 +30,7 @@ class Cell:
     """The curves and pictures of one cell of the grid."""
 
     name: str
-    curves: tuple[Curve, ...]
+    curves: Sequence[Curve]
     pictures: Mapping[str, Picture]
 
 
@@ -45,6 +41,23 @@ class Gap:
     name: str
     state: str
     reason: str
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """All that a study found besides test errors; what it does not have is empty.
+
+    Args:
+        reference: name of a property -> value of the reference
+        properties: sections of :class:`.property_errors.Properties`
+        stability: sections of :class:`.survival.Survival`
+        forecasts: plans beside trainings
+    """
+
+    reference: Mapping[str, float]
+    properties: Sequence[Section]
+    stability: Sequence[Section]
+    forecasts: Sequence[Forecast]
 
 
 def write_report(out: Path) -> list[Path]:
@@ -63,19 +76,23 @@ def write_report(out: Path) -> list[Path]:
     results = read_results(grid, out)
     curves = learning_curves(results, list(grid.test_sets), grid.baseline)
     cells = _cells(curves, results)
-    evaluated = evaluated_sections(grid, out, results)
-    data = _as_json(results, curves) | evaluated.to_dict()
-    content: dict[str, bytes] = {
-        "report.json": (json.dumps(data, indent=1, ensure_ascii=False) + "\n").encode(),
+    evaluated = Evaluated(
+        reference_values(grid, out),
+        property_sections(grid, out),
+        survival_sections(grid, out),
+        forecasts(grid, out, results),
+    )
+    sections = [*evaluated.properties, *evaluated.stability]
+    report = json.dumps(_as_json(results, curves, evaluated), indent=1, ensure_ascii=False) + "\n"
+    content = {
+        "report.json": report.encode(),
         "report.html": _html(grid, results, cells, evaluated, _gaps(grid, out, results)).encode(),
-        **{name: picture.png for name, picture in evaluated.pictures.items()},
+        **{name: picture.png for section in sections for name, picture in section.pictures.items()},
+        **{picture_file(name, cell.name): picture.png for cell in cells for name, picture in cell.pictures.items()},
     }
-    for cell in cells:
-        for name, picture in cell.pictures.items():
-            content["-".join([name, *cell.name.replace(",", "").split()]) + ".png"] = picture.png
     with written_together([out / name for name in content]) as paths:
-        for path, data in zip(paths, content.values()):
-            path.write_bytes(data)
+        for path, text in zip(paths, content.values()):
+            path.write_bytes(text)
     return [out / name for name in content]
 
 
@@ -83,35 +100,30 @@ def _cells(curves: Sequence[Curve], results: Sequence[RunResult]) -> list[Cell]:
     by_name: dict[str, list[Curve]] = {}
     for curve in curves:
         by_name.setdefault(curve.name, []).append(curve)
+    targets = [result for result in results if result.run.settings["start"] != SOURCE]
     cells = []
     for name, members in by_name.items():
+        own = [result for result in targets if members[0].cell.items() <= result.run.settings.items()]
         pictures = {"learning_curves": figures.learning_curve_figure(members)}
-        cell = members[0].cell.items()
-        validation = figures.validation_figure([r for r in results if cell <= r.run.settings.items() and _is_target(r)])
+        validation = figures.validation_figure(own)
         if validation is not None:
             pictures["validation"] = validation
-        cells.append(Cell(name, tuple(members), pictures))
+        cells.append(Cell(name, members, pictures))
     return cells
 
 
 def _gaps(grid: Grid, out: Path, results: Sequence[RunResult]) -> list[Gap]:
-    runs = [Gap(r.run.name, r.state.value, r.reason) for r in results if r.state is not State.FINISHED]
-    tasks = [task for task in evaluation_tasks(grid, out) if not task.is_finished()]
-    return [*runs, *(_gap(task) for task in tasks)]
+    gaps = [Gap(r.run.name, r.state.value, r.reason) for r in results if r.state is not State.FINISHED]
+    for task in evaluation_tasks(grid, out):
+        if not task.is_finished():
+            state = state_of(task.folder)
+            other = "made with other settings or of another model"
+            described = other if state is State.FINISHED else state.value
+            gaps.append(Gap(task.name, described, failure_reason(task.folder)))
+    return gaps
 
 
-def _gap(task: Evaluation) -> Gap:
-    state = state_of(task.folder)
-    if state is State.FINISHED:
-        return Gap(task.name, "made with other settings or of another model", "")
-    return Gap(task.name, state.value, failure_reason(task.folder))
-
-
-def _is_target(result: RunResult) -> bool:
-    return result.run.settings["start"] != SOURCE
-
-
-def _as_json(results: Sequence[RunResult], curves: Sequence[Curve]) -> dict[str, Any]:
+def _as_json(results: Sequence[RunResult], curves: Sequence[Curve], evaluated: Evaluated) -> dict[str, Any]:
     return {
         "version": __version__,
         "units": {"forces": "eV/Å", "energies": "eV/atom", "stresses": "eV/Å³", "time": "s"},
@@ -128,32 +140,31 @@ def _as_json(results: Sequence[RunResult], curves: Sequence[Curve]) -> dict[str,
             }
             for result in results
         ],
+        "reference": evaluated.reference,
+        "properties": [asdict(model) for section in evaluated.properties for model in section.models],
+        "stability": [asdict(model) for section in evaluated.stability for model in section.models],
+        "forecasts": [asdict(forecast) for forecast in evaluated.forecasts],
     }
 
 
-def _machines(results: Sequence[RunResult]) -> list[dict[str, str]]:
+def _machines(results: Sequence[RunResult]) -> list[Mapping[str, str]]:
     """Each once."""
-    found: list[dict[str, str]] = []
+    found: list[Mapping[str, str]] = []
     for result in results:
         if result.machine and result.machine not in found:
-            found.append(dict(result.machine))
+            found.append(result.machine)
     return found
 
 
 def _html(
-    grid: Grid,
-    results: Sequence[RunResult],
-    cells: Sequence[Cell],
-    evaluated: EvaluatedSections,
-    gaps: Sequence[Gap],
+    grid: Grid, results: Sequence[RunResult], cells: Sequence[Cell], evaluated: Evaluated, gaps: Sequence[Gap]
 ) -> str:
+    filters: list[Callable[..., Any]] = [milli, number, percent, shift, steps_to_best, structures, seeds, by_size]
+    filters += [quantity_labels, structure_labels, failures]
     return page(
         __package__,
         "page.html.jinja",
-        {"milli": _milli, "structures": _structures, "seeds": _seeds, "by_size": _by_size, "steps": _steps}
-        | {"seconds": _seconds, "number": number, "quantity_labels": quantity_labels}
-        | {"structure_labels": structure_labels, "failures": failures, "milli_number": _milli_number}
-        | {"percent": _percent, "shift": _shift, "steps_to_best": _steps_to_best},
+        {function.__name__: function for function in filters},
         version=__version__,
         results=results,
         finished=sum(result.state is State.FINISHED for result in results),
@@ -168,68 +179,93 @@ def _html(
     )
 
 
-def _milli(value: Spread | None) -> str:
-    """``60.1 ± 1.4`` of a spread in eV or eV/Å."""
+# Filters of the page, by their names.
+
+
+def milli(value: Spread | float | None) -> str:
+    """``60.1 ± 1.4`` of a spread, or ``60.1`` of a number, in eV or eV/Å; a dash for nothing."""
     if value is None:
         return "–"
-    deviation = "" if value.deviation is None else f" ± {1000 * value.deviation:.1f}"
-    return f"{1000 * value.mean:.1f}{deviation}"
+    if not isinstance(value, Spread):
+        return f"{1000 * value:.1f}"
+    return milli(value.mean) + ("" if value.deviation is None else f" ± {milli(value.deviation)}")
 
 
-def _milli_number(value: float | None) -> str:
-    """``60.1`` of a value in eV/Å; a dash for none."""
-    return "–" if value is None else f"{1000 * value:.1f}"
+def number(value: Spread | float | None) -> str:
+    """``5.662 ± 0.014``, to two digits of the deviation; a dash for nothing."""
+    if value is None:
+        return "–"
+    if not isinstance(value, Spread):
+        return f"{value:.4g}"
+    if value.deviation is None:
+        return f"{value.mean:.4g}"
+    if max(abs(value.mean), value.deviation) < _ROUNDING:
+        return "0 ± 0"
+    if value.deviation <= 1e-6 * abs(value.mean):
+        return f"{value.mean:.4g} ± 0"
+    decimals = max(0, 1 - math.floor(math.log10(value.deviation)))
+    return f"{value.mean:.{decimals}f} ± {value.deviation:.{decimals}f}"
 
 
-def _percent(value: PairedDifference | None) -> str:
+def percent(value: PairedDifference | None) -> str:
     """``−31 % (−45 to −17)``: of the baseline's mean."""
     if value is None or value.relative is None:
         return ""
-    text = f"{100 * value.relative:+.0f} %"
-    if value.low is not None and value.high is not None:
-        share = 100 * value.relative / value.mean if value.mean else 0.0
-        text += f" ({value.low * share:+.0f} to {value.high * share:+.0f})"
-    return text.replace("-", "−")
+    return _with_interval(value, 100 * value.relative / value.mean if value.mean else 0.0, "+.0f", " %")
 
 
-def _shift(value: PairedDifference | None) -> str:
+def shift(value: PairedDifference | None) -> str:
     """``−0.045 (−0.051 to −0.039)``, in the unit of the quantity."""
-    if value is None:
-        return ""
-    text = f"{value.mean:+.2g}"
+    return "" if value is None else _with_interval(value, 1.0, "+.2g")
+
+
+def _with_interval(value: PairedDifference, scale: float, form: str, unit: str = "") -> str:
+    text = f"{scale * value.mean:{form}}{unit}"
     if value.low is not None and value.high is not None:
-        text += f" ({value.low:+.2g} to {value.high:+.2g})"
+        text += f" ({scale * value.low:{form}} to {scale * value.high:{form}})"
     return text.replace("-", "−")
 
 
-def _steps_to_best(value: Spread | None) -> str:
+def steps_to_best(value: Spread | None) -> str:
     """``1200 (400 to 1600)``."""
     return "" if value is None else f"{value.mean:.0f} ({value.low:.0f} to {value.high:.0f})"
 
 
-def _structures(value: Equivalent) -> str:
-    bound = "" if value.bound == EQUAL else f"{value.bound} "
-    return f"{bound}{value.size:.3g}"
+def structures(value: Equivalent) -> str:
+    """``more than 100``."""
+    return f"{value.bound if value.sign else ''} {value.size:.3g}".strip()
 
 
-def _seeds(value: Efficiency) -> str:
+def seeds(value: Efficiency) -> str:
     """The factors of single seeds."""
-    sign = {EQUAL: "", "more than": "> ", "less than": "< "}
-    return ", ".join(f"{sign[e.bound]}{e.factor:.2g}" for e in value.of_seeds.values())
+    return ", ".join(f"{e.sign}{e.factor:.2g}" for e in value.of_seeds.values())
 
 
-def _by_size(speed: Sequence[Speed]) -> list[list[Speed]]:
+def by_size(speed: Sequence[Speed]) -> list[list[Speed]]:
     """The seeds of each quantity and size together."""
-    groups: dict[tuple, list[Speed]] = {}
+    groups: dict[Any, list[Speed]] = {}
     for entry in speed:
         groups.setdefault((entry.quantity, entry.size), []).append(entry)
     return list(groups.values())
 
 
-def _steps(seeds: Sequence[Reached]) -> str:
-    """``0, 25, never``, seed by seed."""
-    return ", ".join("never" if reached.steps is None else str(reached.steps) for reached in seeds)
+def quantity_labels(models: Sequence[Properties]) -> dict[str, str]:
+    """Name -> label of the properties that any of the models has, in the order of a table."""
+    known = {name for model in models for name in model.quantities}
+    return {name: label for name, label in (quantities.VALUES | quantities.DEVIATIONS).items() if name in known}
 
 
-def _seconds(seeds: Sequence[Reached]) -> str:
-    return ", ".join("–" if reached.seconds is None else f"{reached.seconds:.3g}" for reached in seeds)
+def structure_labels(models: Sequence[Survival]) -> dict[str, str]:
+    """The same for the structure that simulations showed."""
+    known = {name for model in models for name in model.structure}
+    return {name: label for name, label in quantities.STRUCTURE.items() if name in known}
+
+
+def failures(models: Sequence[Properties]) -> list[tuple[str, str, str]]:
+    """Property, model and reason of what has no value."""
+    return [
+        (name, f"{model.start}, seed {replicate}", reason)
+        for model in models
+        for name, quantity in model.quantities.items()
+        for replicate, reason in quantity.failed.items()
+    ]

@@ -4,26 +4,31 @@ import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy.stats import CensoredData, binomtest, ecdf
 
-from nequip_elemtransfer.study.config.evaluation_settings import EvaluationSettings, StabilitySettings
-from nequip_elemtransfer.study.folder import REFERENCE, simulation_name
-from nequip_elemtransfer.study.grid import Grid, Replicate, Run, runs_of_sizes
-from nequip_elemtransfer.study.measure.kept import read_simulations
-from nequip_elemtransfer.study.property_names import ADF, MSD, RDF
+from nequip_elemtransfer.study import quantities
+from nequip_elemtransfer.study.config.evaluation_settings import STABILITY, EvaluationSettings, StabilitySettings
+from nequip_elemtransfer.study.grid import REFERENCE, Grid, Replicate, simulation_name
+from nequip_elemtransfer.study.measure.evaluation import read_all
+from nequip_elemtransfer.study.measure.stability import ADF_EDGES, RDF_EDGES
+from nequip_elemtransfer.study.report import comparison, figures
 from nequip_elemtransfer.study.report.comparison import (
+    CONFIDENCE,
     PairedDifference,
+    Peers,
+    Section,
     Spread,
-    cell_name,
     paired_difference,
-    peers,
     spread,
 )
-from nequip_elemtransfer.study.report.intervals import CONFIDENCE
+
+Simulations = Sequence[Mapping[str, Any]]
+Models = Mapping[Replicate, Simulations]
 
 
 @dataclass(frozen=True)
@@ -39,7 +44,7 @@ class Survival:
         survived, failed: ps of each run, and whether it failed, in order
         failures: criterion -> number of runs that it ended
         failed_share: share of failed runs, over seeds
-        survived_interval: ends of Wilson's interval of :data:`.intervals.CONFIDENCE` for the share that survives
+        survived_interval: ends of Wilson's interval of :data:`.comparison.CONFIDENCE` for the share that survives
         difference: of the share of failed runs, from the baseline's; None without a common seed
         structure: ``rdf``, ``adf`` or ``msd`` -> mean deviation from the reference, over seeds
         structure_differences: the same names -> difference of the deviations, over seeds that both have
@@ -69,33 +74,60 @@ class Survival:
         return len(self.survived) - sum(self.failures.values())
 
 
+@dataclass(frozen=True)
+class _Condition:
+    """Simulations of one beginning and temperature (K): of the reference, and of the models of each start."""
+
+    begin: str
+    temperature: float
+    reference: Simulations
+    starts: Mapping[str, Models]
+
+    @property
+    def title(self) -> str:
+        return f"{self.begin}, {self.temperature:g} K"
+
+
 def survival(grid: Grid, out: Path) -> list[Survival]:
     """All simulations that were run; empty if the study does not ask for them."""
-    settings = EvaluationSettings.from_mapping(grid.evaluations).stability
-    if settings is None:
-        return []
+    return [model for _, _, _, models in _compared(grid, out) for model in models]
+
+
+def survival_sections(grid: Grid, out: Path) -> list[Section]:
+    """The same for the report."""
     found = []
-    for starts in peers(runs_of_sizes(grid.runs, settings.sizes), grid.baseline):
-        for begin, temperature in conditions(settings):
-            reference = _simulations(out, REFERENCE, settings, begin, temperature)
-            models = {
-                start: {run.replicate: _simulations(out, run.name, settings, begin, temperature) for run in runs}
-                for start, runs in starts.items()
+    for group, settings, conditions, models in _compared(grid, out):
+        panels: dict[str, dict[str, dict[str, np.ndarray]]] = {}
+        for model in models:
+            curve = {name: np.append(v, v[-1]) for name, v in survival_curve(model.survived, model.failed).items()}
+            curve["times"][-1] = model.time
+            panels.setdefault(f"{model.begin}, {model.temperature:g} K", {})[model.start] = curve
+        pictures = {comparison.picture_file("survival", group.title): figures.survival_figure(panels)}
+        for name in quantities.STRUCTURE:
+            seen = {
+                condition.title: {
+                    start: functions[name]
+                    for start, models_of in condition.starts.items()
+                    if name in (functions := averages([s for each in models_of.values() for s in each]))
+                }
+                for condition in conditions
             }
-            baseline = models.get(grid.baseline, {})
-            for start, runs in starts.items():
-                others = baseline if start != grid.baseline else {}
-                if any(models[start].values()):
-                    kind = runs[0], begin, temperature, settings.time
-                    found.append(_survival(*kind, models[start], others, reference))
+            seen = {title: functions for title, functions in seen.items() if functions}
+            reference = {condition.title: averages(condition.reference).get(name) for condition in conditions}
+            if seen:
+                x = _axis(name, next(iter(next(iter(seen.values())).values())), settings)
+                picture = figures.structure_figure(name, x, seen, reference)
+                pictures[comparison.picture_file(name, group.title)] = picture
+        found.append(Section(group.title, models, pictures))
     return found
 
 
-def conditions(settings: StabilitySettings) -> Iterator[tuple[str, float]]:
-    """Name of the beginning and temperature (K) of the simulations."""
-    for begin, start in settings.starts.items():
-        for temperature in start.temperatures:
-            yield begin, temperature
+def _axis(name: str, function: np.ndarray, settings: StabilitySettings) -> np.ndarray:
+    """Centres of the bins, or times."""
+    edges = {quantities.RDF: RDF_EDGES, quantities.ADF: ADF_EDGES}.get(name)
+    if edges is not None:
+        return (edges[1:] + edges[:-1]) / 2
+    return settings.protocol(temperature=1.0).sample_interval * np.arange(len(function))
 
 
 def survival_curve(survived: Sequence[float], failed: Sequence[bool]) -> dict[str, np.ndarray]:
@@ -107,7 +139,7 @@ def survival_curve(survived: Sequence[float], failed: Sequence[bool]) -> dict[st
 
     Returns:
         ``times`` (ps), from zero, and the ``shares`` from each on, with ``low`` and ``high``, the ends of the interval
-        of :data:`.intervals.CONFIDENCE` (log-log transformed); NaN where it is not defined
+        of :data:`.comparison.CONFIDENCE` (log-log transformed); NaN where it is not defined
     """
     ended = np.array(failed, dtype=bool)
     function = ecdf(CensoredData.right_censored(np.array(survived, dtype=float), ~ended)).sf
@@ -119,38 +151,41 @@ def survival_curve(survived: Sequence[float], failed: Sequence[bool]) -> dict[st
     return {"times": np.concatenate([[0.0], function.quantiles]), **shares}
 
 
-def averages(simulations: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
+def averages(simulations: Simulations) -> dict[str, np.ndarray]:
     """RDF, ADF and mean-square displacement, averaged over the simulations that have them."""
     found = {}
-    for name in (RDF, ADF, MSD):
+    for name in quantities.STRUCTURE:
         functions = [simulation[name] for simulation in simulations if name in simulation]
         if functions:
             found[name] = np.mean(functions, axis=0)
     return found
 
 
-def structure_of(grid: Grid, out: Path, models: Sequence[str], begin: str, temperature: float) -> dict[str, np.ndarray]:
-    """:func:`averages` of the simulations of some models, ``reference`` among them."""
+def _compared(grid: Grid, out: Path) -> Iterator[tuple[Peers, StabilitySettings, list[_Condition], list[Survival]]]:
+    """Runs that are compared, with the simulations of their models; nothing where there are none."""
     settings = EvaluationSettings.from_mapping(grid.evaluations).stability
-    return averages([s for model in models for s in _simulations(out, model, settings, begin, temperature)])
+    if settings is None:
+        return
+    for group in comparison.peers(grid, settings.sizes):
+        conditions = []
+        for begin, start in settings.starts.items():
+            for temperature in start.temperatures:
+                names = [simulation_name(begin, temperature, index) for index in range(settings.runs)]
+                load = partial(read_all, out, STABILITY, names=names)
+                conditions.append(_Condition(begin, temperature, load(REFERENCE), group.models(load)))
+        models = [
+            _survival(group, start, condition, settings.time, grid.baseline)
+            for condition in conditions
+            for start, own in condition.starts.items()
+            if any(own.values())
+        ]
+        if models:
+            yield group, settings, conditions, models
 
 
-def _simulations(
-    out: Path, model: str, settings: StabilitySettings, begin: str, temperature: float
-) -> list[dict[str, Any]]:
-    names = [simulation_name(begin, temperature, index) for index in range(settings.runs)]
-    return read_simulations(out, model, names)
-
-
-def _survival(
-    run: Run,
-    begin: str,
-    temperature: float,
-    time: float,
-    models: Mapping[Replicate, Sequence[Mapping[str, Any]]],
-    baseline: Mapping[Replicate, Sequence[Mapping[str, Any]]],
-    reference: Sequence[Mapping[str, Any]],
-) -> Survival:
+def _survival(group: Peers, start: str, condition: _Condition, time: float, baseline_start: str) -> Survival:
+    models, reference = condition.starts[start], condition.reference
+    baseline = condition.starts.get(baseline_start, {}) if start != baseline_start else {}
     everything = [simulation for simulations in models.values() for simulation in simulations]
     failures = Counter(simulation["failure"] for simulation in everything if simulation["failure"])
     structure, others = (_deviations(each, averages(reference)) for each in (models, baseline))
@@ -159,11 +194,11 @@ def _survival(
     survivors = binomtest(len(everything) - sum(failures.values()), len(everything))
     interval = survivors.proportion_ci(CONFIDENCE, method="wilson")
     return Survival(
-        cell=cell_name(run.settings),
-        start=run.settings["start"],
-        size=run.settings["size"],
-        begin=begin,
-        temperature=temperature,
+        cell=group.cell,
+        start=start,
+        size=group.size,
+        begin=condition.begin,
+        temperature=condition.temperature,
         time=time,
         survived=tuple(simulation["survived"] for simulation in everything),
         failed=tuple(simulation["failure"] is not None for simulation in everything),
@@ -177,7 +212,7 @@ def _survival(
     )
 
 
-def _failed_shares(models: Mapping[Replicate, Sequence[Mapping[str, Any]]]) -> dict[Replicate, float]:
+def _failed_shares(models: Models) -> dict[Replicate, float]:
     """Share of the runs of each model that failed."""
     return {
         model: float(np.mean([simulation["failure"] is not None for simulation in simulations]))
@@ -186,9 +221,7 @@ def _failed_shares(models: Mapping[Replicate, Sequence[Mapping[str, Any]]]) -> d
     }
 
 
-def _deviations(
-    models: Mapping[Replicate, Sequence[Mapping[str, Any]]], reference: Mapping[str, np.ndarray]
-) -> dict[str, dict[Replicate, float]]:
+def _deviations(models: Models, reference: Mapping[str, np.ndarray]) -> dict[str, dict[Replicate, float]]:
     """Name -> model -> mean absolute deviation of the model's average from the reference's."""
     found: dict[str, dict[Replicate, float]] = {}
     for model, simulations in models.items():
@@ -198,7 +231,7 @@ def _deviations(
     return found
 
 
-def _noise(reference: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+def _noise(reference: Simulations) -> dict[str, float]:
     """Each simulation against the average of the others."""
     found: dict[str, list[float]] = {}
     for i, one in enumerate(reference):

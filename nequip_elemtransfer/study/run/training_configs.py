@@ -18,8 +18,8 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from nequip_elemtransfer.output.atomic import written_together
-from nequip_elemtransfer.study.grid import SOURCE, Grid, Run
+from nequip_elemtransfer.output.atomic import write_text
+from nequip_elemtransfer.study.grid import SOURCE, Grid, Run, run_folder
 
 _HERE = "${hydra:runtime.output_dir}"
 RESTART = "restart.ckpt"
@@ -36,7 +36,8 @@ def compose_configs(grid: Grid) -> dict[str, str]:
     """
     kinds = dict.fromkeys((run.config, run.overrides) for run in grid.runs)  # sizes and seeds share theirs
     composed = {(config, overrides): compose_config(Path(config), overrides) for config, overrides in kinds}
-    return {run.name: _text(training_config(run, grid, composed[run.config, run.overrides])) for run in grid.runs}
+    configs = {run.name: training_config(run, grid, composed[run.config, run.overrides]) for run in grid.runs}
+    return {name: option_text(config) for name, config in configs.items()}
 
 
 def write_configs(configs: Mapping[str, str], out: Path) -> None:
@@ -45,14 +46,36 @@ def write_configs(configs: Mapping[str, str], out: Path) -> None:
     Raises:
         ValueError: a run that was made with other settings
     """
-    folder = out / PRIMARY / GROUP
     for name, text in configs.items():
-        _refuse_other_settings(folder / f"{name}.yaml", text, out / "runs" / name)
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, text in configs.items():
-        _replace(folder / f"{name}.yaml", text)
-    sweep = {"dir": str((out / "runs").resolve()), "subdir": "${hydra:runtime.choices." + GROUP + "}"}
-    _replace(out / PRIMARY / f"{PRIMARY}.yaml", yaml.safe_dump({"hydra": {"sweep": sweep}}))
+        _refuse_other_settings(config_of(out, name), text, run_folder(out, name))
+    write_group(out, PRIMARY, GROUP, configs, out / "runs")
+
+
+def write_group(out: Path, primary: str, group: str, options: Mapping[str, str], folder: Path, **settings: Any) -> None:
+    """Write a primary config and a config group of Hydra.
+
+    Args:
+        out: folder of the study
+        primary, group: their names
+        options: name -> YAML, see :func:`option_text`
+        folder: that holds one of each option's name for what is run with it
+        settings: of the primary config
+    """
+    (out / PRIMARY / group).mkdir(parents=True, exist_ok=True)
+    for name, text in options.items():
+        write_text(out / PRIMARY / group / f"{name}.yaml", text)
+    sweep = {"dir": str(folder.resolve()), "subdir": "${hydra:runtime.choices." + group + "}"}
+    write_text(out / PRIMARY / f"{primary}.yaml", yaml.safe_dump({**settings, "hydra": {"sweep": sweep}}))
+
+
+def config_of(out: Path, run: str) -> Path:
+    """The file of a run's config."""
+    return out / PRIMARY / GROUP / f"{run}.yaml"
+
+
+def option_text(content: Mapping[str, Any]) -> str:
+    """YAML of an option of a config group, which stands for the whole config."""
+    return "# @package _global_\n" + yaml.safe_dump(dict(content), sort_keys=False, allow_unicode=True)
 
 
 def written_config(out: Path, run: str) -> dict[str, Any]:
@@ -61,7 +84,8 @@ def written_config(out: Path, run: str) -> dict[str, Any]:
     Each start of a study makes it anew from the user's configs, or refuses the folder; so what it calls is what the
     user asked for, wherever the folder came from.
     """
-    return yaml.safe_load((out / PRIMARY / GROUP / f"{run}.yaml").read_text(encoding="utf-8"))
+    config: dict[str, Any] = yaml.safe_load(config_of(out, run).read_text(encoding="utf-8"))
+    return config
 
 
 def training_config(run: Run, grid: Grid, composed: DictConfig) -> dict[str, Any]:
@@ -78,7 +102,7 @@ def training_config(run: Run, grid: Grid, composed: DictConfig) -> dict[str, Any
     Raises:
         ValueError: the config does not suit a study
     """
-    config = OmegaConf.to_container(composed, resolve=False)
+    config: Any = OmegaConf.to_container(composed, resolve=False)
     for section in ("data", "trainer", "training_module"):
         if not isinstance(config.get(section), dict):
             raise ValueError(f"{run.config} has no section `{section}`, so it is no config of nequip-train.")
@@ -92,8 +116,13 @@ def training_config(run: Run, grid: Grid, composed: DictConfig) -> dict[str, Any
             batch = OmegaConf.select(composed, "data.train_dataloader.batch_size", default=1)
             steps = math.ceil(run.settings["size"] / batch)
             trainer["check_val_every_n_epoch"] = max(1, round(grid.validate_every / steps))
-    trainer["logger"] = _logger()
-    trainer["callbacks"] = [*trainer["callbacks"], *_callbacks(trainer.get("check_val_every_n_epoch", 1))]
+    trainer["logger"] = {
+        "_target_": "lightning.pytorch.loggers.CSVLogger",
+        "save_dir": _HERE,
+        "name": "metrics",
+        "version": "",
+    }
+    trainer["callbacks"] += _callbacks(trainer.get("check_val_every_n_epoch", 1))
     trainer["enable_progress_bar"] = False  # of no use in a log
     return config
 
@@ -151,15 +180,6 @@ def _set_structures(config: dict[str, Any], run: Run, grid: Grid) -> None:
         data[key] = value
 
 
-def _logger() -> dict[str, Any]:
-    return {
-        "_target_": "lightning.pytorch.loggers.CSVLogger",
-        "save_dir": _HERE,
-        "name": "metrics",
-        "version": "",
-    }
-
-
 def _callbacks(every_n_epochs: Any) -> list[dict[str, Any]]:
     return [
         {"_target_": _CALLBACKS + "TrainingClock"},
@@ -175,10 +195,6 @@ def _callbacks(every_n_epochs: Any) -> list[dict[str, Any]]:
     ]
 
 
-def _text(config: Mapping[str, Any]) -> str:
-    return "# @package _global_\n" + yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
-
-
 def _refuse_other_settings(path: Path, text: str, folder: Path) -> None:
     if not folder.exists() or not path.exists():
         return
@@ -191,8 +207,3 @@ def _refuse_other_settings(path: Path, text: str, folder: Path) -> None:
         f"the run {folder.name} was made with other settings ({old.strip()!r}, now {new.strip()!r}): give another "
         f"--out, or delete {folder} to make it again."
     )
-
-
-def _replace(path: Path, text: str) -> None:
-    with written_together([path]) as (partial,):
-        partial.write_text(text, encoding="utf-8")

@@ -15,7 +15,7 @@ from hostile_checkpoints import INFO, Pickled, put
 from nequip_elemtransfer.checkpoints.callables import calls
 from nequip_elemtransfer.output.refusal import RefusedFile
 from nequip_elemtransfer.study.config.evaluation_settings import EAGER
-from nequip_elemtransfer.study.measure.model_calculator import trained_calculator
+from nequip_elemtransfer.study.measure.one_evaluation import trained_calculator
 from nequip_elemtransfer.study.run.training_configs import write_configs, written_config
 
 HYPER = "hyper_parameters"

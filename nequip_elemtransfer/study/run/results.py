@@ -1,0 +1,132 @@
+"""What came of the runs of a study: how far each is, its errors along the training, and its test errors."""
+
+import csv
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from nequip_elemtransfer.study.grid import (
+    FINISHED_FILE,
+    Grid,
+    Run,
+    State,
+    failure_reason,
+    read_json,
+    run_folder,
+    state_of,
+)
+from nequip_elemtransfer.study.run.callbacks import SECONDS, STEPS
+
+FORCE_MAE, ENERGY_MAE, STRESS_MAE = "forces_mae", "per_atom_energy_mae", "stress_mae"
+WEIGHTED_SUM = "weighted_sum"  # of NequIP's validation metrics, what checkpoints and schedules go by
+_FIELDS = {FORCE_MAE: "force_mae", ENERGY_MAE: "energy_mae", STRESS_MAE: "stress_mae", WEIGHTED_SUM: "weighted_sum"}
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Errors on the validation set in the course of a training.
+
+    Args:
+        steps: optimizer steps done
+        seconds: spent in them
+        force_mae: eV/Å; None if not logged, as the others
+        energy_mae: eV/atom
+        stress_mae: eV/Å³
+        weighted_sum: of the validation metrics, by their ``coeffs``
+    """
+
+    steps: int
+    seconds: float
+    force_mae: float | None
+    energy_mae: float | None
+    stress_mae: float | None = None
+    weighted_sum: float | None = None
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """A run and what came of it.
+
+    Args:
+        run: the run
+        folder: of its files
+        state: how far it is
+        reason: why it failed, or cannot run; empty otherwise
+        validations: in the order of steps, the first before the training
+        tests: name of the test set -> metric -> value, of the best checkpoint; empty unless finished
+        machine: see :func:`.tasks.machine`; empty unless finished
+    """
+
+    run: Run
+    folder: Path
+    state: State
+    reason: str
+    validations: tuple[Validation, ...]
+    tests: Mapping[str, Mapping[str, float]]
+    machine: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def checkpoint(self) -> Path:
+        """The best model."""
+        return self.folder / "best.ckpt"
+
+    def history(self, quantity: str) -> list[tuple[int, float, float]]:
+        """Steps, seconds and error of each validation that logged the quantity."""
+        errors = [(v.steps, v.seconds, getattr(v, _FIELDS[quantity])) for v in self.validations]
+        return [entry for entry in errors if entry[2] is not None]
+
+
+def read_results(grid: Grid, out: Path) -> list[RunResult]:
+    """The result of every run of a study, as far as it has come."""
+    names = list(grid.test_sets)
+    found = []
+    for run in grid.runs:
+        folder = run_folder(out, run.name)
+        state, reason = state_of(folder), failure_reason(folder)
+        if state is State.NOT_STARTED and run.needs and state_of(run_folder(out, run.needs)) is State.FAILED:
+            reason = f"its source, {run.needs}, failed"
+        finished = read_json(folder / FINISHED_FILE) if state is State.FINISHED else {}
+        tests = test_errors(folder) if state is State.FINISHED else {}
+        named = {names[index] if index < len(names) else f"test{index}": values for index, values in tests.items()}
+        found.append(RunResult(run, folder, state, reason, validations(folder), named, finished.get("machine", {})))
+    return found
+
+
+def validations(folder: Path) -> tuple[Validation, ...]:
+    """All validations; of one that was done again after an interruption, the last."""
+    found: dict[int, Validation] = {}
+    for row in _rows(folder):
+        if row.get(STEPS):
+            steps = int(float(row[STEPS]))
+            errors = {name: _number(row.get(f"val0_epoch/{logged}")) for logged, name in _FIELDS.items()}
+            found[steps] = Validation(steps, float(row[SECONDS]), **errors)
+    return tuple(found[steps] for steps in sorted(found))
+
+
+def test_errors(folder: Path) -> dict[int, dict[str, float]]:
+    """Index of the test set -> metric -> value; empty until the test, which is the last thing that a run does."""
+    found: dict[int, dict[str, float]] = {}
+    for row in _rows(folder):
+        for column, text in row.items():
+            match = re.fullmatch(r"test(\d+)_epoch/(.+)", column)
+            value = _number(text)
+            if match and value is not None:
+                found.setdefault(int(match[1]), {})[match[2]] = value
+    return dict(sorted(found.items()))
+
+
+def _rows(folder: Path) -> Iterator[dict[str, str]]:
+    """Rows of the metrics, those before interruptions first."""
+    before = sorted(folder.glob("metrics/metrics.before_*.csv"), key=lambda path: int(re.findall(r"\d+", path.name)[0]))
+    for path in (*before, folder / "metrics" / "metrics.csv"):
+        if path.exists():
+            with open(path, newline="", encoding="utf-8") as file:
+                yield from csv.DictReader(file)
+
+
+def _number(text: str | None) -> float | None:
+    """A finite number; None for a missing or non-finite one."""
+    value = float(text) if text else math.nan
+    return value if math.isfinite(value) else None
