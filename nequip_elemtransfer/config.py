@@ -43,7 +43,7 @@ _PLAUSIBLE = {
 Setting = str | float | dict[str, float] | dict[str, dict[str, float]]
 
 # What a target type starts from: a source type, `auto`, `random`, or source types with convex weights.
-Start = str | dict[str, float]
+TypeStart = str | dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class TransferConfig:
     """
 
     source: str
-    elements: dict[str, Start]
+    elements: dict[str, TypeStart]
     length_scale: Setting = "fit"
     energy_scale: Setting = "fit"
     energy_shifts: Setting = "fit"
@@ -167,7 +167,7 @@ class TransferConfig:
                     )
 
 
-def start_text(start: Start) -> str:
+def start_text(start: TypeStart) -> str:
     """A source type, or a blend as ``0.5 Si + 0.5 Sn``."""
     return start if isinstance(start, str) else " + ".join(f"{weight:.3g} {name}" for name, weight in start.items())
 
@@ -186,13 +186,13 @@ def _text(name: str, value: Any) -> str:
     return value
 
 
-def _elements(value: Any) -> dict[str, Start]:
+def _elements(value: Any) -> dict[str, TypeStart]:
     if not isinstance(value, Mapping) or not value:
         raise ValueError(f"`element_transfer.elements` must map target types, found {value!r}: {_ELEMENTS_EXAMPLE}.")
     return {_type_name(target, target=True): _start(target, start) for target, start in value.items()}
 
 
-def _start(target: str, value: Any) -> Start:
+def _start(target: str, value: Any) -> TypeStart:
     if not isinstance(value, Mapping):
         return _type_name(value)
     weights = {_type_name(name): weight for name, weight in value.items()}

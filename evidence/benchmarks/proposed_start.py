@@ -11,18 +11,15 @@ import argparse
 from pathlib import Path
 
 import ase.io
-import numpy as np
 
 from nequip_elemtransfer.config import TransferConfig
-from nequip_elemtransfer.mapping.element_map import ElementMap, start_text
-from nequip_elemtransfer.plan.cross_validation import CrossValidation
+from nequip_elemtransfer.mapping.element_map import start_text
 from nequip_elemtransfer.plan.errors import label_error
-from nequip_elemtransfer.plan.planner import N_FOLDS
-from nequip_elemtransfer.plan.ranking import Contest, rank
+from nequip_elemtransfer.plan.start.ranking import rank
+from nequip_elemtransfer.plan.structures import N_FOLDS
 from nequip_elemtransfer.source import SourceModel, load_source
 from nequip_elemtransfer.structures.files import folds, to_frames
-from nequip_elemtransfer.structures.labels import labels_of
-from nequip_elemtransfer.transfer.target import TargetBuilder
+from nequip_elemtransfer.transfer.start import Start
 
 
 def main() -> None:
@@ -39,8 +36,7 @@ def report(data: Path, path: str, metal: str) -> bool:
     source = load_source(path)
     train, test = (ase.io.read(data / f"{metal}_{part}.xyz", ":") for part in ("train_10", "test"))
     start = start_from(source, metal, source.type_names[0], train)
-    config = TransferConfig(source.path, {metal: source.type_names[0]})
-    proposed = rank(Contest(start.target, config, start.frames, start.labels, start.folds), [metal])[0].start
+    proposed = rank(start, folds(range(len(train)), N_FOLDS, 0), [metal])[0].start
     errors = {name: zero_shot_error(source, metal, name, train, test) for name in source.type_names}
     best = min(errors.values())
     error = errors[proposed] if isinstance(proposed, str) else zero_shot_error(source, metal, proposed, train, test)
@@ -51,29 +47,20 @@ def report(data: Path, path: str, metal: str) -> bool:
     return error <= 1.1 * best
 
 
-def start_from(source: SourceModel, metal: str, origin: str | dict[str, float], structures: list) -> CrossValidation:
+def start_from(source: SourceModel, metal: str, origin: str | dict[str, float], structures: list) -> Start:
     frames = to_frames(structures, [metal], [metal])
-    target = TargetBuilder(source, ElementMap.from_elements({metal: origin}, source.type_names))
-    return CrossValidation(target, frames, labels_of(frames), folds(range(len(frames)), N_FOLDS, 0))
+    return Start.of(TransferConfig(source.path, {metal: origin}), source, lambda r_max: frames)
 
 
 def zero_shot_error(source: SourceModel, metal: str, origin: str | dict[str, float], train: list, test: list) -> float:
     """Force MAE on ``test`` in eV/Å of a start fitted to ``train``."""
-    start = start_from(source, metal, origin, [*train, *test])
-    every = np.arange(len(start.frames))
-    fitting, held_out = every[: len(train)], every[len(train) :]
-    scales = fitted_lengths(source, metal, origin, train)
-    fitted = start.energies(scales, fitting)
-    predicted = start.search.parts(scales).of_frames(held_out).predicted(fitted.scales, fitted.shifts)
-    reference = start.labels.of_frames(held_out, start.counts)
-    return label_error("forces", predicted, reference, start.counts[held_out]).value
-
-
-def fitted_lengths(source: SourceModel, metal: str, origin: str | dict[str, float], train: list) -> np.ndarray:
-    """λ as ``plan`` fits it to ``train``, shape (1,)."""
-    start = start_from(source, metal, origin, train)
-    start.scan()
-    return start.lengths.scales
+    fitted, tried = (start_from(source, metal, origin, structures) for structures in (train, test))
+    parts, labels = fitted.search.parts(fitted.scales), fitted.structures.labels
+    alpha = fitted.energy_scales(parts, labels).scales
+    shifts = fitted.energy_shifts(parts, labels, alpha).shifts
+    held_out = tried.structures
+    predicted = tried.target.parts_at(fitted.scales, held_out.frames).predicted(alpha, shifts)
+    return label_error("forces", predicted, held_out.labels, held_out.counts).value
 
 
 if __name__ == "__main__":

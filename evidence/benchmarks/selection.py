@@ -17,17 +17,15 @@ import numpy as np
 from ase import Atoms
 from tqdm.auto import tqdm
 
-from nequip_elemtransfer.mapping.element_map import ElementMap
+from nequip_elemtransfer.config import TransferConfig
 from nequip_elemtransfer.output.arguments import pairs, parse_lengths, parse_start
 from nequip_elemtransfer.output.atomic import written_together
-from nequip_elemtransfer.plan.cross_validation import CrossValidation
 from nequip_elemtransfer.plan.errors import label_error
 from nequip_elemtransfer.selection.selecting import select_structures
 from nequip_elemtransfer.selection.structure_features import POOLINGS
 from nequip_elemtransfer.source import SourceModel, load_source
-from nequip_elemtransfer.structures.files import folds, to_frames
-from nequip_elemtransfer.structures.labels import labels_of
-from nequip_elemtransfer.transfer.target import TargetBuilder
+from nequip_elemtransfer.structures.files import to_frames
+from nequip_elemtransfer.transfer.start import Start
 
 COLUMNS = ("λ", "force MAE", "largest force error", "energy MAE", "largest energy error", "stress MAE")
 
@@ -70,29 +68,27 @@ def main() -> None:
 
 def start_errors(source: SourceModel, elements: dict, train: list[Atoms], held_out: list[Atoms]) -> list[float]:
     """λ, and in meV and Å the errors on ``held_out``, of a start fitted to ``train``."""
-    fitted = start_on(source, elements, train)
-    fitted.scan()
-    scales = fitted.lengths.scales
-    energies = fitted.energies(scales, np.arange(len(train)))
-    tried = start_on(source, elements, held_out)
-    predicted = tried.search.parts(scales).predicted(energies.scales, energies.shifts)
-    mean = {kind: label_error(kind, predicted, tried.labels, tried.counts).value for kind in tried.labels.kinds}
-    per_atom = (predicted.energies - tried.labels.energies) / tried.counts.sum(axis=1)
+    fitted, tried = (start_on(source, elements, structures) for structures in (train, held_out))
+    scales, own, others = fitted.scales, fitted.structures, tried.structures
+    parts = fitted.search.parts(scales)
+    alpha = fitted.energy_scales(parts, own.labels).scales
+    shifts = fitted.energy_shifts(parts, own.labels, alpha).shifts
+    predicted = tried.target.parts_at(scales, others.frames).predicted(alpha, shifts)
+    mean = {kind: label_error(kind, predicted, others.labels, others.counts).value for kind in others.labels.kinds}
+    per_atom = (predicted.energies - others.labels.energies) / others.counts.sum(axis=1)
     return [
         float(scales[0]),
         1000 * mean["forces"],
-        1000 * float(np.nanmax(np.abs(predicted.forces - tried.labels.forces))),
+        1000 * float(np.nanmax(np.abs(predicted.forces - others.labels.forces))),
         1000 * mean["energy"],
         1000 * float(np.nanmax(np.abs(per_atom))),
         1000 * mean.get("stress", np.nan),
     ]
 
 
-def start_on(source: SourceModel, elements: dict, structures: list[Atoms]) -> CrossValidation:
-    types = list(elements)
-    frames = to_frames(structures, types, types)
-    target = TargetBuilder(source, ElementMap.from_elements(elements, source.type_names))
-    return CrossValidation(target, frames, labels_of(frames), folds(range(len(frames)), 5, 0))
+def start_on(source: SourceModel, elements: dict, structures: list[Atoms]) -> Start:
+    frames = to_frames(structures, list(elements), list(elements))
+    return Start.of(TransferConfig(source.path, elements), source, lambda r_max: frames, most_searched=len(frames))
 
 
 def report(errors: dict[str, list[float]]) -> None:

@@ -6,9 +6,10 @@ import numpy as np
 from ase import Atoms
 
 from nequip_elemtransfer.config import TransferConfig
+from nequip_elemtransfer.lengths.choice import given_lengths
 from nequip_elemtransfer.mapping.element_map import ElementMap
 from nequip_elemtransfer.structures.files import elements_in
-from nequip_elemtransfer.transfer.start import given_scales
+from nequip_elemtransfer.transfer.start import frozen_types
 
 
 class CorrespondingStates:
@@ -25,7 +26,7 @@ class CorrespondingStates:
     def __init__(self, config: TransferConfig, structures: Sequence[Atoms]) -> None:
         types = elements_in(structures)
         self.element_map = ElementMap.from_elements(config.elements, types, config.species)
-        self.scales = given_scales(config, self.element_map)
+        self.scales = given_lengths(config, self.element_map, frozen_types(config, self.element_map)).scales
 
     def covers(self, atoms: Atoms) -> bool:
         """Whether some target type starts from each element of a structure."""

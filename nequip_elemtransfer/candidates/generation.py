@@ -12,14 +12,14 @@ from ase import Atoms
 from nequip_elemtransfer.candidates import variants
 from nequip_elemtransfer.candidates.corresponding import CorrespondingStates
 from nequip_elemtransfer.candidates.trajectories import Dynamics, trajectories
-from nequip_elemtransfer.config import Setting, Start
+from nequip_elemtransfer.config import Setting, TypeStart
 from nequip_elemtransfer.materials.crystal import Crystal
 from nequip_elemtransfer.materials.dynamics import Criteria
 from nequip_elemtransfer.output.atomic import require_writable, written_together
 from nequip_elemtransfer.source import load_source
 from nequip_elemtransfer.structures.files import elements_in, read_structures, typical_volume
 from nequip_elemtransfer.structures.frames import evenly_spaced
-from nequip_elemtransfer.transfer.start import UnlabelledStart, unlabelled_config
+from nequip_elemtransfer.transfer.start import Start, unlabelled_config
 
 CORRESPONDING, DYNAMICS = "corresponding", "dynamics"
 STRAINED, RATTLED, WITH_VACANCY, SURFACE = "strained", "rattled", "vacancy", "surface"
@@ -84,7 +84,7 @@ class Candidates:
 
 def make_candidates(
     structures: str | Path,
-    elements: Mapping[str, Start],
+    elements: Mapping[str, TypeStart],
     *,
     length_scale: Setting = "covalent_radii",
     chemical_species: Mapping[str, str] | None = None,
@@ -117,12 +117,9 @@ def make_candidates(
     if dynamics is not None:
         source = load_source(model)
         own = set(source.type_names) == set(config.type_names)
-        start = UnlabelledStart.of(
-            source,
-            {name: name for name in config.type_names} if own else config.elements,
-            "none" if own else length_scale,
-            chemical_species,
-        )
+        if own:
+            elements, length_scale = {name: name for name in config.type_names}, "none"
+        start = Start.of(unlabelled_config(source.path, elements, length_scale, chemical_species), source)
         maker.add_dynamics(start.calculator(energy_scale), dynamics, progress)
     return maker.result()
 

@@ -8,7 +8,7 @@ from typing import Any, TypeVar, get_args, get_origin
 
 from ase.data import atomic_numbers
 
-from nequip_elemtransfer.config import ISOLATED_ATOMS, LATTICE, LabelKind, Setting, Start, start_text
+from nequip_elemtransfer.config import ISOLATED_ATOMS, LATTICE, LabelKind, Setting, TypeStart, start_text
 from nequip_elemtransfer.energies.zero_shot import ZeroShot
 from nequip_elemtransfer.lengths.choice import NOTABLE_DISAGREEMENT
 from nequip_elemtransfer.mapping.per_type import Action, TensorReport
@@ -89,7 +89,7 @@ class TransferRecord:
 
     source: str
     sha256: str
-    elements: dict[str, Start]
+    elements: dict[str, TypeStart]
     length_scale: LengthRecord
     energy_scale: EnergyScaleRecord
     energy_shifts: EnergyShiftRecord
@@ -287,7 +287,7 @@ _CHECKS: dict[Any, Callable[[Any], bool]] = {
     dict[str, int]: _is_mapping_to(_is_count),
     dict[str, Any]: _is_mapping_to(lambda value: True),
     dict[LabelKind, PerType]: _is_mapping_to(_is_per_type),
-    dict[str, Start]: _is_starts,
+    dict[str, TypeStart]: _is_starts,
     Setting: lambda value: (
         _is_text(value) or _is_known_number(value) or _is_per_type(value) or _is_named_numbers(value)
     ),

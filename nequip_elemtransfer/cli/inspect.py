@@ -22,7 +22,7 @@ def _run_inspect(args: argparse.Namespace) -> None:
     if args.data is None and args.crystal is None and not references:
         print(load_source(args.source).describe())
         return
-    from nequip_elemtransfer.plan.source_check.inspection import inspection
+    from nequip_elemtransfer.plan.source_check.check import inspection
 
     checked, model = inspection(args.source, args.data, args.crystal, references)
     print(model.describe(), checked, sep="\n\n")

@@ -1,16 +1,13 @@
 """The length scales of a transfer as the key asks for them, and how they came about."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from nequip_elemtransfer.config import LabelKind, TransferConfig
-from nequip_elemtransfer.energies.contributions import NetworkParts
 from nequip_elemtransfer.lengths import scales as lengths
 from nequip_elemtransfer.lengths.search import COARSE_FACTORS, FINE_REACH, LengthSearch
 from nequip_elemtransfer.mapping.element_map import ElementMap
-from nequip_elemtransfer.structures.labels import Labels
 
 # A difference between covalent radii and labels above this part of λ is worth a warning.
 NOTABLE_DISAGREEMENT = 0.02
@@ -57,27 +54,6 @@ def longest_lengths(config: TransferConfig, element_map: ElementMap, frozen: np.
         return given_lengths(config, element_map, frozen).scales
     reach = np.where(frozen, 1.0, COARSE_FACTORS[-1] + FINE_REACH)
     return reach * guessed_lengths(element_map, frozen)
-
-
-def fitted_lengths(
-    config: TransferConfig,
-    element_map: ElementMap,
-    frozen: np.ndarray,
-    labels: Labels,
-    parts_at: Callable[[np.ndarray], NetworkParts],
-) -> LengthChoice:
-    """The choice for ``length_scale: fit``; where the labels cannot decide, covalent radii.
-
-    Args:
-        frozen: types whose lengths stay as they are in the source, shape (n_types,)
-        labels: of the structures of ``parts_at``
-        parts_at: predictions at λ of each target type
-    """
-    guess = guessed_lengths(element_map, frozen)
-    search = LengthSearch(parts_at, labels, guess, frozen, config.fit_weights)
-    if not frozen.all() and labels.kinds:
-        search.scan()
-    return choice(search, element_map)
 
 
 def choice(search: LengthSearch, element_map: ElementMap) -> LengthChoice:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from ase.data import atomic_numbers
 
-from nequip_elemtransfer.config import Start, suggest
+from nequip_elemtransfer.config import TypeStart, suggest
 
 AUTO, RANDOM = "auto", "random"
 
@@ -41,7 +41,7 @@ class ElementMap:
     @classmethod
     def from_elements(
         cls,
-        elements: Mapping[str, Start],
+        elements: Mapping[str, TypeStart],
         source_types: Sequence[str],
         species: Callable[[Iterable[str]], list[str]] = list,
     ) -> "ElementMap":
@@ -106,9 +106,9 @@ class ElementMap:
         """``v'[t,u] = Σ_sv m[t,s] m[u,v] v[s,v]``: (n_source, n_source) -> (n_target, n_target)."""
         return self.weights @ values @ self.weights.T
 
-    def describe(self) -> dict[str, Start]:
+    def describe(self) -> dict[str, TypeStart]:
         """The map as plain data: a name for a single start, else the weights above zero."""
-        described: dict[str, Start] = {}
+        described: dict[str, TypeStart] = {}
         for target, row, is_random in zip(self.target_types, self.weights, self.random):
             if is_random:
                 described[target] = RANDOM

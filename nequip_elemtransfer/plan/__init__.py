@@ -2,13 +2,13 @@
 
 from typing import Any
 
-__all__ = ["Plan", "plan"]
+__all__ = ["Plan", "PlanSettings", "plan"]
 
 
 def __getattr__(name: str) -> Any:
     """Import the plan when it is asked for: the command's arguments are declared without its libraries."""
     if name in __all__:
-        from nequip_elemtransfer.plan import outcome, planning
+        from nequip_elemtransfer.plan import making
 
-        return {"Plan": outcome.Plan, "plan": planning.plan}[name]
+        return getattr(making, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -80,7 +80,7 @@ def _run_plan(args: argparse.Namespace) -> None:
         _refuse_options_of_a_source(args)
     require_plan()
     with nullcontext() if args.out is None else _only_one_plan(args.out, args.force):
-        (_compare if args.source == NO_SOURCE else _plan)(args)
+        _make(args)
 
 
 def _refuse_options_of_a_source(args: argparse.Namespace) -> None:
@@ -93,19 +93,18 @@ def _refuse_options_of_a_source(args: argparse.Namespace) -> None:
 
 def _only_one_plan(out: Path, force: bool) -> AbstractContextManager:
     """What is wrong with ``--out`` is met before the work is done."""
-    from nequip_elemtransfer.plan.write import COPIES, NAMES
+    from nequip_elemtransfer.plan.report.write import COPIES, NAMES
 
     require_folder(out, (*NAMES, *COPIES), force=force)
     return only_one(out, "another `nequip-elemtransfer plan`")
 
 
-def _plan(args: argparse.Namespace) -> None:
-    from nequip_elemtransfer.plan import planning, write
-    from nequip_elemtransfer.plan.summary import summary
+def _make(args: argparse.Namespace) -> None:
+    from nequip_elemtransfer.plan.making import PlanSettings, compare_alone, plan
+    from nequip_elemtransfer.plan.report.summary import calculators_summary, summary
+    from nequip_elemtransfer.plan.report.write import write_calculators, write_plan
 
-    plan = planning.plan(
-        args.source,
-        args.data,
+    settings = PlanSettings(
         elements=pairs("--elements", args.elements, parse_start),
         chemical_species=pairs("--chemical-species", args.chemical_species, str),
         source_data=args.source_data,
@@ -117,27 +116,18 @@ def _plan(args: argparse.Namespace) -> None:
         seed=args.seed,
         progress=True,
     )
+    if args.source == NO_SOURCE:
+        found = compare_alone(args.data, settings)
+        if args.out is not None:
+            write_calculators(found, args.out, force=args.force)
+        print(calculators_summary(found))
+        if args.out is not None:
+            print(f"\nWrote report.json and report.html to {args.out}.")
+        return
+    made = plan(args.source, args.data, settings)
     if args.out is not None:
-        write.write_plan(plan, args.out, fit=args.fit, force=args.force)
-    print(summary(plan))
+        write_plan(made, args.out, fit=args.fit, force=args.force)
+    print(summary(made))
     if args.out is not None:
         print(f"\nWrote train.yaml, report.json and report.html to {args.out}. Train with")
         print(f"  nequip-train -cp {args.out.resolve()} -cn train")
-
-
-def _compare(args: argparse.Namespace) -> None:
-    from nequip_elemtransfer.plan import without_source, write
-    from nequip_elemtransfer.plan.summary import calculators_summary
-
-    found = without_source.compare_alone(
-        args.data,
-        pairs("--compare", args.compare, str),
-        max_structures=args.max_structures,
-        seed=args.seed,
-        progress=True,
-    )
-    if args.out is not None:
-        write.write_calculators(found, args.out, force=args.force)
-    print(calculators_summary(found))
-    if args.out is not None:
-        print(f"\nWrote report.json and report.html to {args.out}.")

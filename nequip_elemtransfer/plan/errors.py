@@ -18,9 +18,6 @@ from nequip_elemtransfer.structures.labels import Labels
 _RESAMPLES = 1000
 _CONFIDENCE = 0.95
 
-# units of the errors below
-UNITS: dict[LabelKind, str] = {"energy": "meV/atom", "forces": "meV/Å", "stress": "meV/Å³"}
-
 
 @dataclass(frozen=True)
 class Estimate:
@@ -111,12 +108,6 @@ def unexplained(predicted: Labels, reference: Labels, counts: np.ndarray) -> dic
         if (total := float(np.sum(label[there] ** 2))) > 0:
             found[kind] = float(np.sum(difference[there] ** 2) / total)
     return found
-
-
-def composition_baseline(train: np.ndarray, energies: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Energies that composition alone predicts, fitted on the frames ``train``, eV, shape (n_frames,)."""
-    zero = np.zeros(counts.shape[1])
-    return counts @ fit.fit_energy_shifts(energies[train], counts[train], zero, zero > 0).shifts
 
 
 def _ratio(sums: np.ndarray, weights: np.ndarray) -> Estimate:

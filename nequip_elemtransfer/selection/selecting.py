@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 
-from nequip_elemtransfer.config import Setting, Start
+from nequip_elemtransfer.config import Setting, TypeStart
 from nequip_elemtransfer.selection.farthest import farthest_points, random_reaches, standardised
 from nequip_elemtransfer.selection.structure_features import MEAN_AND_SPREAD, structure_features
 from nequip_elemtransfer.source import load_source
 from nequip_elemtransfer.structures.copies import duplicate_families
 from nequip_elemtransfer.structures.files import read_structures
-from nequip_elemtransfer.transfer.start import UnlabelledStart
+from nequip_elemtransfer.transfer.start import Start, unlabelled_config
 
 _DRAWS = 20  # at random, to compare with
 
@@ -61,7 +61,7 @@ class Selection:
 def select_structures(
     candidates: str | Path,
     model: str,
-    elements: Mapping[str, Start],
+    elements: Mapping[str, TypeStart],
     number: int,
     *,
     have: str | Path | None = None,
@@ -90,7 +90,7 @@ def select_structures(
         raise ValueError(f"--number is {number}: at least one structure has to be chosen.")
     frames = read_structures(candidates)
     labelled = [] if have is None else read_structures(have)
-    start = UnlabelledStart.of(load_source(model), elements, length_scale, chemical_species)
+    start = Start.of(unlabelled_config(model, elements, length_scale, chemical_species), load_source(model))
     everything = [_bare(atoms) for atoms in [*frames, *labelled]]
     rows, kind = structure_features(start, everything, pooling, "features" if progress else "")
     families = duplicate_families(everything, start.target.longest_cutoff(start.scales))

@@ -8,14 +8,14 @@ from nequip.data import AtomicDataDict
 
 from nequip_elemtransfer.structures.environments import descriptor_features, model_features
 from nequip_elemtransfer.structures.frames import atom_types
-from nequip_elemtransfer.transfer.start import UnlabelledStart
+from nequip_elemtransfer.transfer.start import Start
 
 MEAN, MEAN_AND_SPREAD = "mean", "mean+spread"
 POOLINGS = (MEAN, MEAN_AND_SPREAD)
 
 
 def structure_features(
-    start: UnlabelledStart, structures: Sequence[Atoms], pooling: str = MEAN_AND_SPREAD, task: str = ""
+    start: Start, structures: Sequence[Atoms], pooling: str = MEAN_AND_SPREAD, task: str = ""
 ) -> tuple[np.ndarray, str]:
     """A row for each structure, and what the rows are made of: ``model``, or ``ACSF`` where the model has no such.
 
@@ -30,7 +30,7 @@ def structure_features(
         shape (n_structures, n_features)
 
     Raises:
-        ValueError: see :meth:`.unlabelled.UnlabelledStart.frames`; or an unknown pooling
+        ValueError: see :meth:`.Start.frames`; or an unknown pooling
     """
     if pooling not in POOLINGS:
         raise ValueError(f"no pooling is called {pooling!r}: choose {' or '.join(POOLINGS)}.")

@@ -7,14 +7,13 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from units import ENERGY, LENGTH, SHIFT
 
 from nequip_elemtransfer.architecture import builders as arch
+from nequip_elemtransfer.config import TransferConfig
 from nequip_elemtransfer.energies.contributions import predict
-from nequip_elemtransfer.mapping.element_map import ElementMap
-from nequip_elemtransfer.plan.cross_validation import CrossValidation
+from nequip_elemtransfer.plan.start.cross_validation import CrossValidation
 from nequip_elemtransfer.source import SourceModel
 from nequip_elemtransfer.structures.files import folds, to_frames
 from nequip_elemtransfer.structures.frames import with_neighbors
-from nequip_elemtransfer.structures.labels import labels_of
-from nequip_elemtransfer.transfer.target import TargetBuilder
+from nequip_elemtransfer.transfer.start import Start
 
 
 @pytest.fixture(scope="session")
@@ -52,13 +51,12 @@ def crystals():
 
 
 @pytest.fixture(scope="session")
-def start_of():
+def trial_of():
     """Makes a :class:`CrossValidation` of structures of one element from a source type."""
 
     def make(source, structures, elements, n_folds=3):
-        types = list(elements)
-        frames = to_frames(structures, types, types)
-        target = TargetBuilder(source, ElementMap.from_elements(elements, source.type_names))
-        return CrossValidation(target, frames, labels_of(frames), folds(range(len(frames)), n_folds, 0))
+        frames = to_frames(structures, list(elements), list(elements))
+        start = Start.of(TransferConfig("random", elements), source, lambda r_max: frames)
+        return CrossValidation(start, folds(range(len(frames)), n_folds, 0))
 
     return make

@@ -8,7 +8,7 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 
-from nequip_elemtransfer.plan.adversarial import adversarial_validation
+from nequip_elemtransfer.plan.likeness.adversarial import adversarial_validation
 from nequip_elemtransfer.structures.environments import Environments, descriptor_environments
 
 

@@ -37,8 +37,8 @@ from units import ENERGY, LENGTH, SHIFT
 
 from nequip_elemtransfer.cli import main
 from nequip_elemtransfer.energies import fit
-from nequip_elemtransfer.plan import planner, planning
-from nequip_elemtransfer.plan.summary import summary
+from nequip_elemtransfer.plan import PlanSettings, making
+from nequip_elemtransfer.plan.report.summary import summary
 
 
 @pytest.fixture(scope="module")
@@ -67,17 +67,17 @@ def file(good, tmp_path):
 @pytest.fixture
 def run(source, monkeypatch):
     """The command on a file of structures; gives the exit code."""
-    monkeypatch.setattr(planning, "load_source", lambda path: source)
-    monkeypatch.setattr(planner, "source_structures", lambda *args: ([], "there are none"))
+    monkeypatch.setattr(making, "load_source", lambda path: source)
+    monkeypatch.setattr(making, "source_structures", lambda *args: ([], "there are none"))
     return lambda path, *options: main(["plan", "a source", str(path), *options])
 
 
 @pytest.fixture
 def made(source, monkeypatch):
     """The plan for a file of structures."""
-    monkeypatch.setattr(planning, "load_source", lambda path: source)
-    monkeypatch.setattr(planner, "source_structures", lambda *args: ([], "there are none"))
-    return lambda path, **options: planning.plan("a source", path, **options)
+    monkeypatch.setattr(making, "load_source", lambda path: source)
+    monkeypatch.setattr(making, "source_structures", lambda *args: ([], "there are none"))
+    return lambda path, **options: making.plan("a source", path, PlanSettings(**options))
 
 
 REFUSED = {

@@ -11,82 +11,82 @@ from nequip_elemtransfer.config import LABEL_KINDS, TransferConfig
 from nequip_elemtransfer.energies.fit import NO_RESEMBLANCE
 from nequip_elemtransfer.energies.least_unexplained import NOTHING_EXPLAINED
 from nequip_elemtransfer.plan.errors import label_error, mean_error, structure_of_label
-from nequip_elemtransfer.plan.ladder import ladder
-from nequip_elemtransfer.plan.length_scan import length_scan
+from nequip_elemtransfer.plan.start.length_scan import length_scan
 from nequip_elemtransfer.transfer.transfer import Transfer
 
 
 @pytest.fixture(scope="module")
-def start(source, crystals, start_of):
+def trial(source, crystals, trial_of):
     """Germanium that is silicon in other units."""
-    made = start_of(source, crystals(source, "Ge", 6, 5.7), {"Ge": "Si"})
-    made.scan()
+    made = trial_of(source, crystals(source, "Ge", 6, 5.7), {"Ge": "Si"})
+    made.start.scan()
     return made
 
 
-def test_scan_finds_the_length_scale(start):
-    assert start.lengths.scales == pytest.approx([LENGTH], abs=0.002) and start.lengths.decided_by == "labels"
-    assert np.array(start.fold_lengths) == pytest.approx(np.full((3, 1), LENGTH), abs=0.002)
-    assert {kind: scales[0] for kind, scales in start.lengths.by_kind.items()} == pytest.approx(
+def test_scan_finds_the_length_scale(trial):
+    assert trial.start.scales == pytest.approx([LENGTH], abs=0.002) and trial.start.lengths.decided_by == "labels"
+    outside = np.array([trial.lengths_without(fold) for fold in trial.folds])
+    assert outside == pytest.approx(np.full((3, 1), LENGTH), abs=0.002)
+    assert {kind: scales[0] for kind, scales in trial.start.lengths.by_kind.items()} == pytest.approx(
         dict.fromkeys(LABEL_KINDS, LENGTH), abs=0.004
     )
 
 
-def test_the_length_scale_is_the_one_of_the_key(start, source):
+def test_the_length_scale_is_the_one_of_the_key(trial, source):
     """The same structures, the same number: `length_scale: fit` and the plan."""
-    transfer = Transfer(TransferConfig("random", {"Ge": "Si"}), source, lambda r_max: start.frames)
-    assert_allclose(transfer.lengths.scales, start.lengths.scales, rtol=1e-12)
-    assert transfer.lengths.decided_by == start.lengths.decided_by
+    transfer = Transfer(TransferConfig("random", {"Ge": "Si"}), source, lambda r_max: trial.frames)
+    assert_allclose(transfer.start.lengths.scales, trial.start.lengths.scales, rtol=1e-12)
+    assert transfer.start.lengths.decided_by == trial.start.lengths.decided_by
 
 
-def test_fits_are_exact_at_the_true_length(start):
-    fitted = start.energies(np.array([LENGTH]), np.array([0, 1]))
+def test_fits_are_exact_at_the_true_length(trial):
+    fitted = trial.energies(np.array([LENGTH]), np.array([0, 1]))
     assert fitted.scales == pytest.approx([ENERGY], rel=1e-7) and fitted.shifts == pytest.approx([SHIFT], rel=1e-7)
     assert fitted.resembles
-    predicted = start.held_out(np.array([LENGTH]))
+    predicted = trial.held_out(np.array([LENGTH]))
     for kind in LABEL_KINDS:
-        label = start.labels.of(kind)
+        label = trial.labels.of(kind)
         assert_allclose(predicted.of(kind), label, atol=1e-6 * np.abs(label).max())
-    assert max(start.unexplained(np.array([LENGTH])).values()) < 1e-12 < start.unexplained_map_alone()["forces"]
+    assert max(trial.unexplained(np.array([LENGTH])).values()) < 1e-12 < trial.unexplained_map_alone()["forces"]
 
 
-def test_what_is_kept_says_nothing_of_the_new_type(source, crystals, start_of):
+def test_what_is_kept_says_nothing_of_the_new_type(source, crystals, trial_of):
     """Silicon, which the model has exactly, beside germanium at a wrong length: the verdict is of germanium."""
     structures = crystals(source, "Si", 3, 5.4, 1.0, 1.0, 0.0) + crystals(source, "Ge", 3, 5.7)
-    start = start_of(source, structures, {"Si": "Si", "Ge": "Si"})
+    trial = trial_of(source, structures, {"Si": "Si", "Ge": "Si"})
     scales, ge = np.array([1.0, 1.0]), np.repeat([False, True], 3 * 8)
-    error = start.held_out(scales).forces - start.labels.forces
+    error = trial.held_out(scales).forces - trial.labels.forces
     assert_allclose(error[~ge], 0, atol=1e-10)
-    expected = np.sum(error[ge] ** 2) / np.sum(start.labels.forces[ge] ** 2)
-    assert start.judged_types == ["Ge"]
-    assert start.unexplained(scales)["forces"] == pytest.approx(expected, rel=1e-12)
-    all_atoms = np.sum(error**2) / np.sum(start.labels.forces**2)
-    assert start.unexplained(scales, all_types=True)["forces"] == pytest.approx(all_atoms, rel=1e-12)
+    expected = np.sum(error[ge] ** 2) / np.sum(trial.labels.forces[ge] ** 2)
+    assert trial.judged_types == ["Ge"]
+    assert trial.unexplained(scales)["forces"] == pytest.approx(expected, rel=1e-12)
+    all_atoms = np.sum(error**2) / np.sum(trial.labels.forces**2)
+    assert trial.unexplained(scales, all_types=True)["forces"] == pytest.approx(all_atoms, rel=1e-12)
     assert expected > 1.2 * all_atoms
 
 
-def test_held_out_uses_the_other_folds_only(start):
+def test_held_out_uses_the_other_folds_only(trial):
     """Labels of a fold do not reach its own prediction."""
-    scales, fold = np.array([1.0]), start.folds[0]
-    before = start.held_out(scales)
-    energies = start.labels.energies.copy()
+    scales, fold = np.array([1.0]), trial.folds[0]
+    before = trial.held_out(scales)
+    energies = trial.labels.energies.copy()
     energies[fold] += 100.0
-    labels, start.labels = start.labels, replace(start.labels, energies=energies)
-    after = start.held_out(scales)
-    start.labels = labels
+    labels, trial.labels = trial.labels, replace(trial.labels, energies=energies)
+    after = trial.held_out(scales)
+    trial.labels = labels
     assert_allclose(after.energies[fold], before.energies[fold], rtol=0, atol=0)
     other = np.setdiff1d(np.arange(6), fold)
     assert (np.abs(after.energies[other] - before.energies[other]) > 1).all()
 
 
-def test_ladder(start):
+def test_ladder(trial):
     """The last step has no error where the length scale is right; the first is that of predicting nothing."""
-    steps = {step.name: step for step in ladder(start, np.array([LENGTH]))}
+    steps = {step.name: step for step in trial.ladder(np.array([LENGTH]))}
     assert list(steps) == [
         "no forces, mean energy", "element map", "+ length scale", "+ energy scale", "+ energy shifts"
     ]  # fmt: skip
     # F' = α F / λ and σ' = α σ / λ³: before the energy scale the error is the part (1 - 1/α) of the reference
-    for name, label in (("force_mae", start.labels.forces), ("stress_mae", start.labels.stresses)):
+    for name, label in (("force_mae", trial.labels.forces), ("stress_mae", trial.labels.stresses)):
         errors = [getattr(step, name).value for step in steps.values()]
         assert errors[0] == pytest.approx(np.abs(label).mean())
         assert errors[2] == pytest.approx((1 / ENERGY - 1) * errors[0], rel=1e-5)
@@ -97,8 +97,8 @@ def test_ladder(start):
     assert last.force_mae_per_type["Ge"].value == last.force_mae.value
 
 
-def test_length_scan(start):
-    scan = length_scan(start, lattice_ratio=1.05)
+def test_length_scan(trial):
+    scan = length_scan(trial.start, lattice_ratio=1.05)
     assert scan.marks == pytest.approx({"covalent radii": 1.2 / 1.11, "lattice": 1.05, "fit": LENGTH}, abs=2e-3)
     assert scan.chosen == "fit" and scan.proposed == pytest.approx([LENGTH], abs=2e-3) and scan.warnings == []
     assert scan.asked == pytest.approx(dict.fromkeys(LABEL_KINDS, LENGTH), abs=4e-3)
@@ -109,50 +109,50 @@ def test_length_scan(start):
 
 
 @pytest.mark.parametrize("length, disagrees", [(1.07, False), (1.045, True)])
-def test_radii_that_disagree_with_the_labels(source, crystals, start_of, length, disagrees):
+def test_radii_that_disagree_with_the_labels(source, crystals, trial_of, length, disagrees):
     """The radii say 1.081: 1 % and 3.5 % off."""
-    start = start_of(source, crystals(source, "Ge", 3, 5.6, length=length), {"Ge": "Si"})
-    start.scan()
-    sentence = length_scan(start).disagreement
+    trial = trial_of(source, crystals(source, "Ge", 3, 5.6, length=length), {"Ge": "Si"})
+    trial.start.scan()
+    sentence = length_scan(trial.start).disagreement
     assert bool(sentence) is disagrees
     if disagrees:
         assert "covalent radii give λ = 1.081 for Ge and the labels 1.04" in sentence
 
 
-def test_length_beyond_the_range_is_no_minimum(source, crystals, start_of):
+def test_length_beyond_the_range_is_no_minimum(source, crystals, trial_of):
     """λ = 1.36 lies outside: the covalent radii are proposed, and a warning says why."""
-    start = start_of(source, crystals(source, "Ge", 3, 7.3, length=1.36), {"Ge": "Si"})
-    start.scan()
-    scan = length_scan(start)
+    trial = trial_of(source, crystals(source, "Ge", 3, 7.3, length=1.36), {"Ge": "Si"})
+    trial.start.scan()
+    scan = length_scan(trial.start)
     assert scan.chosen == "covalent radii" and scan.proposed == pytest.approx([1.2 / 1.11])
     assert any("edge of the range" in warning for warning in scan.warnings)
 
 
-def test_kept_types_keep_everything(source, crystals, start_of):
-    start = start_of(source, crystals(source, "Si", 3, 5.4, length=1.0), {"Si": "Si"})
-    start.scan()
-    assert not start.searchable and start.lengths.scales == pytest.approx([1.0])
-    fitted = start.energies(np.ones(1), np.arange(3))
+def test_kept_types_keep_everything(source, crystals, trial_of):
+    trial = trial_of(source, crystals(source, "Si", 3, 5.4, length=1.0), {"Si": "Si"})
+    trial.start.scan()
+    assert not trial.start.searchable and trial.start.lengths.scales == pytest.approx([1.0])
+    fitted = trial.energies(np.ones(1), np.arange(3))
     assert fitted.scales == [1.0] and fitted.shifts == [0.0]
 
 
-def test_opposite_forces_resemble_nothing(source, crystals, start_of):
-    start = start_of(source, crystals(source, "Ge", 3, 5.7, energy=-1.0), {"Ge": "Si"})
-    fitted = start.energies(np.array([LENGTH]), np.arange(3))
+def test_opposite_forces_resemble_nothing(source, crystals, trial_of):
+    trial = trial_of(source, crystals(source, "Ge", 3, 5.7, energy=-1.0), {"Ge": "Si"})
+    fitted = trial.energies(np.array([LENGTH]), np.arange(3))
     assert not fitted.resembles and fitted.scales == [1.0]
-    assert start.search.objective(LENGTH / start.search.guess[0]) == NO_RESEMBLANCE
+    assert trial.start.search.objective(LENGTH / trial.start.search.guess[0]) == NO_RESEMBLANCE
     assert NO_RESEMBLANCE > NOTHING_EXPLAINED  # or the search would settle here
 
 
-def test_missing_labels_count_one_by_one(start):
+def test_missing_labels_count_one_by_one(trial):
     """An error is the mean over the labels there are, of each structure and component."""
-    forces = start.labels.forces.copy()
+    forces = trial.labels.forces.copy()
     forces[3, 1] = np.nan
-    reference, moved = replace(start.labels, forces=forces), replace(start.labels, forces=start.labels.forces + 0.3)
-    assert label_error("forces", moved, reference, start.counts).value == pytest.approx(0.3)
-    assert label_error("forces", moved, reference.without_kinds("forces"), start.counts) is None
+    reference, moved = replace(trial.labels, forces=forces), replace(trial.labels, forces=trial.labels.forces + 0.3)
+    assert label_error("forces", moved, reference, trial.counts).value == pytest.approx(0.3)
+    assert label_error("forces", moved, reference.without_kinds("forces"), trial.counts) is None
     moved.forces[3, 1] += 1e6
-    assert label_error("forces", moved, reference, start.counts).high == pytest.approx(0.3)
+    assert label_error("forces", moved, reference, trial.counts).high == pytest.approx(0.3)
 
 
 def test_mean_error_and_its_interval():

@@ -1,19 +1,16 @@
 """Of several source types, the one the target really is comes first."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
+from nequip.data import AtomicDataDict
 from units import LENGTH
 
 from nequip_elemtransfer.config import TransferConfig
-from nequip_elemtransfer.mapping.element_map import ElementMap
-from nequip_elemtransfer.plan import ranking
-from nequip_elemtransfer.plan.ranking import Contest, rank
+from nequip_elemtransfer.plan.start import ranking
+from nequip_elemtransfer.plan.start.ranking import rank
 from nequip_elemtransfer.source import SourceModel
 from nequip_elemtransfer.structures.files import folds, to_frames
-from nequip_elemtransfer.structures.labels import labels_of
-from nequip_elemtransfer.transfer.target import TargetBuilder
+from nequip_elemtransfer.transfer.start import Start
 
 TYPES = ["C", "Si", "Sn"]
 
@@ -25,22 +22,25 @@ def source(nequip_architecture, build):
 
 
 @pytest.fixture(scope="module")
-def contest(source, crystals):
-    """Makes a contest of target types on germanium that is the source's silicon in other units."""
+def ranked(source, crystals):
+    """Ranks starts of target types on germanium that is the source's silicon in other units, without some labels."""
     structures = crystals(source, "Ge", 4, 5.7)
 
-    def make(**elements):
-        frames, config = to_frames(structures, list(elements), list(elements)), TransferConfig("random", elements)
-        target = TargetBuilder(source, ElementMap.from_elements(elements, TYPES))
-        return Contest(target, config, frames, labels_of(frames), folds(range(4), 2, 0))
+    def make(free, without=(), **elements):
+        start = Start.of(TransferConfig("random", elements), source, lambda r_max: frames)
+        frames = to_frames(structures, list(elements), list(elements))
+        for frame in frames:
+            for name in without:
+                del frame[name]
+        return rank(start, folds(range(4), 2, 0), free)
 
     return make
 
 
 @pytest.mark.parametrize("most", [8, 2], ids=["all ranked", "screened"])
-def test_the_right_type_comes_first(contest, monkeypatch, most):
+def test_the_right_type_comes_first(ranked, monkeypatch, most):
     monkeypatch.setattr(ranking, "_MAX_RANKED", most)
-    found = rank(contest(Ge="Sn"), ["Ge"])
+    found = ranked(["Ge"], Ge="Sn")
     assert found[0].start == "Si" and found[0].target == "Ge"
     assert found[0].length_scale == pytest.approx(LENGTH, abs=0.003)
     assert found[0].unexplained < 0.02 < found[1].unexplained
@@ -55,20 +55,18 @@ def test_the_right_type_comes_first(contest, monkeypatch, most):
         assert len(starts) == 2
 
 
-def test_several_targets_one_after_the_other(contest):
+def test_several_targets_one_after_the_other(ranked):
     """The second target type is ranked with the first at its best start."""
-    found = rank(contest(Ge="C", Pb="C"), ["Ge", "Pb"])
+    found = ranked(["Ge", "Pb"], Ge="C", Pb="C")
     assert [c.target for c in found] == ["Ge"] * 4 + ["Pb"] * 3
     # no atom is Pb, so all its starts are equal
     errors = np.array([c.force_mae.value for c in found if c.target == "Pb"])
     assert np.ptp(errors) <= 0.05 * errors.max()
 
 
-def test_without_forces_energies_judge(contest):
-    made = contest(Ge="Sn")
-    silent = replace(made, labels=made.labels.without_kinds("forces"))
-    found = rank(silent, ["Ge"])
+def test_without_forces_energies_judge(ranked):
+    found = ranked(["Ge"], without=[AtomicDataDict.FORCE_KEY], Ge="Sn")
     errors = [candidate.energy_mae.value for candidate in found]
-    assert silent.judge == "energy" and errors == sorted(errors) and found[0].force_mae is None
-    nothing = replace(silent, labels=silent.labels.without_kinds("energy", "stress"))
-    assert rank(nothing, ["Ge"]) == []
+    assert errors == sorted(errors) and found[0].force_mae is None
+    kinds = [AtomicDataDict.FORCE_KEY, AtomicDataDict.TOTAL_ENERGY_KEY, AtomicDataDict.STRESS_KEY]
+    assert ranked(["Ge"], without=kinds, Ge="Sn") == []

@@ -10,10 +10,8 @@ from ase.build import bulk, molecule
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from nequip_elemtransfer.data import stillinger_weber as sw
-from nequip_elemtransfer.plan.data.counts import composition
-from nequip_elemtransfer.plan.data.coverage import coverage
-from nequip_elemtransfer.plan.data.outliers import force_outliers, lone_atoms
-from nequip_elemtransfer.plan.data.sufficiency import assess
+from nequip_elemtransfer.plan.likeness.data_facts import composition, coverage, force_outliers, lone_atoms
+from nequip_elemtransfer.plan.likeness.sufficiency import assess
 from nequip_elemtransfer.structures.copies import duplicate_families
 from nequip_elemtransfer.structures.environments import descriptor_environments
 from nequip_elemtransfer.structures.labels import energy_of, forces_of

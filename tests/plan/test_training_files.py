@@ -11,9 +11,9 @@ from hydra.utils import instantiate
 from nequip.data import AtomicDataDict, from_ase
 from numpy.testing import assert_allclose
 
-from nequip_elemtransfer.plan.loss import Loss, loss_of
-from nequip_elemtransfer.plan.train_config import loss_sections
-from nequip_elemtransfer.plan.training_files import completed, reading_of
+from nequip_elemtransfer.plan.training.loss import Loss, loss_of
+from nequip_elemtransfer.plan.training.train_config import loss_sections
+from nequip_elemtransfer.plan.training.training_files import completed, reading_of
 from nequip_elemtransfer.structures.labels import Labels
 
 ALL = ("energy", "forces", "stress")

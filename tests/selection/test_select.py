@@ -10,7 +10,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from nequip_elemtransfer.architecture import builders as arch
 from nequip_elemtransfer.cli import main
 from nequip_elemtransfer.source import SourceModel
-from nequip_elemtransfer.transfer.start import UnlabelledStart
+from nequip_elemtransfer.transfer.start import Start, unlabelled_config
 
 pytest.importorskip("skmatter")
 
@@ -90,14 +90,15 @@ def test_features_are_the_sources_at_its_own_lengths(source):
     """λ-corrected: a germanium structure has the features that the source has of it at 1/λ of its lengths."""
     atoms = germanium(0.03)
     alike = Atoms("Si8", atoms.positions / SCALE, cell=np.asarray(atoms.cell) / SCALE, pbc=True)
-    start = UnlabelledStart.of(source, {"Ge": "Si"}, SCALE)
-    own = UnlabelledStart.of(source, {"Si": "Si"}, "none")
+    start = Start.of(unlabelled_config("random", {"Ge": "Si"}, SCALE), source)
+    own = Start.of(unlabelled_config("random", {"Si": "Si"}, "none"), source)
     for pooling in ("mean", MEAN_AND_SPREAD):
         found, kind = structure_features(start, [atoms, turned(atoms)], pooling)
         expected, _ = structure_features(own, [alike], pooling)
         assert kind == "model" and found[0] == pytest.approx(expected[0], rel=1e-6, abs=1e-9)
         assert found[1] == pytest.approx(found[0], rel=1e-6, abs=1e-9)
-    uncorrected, _ = structure_features(UnlabelledStart.of(source, {"Ge": "Si"}, "none"), [atoms])
+    unscaled = Start.of(unlabelled_config("random", {"Ge": "Si"}, "none"), source)
+    uncorrected, _ = structure_features(unscaled, [atoms])
     assert np.abs(uncorrected[0] - structure_features(start, [atoms])[0][0]).max() > 1e-3
 
 

@@ -141,7 +141,7 @@ def test_molecules_among_crystals(source, labelled, capsys):
 
 
 def test_features_that_cannot_be_read(source, labelled, capsys, monkeypatch):
-    monkeypatch.setattr("nequip_elemtransfer.plan.source_comparison.model_environments", lambda *args: None)
+    monkeypatch.setattr("nequip_elemtransfer.plan.likeness.source_structures.model_environments", lambda *args: None)
     printed = plan_of(source, labelled(structures("Ge", 4)), capsys)
     assert "only the descriptor was used" in printed and "the model's" not in printed and "ACSF" in printed
 

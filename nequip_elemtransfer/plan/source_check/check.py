@@ -1,12 +1,15 @@
-"""What a source gets wrong, and what of it a transfer inherits."""
+"""What a source gets wrong, what of it a transfer inherits, and both in words: ``inspect SOURCE --data FILE``."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from ase import Atoms
 
 from nequip_elemtransfer.config import LabelKind
-from nequip_elemtransfer.materials.crystal import Crystal
+from nequip_elemtransfer.materials.crystal import Crystal, parse_crystal
+from nequip_elemtransfer.output.table import table
+from nequip_elemtransfer.plan.errors import milli_text
 from nequip_elemtransfer.plan.source_check.crystal import (
     ELASTIC,
     HIGHEST_PHONON,
@@ -17,9 +20,11 @@ from nequip_elemtransfer.plan.source_check.crystal import (
     CrystalCheck,
     Property,
     check_crystal,
+    check_references,
 )
 from nequip_elemtransfer.plan.source_check.group_errors import SourceErrors, evaluate, source_errors
-from nequip_elemtransfer.source import SourceModel
+from nequip_elemtransfer.source import SourceModel, load_source
+from nequip_elemtransfer.structures.files import read_structures
 
 # Relative errors above these are faults; of a frequency that should not be imaginary, THz.
 TOLERANCES = {LATTICE_CONSTANT: 0.01, **dict.fromkeys(ELASTIC, 0.2), VACANCY_ENERGY: 0.2, HIGHEST_PHONON: 0.1}
@@ -98,6 +103,32 @@ def check_source(
     return SourceCheck(errors, found, faults_of(errors, found))
 
 
+def inspection(
+    source: str, data: str | Path | None, crystal: str | None, references: Mapping[str, float]
+) -> tuple[str, SourceModel]:
+    """What a source gets wrong, as text, and the source.
+
+    Args:
+        source: as for :func:`nequip_elemtransfer.source.load_source`
+        data: labelled structures of the source's elements
+        crystal: as ``diamond:Si:5.43``
+        references: name -> value of properties of the crystal
+
+    Raises:
+        FileNotFoundError: if a file is missing
+        ValueError: if they do not go together
+    """
+    named = None if crystal is None else parse_crystal(crystal)
+    check_references(references, named)
+    structures = [] if data is None else read_structures(data)
+    model = load_source(source)
+    check = check_source(model, model.type_names, structures, named, references)
+    if check is None:
+        return "", model
+    warnings = [f"Warning: {fault.sentence}." for fault in check.faults]
+    return "\n\n".join([source_text(check), *warnings]), model
+
+
 def faults_of(errors: SourceErrors | None, crystal: CrystalCheck | None) -> list[Fault]:
     """What lies beyond the tolerances."""
     found = [fault for p in (crystal.properties if crystal else ()) if (fault := _fault(p, crystal))]
@@ -141,3 +172,44 @@ def _fault(found: Property, crystal: CrystalCheck) -> Fault | None:
             off = f"{found.value / value - 1:+.1%} from {whose}, {value:.4g} {unit}"
             return Fault(f"{of}, {off}", not shown_by, shown_by)
     return None
+
+
+def source_text(check: SourceCheck) -> str:
+    """Errors by group and properties of the crystal, for the terminal; faults are left to the caller."""
+    parts = []
+    if check.errors is not None:
+        parts.append(_groups(check))
+    if check.crystal is not None:
+        parts.append(_crystal(check))
+    return "\n\n".join(parts)
+
+
+def property_cells(found: Property) -> list[str]:
+    """Name, unit, value, reference, what the data ask for, and the deviation from the first of these that there is."""
+    reference = found.reference if found.reference is not None else found.data
+    known = [found.value, found.reference, found.data]
+    off = f"{found.value / reference - 1:+.1%}" if reference else "–"
+    numbers = ["–" if value is None else f"{value:.4g}" for value in known]
+    return [found.name.replace("_", " "), PROPERTY_UNITS[found.name], *numbers, off]
+
+
+def _groups(check: SourceCheck) -> str:
+    rows = [
+        [
+            g.group,
+            str(g.n_structures),
+            *map(milli_text, (g.force_mae, g.energy_mae, g.energy_mae_refitted, g.stress_mae)),
+        ]
+        for g in check.errors.groups
+    ]
+    header = ["source on its own", "structures", "force MAE", "energy MAE", "energy MAE, shifts refitted", "stress MAE"]
+    units = ["", "", "meV/Å", "meV/atom", "meV/atom", "meV/Å³"]
+    return table(header, [units, *rows], [False, *[True] * 5])
+
+
+def _crystal(check: SourceCheck) -> str:
+    crystal = check.crystal
+    header = [f"{crystal.structure} {crystal.formula}", "unit", "source", "reference", "its data", "off by"]
+    lines = [table(header, [property_cells(p) for p in crystal.properties], [False, False, *[True] * 4])]
+    lines += [f"No {name.replace('_', ' ')}: {reason}" for name, reason in crystal.failed.items()]
+    return "\n".join(lines)

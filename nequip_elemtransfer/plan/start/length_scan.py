@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from nequip_elemtransfer.config import LABEL_KINDS, LabelKind
-from nequip_elemtransfer.energies import fit
+from nequip_elemtransfer.energies.fit import composition_residual
 from nequip_elemtransfer.lengths.choice import NOTABLE_DISAGREEMENT, LengthChoice
-from nequip_elemtransfer.lengths.search import COARSE_FACTORS
-from nequip_elemtransfer.plan.cross_validation import EQUAL_WEIGHTS, CrossValidation
-from nequip_elemtransfer.structures.labels import Labels
+from nequip_elemtransfer.lengths.search import COARSE_FACTORS, LengthSearch
+from nequip_elemtransfer.plan.start.cross_validation import fitted_scales
+from nequip_elemtransfer.transfer.start import Start
 
 # The minimum counts as flat if 4 % in λ to either side raise the objective of the fit by less than this.
 _FLAT_WINDOW = 0.04
@@ -54,25 +54,24 @@ class LengthScan:
         return {"forces": self.force_rmse, "energy": self.energy_rmse, "stress": self.stress_rmse}[kind]
 
 
-def length_scan(start: CrossValidation, lattice_ratio: float | None = None) -> LengthScan:
+def length_scan(start: Start, lattice_ratio: float | None = None) -> LengthScan:
     """What a scanned start says of λ.
 
     Args:
-        start: scanned, with labels and at least one type that is not kept
+        start: scanned, with labels and at least one type that is not frozen
         lattice_ratio: of the target's to the source's lattice constant
     """
-    search, lengths = start.search, start.lengths
+    search, lengths, types = start.search, start.lengths, start.config.type_names
     first = int(np.flatnonzero(~start.frozen)[0])
-    name = start.target.element_map.target_types[first]
     rows = [_errors(start, factor) for factor in search.factors]
-    rmse = {kind: [errors[kind] for errors, _ in rows] if start.labels.has(kind) else None for kind in LABEL_KINDS}
+    rmse = {kind: [errors[kind] for errors, _ in rows] if search.labels.has(kind) else None for kind in LABEL_KINDS}
     marks = {} if lengths.covalent_radii is None else {"covalent radii": float(lengths.covalent_radii[first])}
     if lattice_ratio is not None:
         marks["lattice"] = lattice_ratio
     decided = lengths.decided_by == "labels"
     fitted = lengths.scales if decided else search.scales(search.best_factor())
     return LengthScan(
-        type=name,
+        type=types[first],
         length_scales=[float(search.scales(factor)[first]) for factor in search.factors],
         force_rmse=rmse["forces"],
         energy_rmse=rmse["energy"],
@@ -82,25 +81,20 @@ def length_scan(start: CrossValidation, lattice_ratio: float | None = None) -> L
         marks=marks | {"fit": float(fitted[first])},
         chosen="fit" if decided else "covalent radii" if lengths.covalent_radii is not None else "none",
         proposed=lengths.scales.tolist(),
-        warnings=_warnings(start),
-        disagreement=_disagreement(lengths, start.target.element_map.target_types),
+        warnings=_warnings(search),
+        disagreement=_disagreement(lengths, types),
     )
 
 
-def _errors(start: CrossValidation, factor: float) -> tuple[dict[LabelKind, float], np.ndarray]:
+def _errors(start: Start, factor: float) -> tuple[dict[LabelKind, float], np.ndarray]:
     """RMSE of each kind of label at a factor on the first guess, and α of each type."""
-    parts = start.search.parts(start.search.scales(factor))
-    try:
-        alpha = fit.fit_energy_scales(parts.terms(start.labels), EQUAL_WEIGHTS, start.frozen).scales
-    except fit.NoResemblance:
-        alpha = np.full(len(start.frozen), np.nan)
+    labels, parts = start.search.labels, start.search.parts(start.search.scales(factor))
+    fitted = fitted_scales(start, parts, labels)
+    alpha = np.full(len(start.frozen), np.nan) if fitted is None else fitted.scales
     predicted = parts.predicted(np.nan_to_num(alpha), np.zeros(len(alpha)))
-    return {kind: _rms(_difference(kind, predicted, start)) for kind in LABEL_KINDS}, alpha
-
-
-def _difference(kind: LabelKind, predicted: Labels, start: CrossValidation) -> np.ndarray:
-    difference = predicted.of(kind) - start.labels.of(kind)
-    return fit.composition_residual(difference, start.counts) if kind == "energy" else difference
+    difference = {kind: predicted.of(kind) - labels.of(kind) for kind in LABEL_KINDS}
+    difference["energy"] = composition_residual(difference["energy"], parts.counts)
+    return {kind: _rms(values) for kind, values in difference.items()}, alpha
 
 
 def _rms(values: np.ndarray) -> float:
@@ -108,9 +102,8 @@ def _rms(values: np.ndarray) -> float:
     return float(np.sqrt(np.mean(there**2))) if len(there) else np.nan
 
 
-def _warnings(start: CrossValidation) -> list[str]:
-    search, best = start.search, start.search.best()
-    if best.at_edge:
+def _warnings(search: LengthSearch) -> list[str]:
+    if search.best().at_edge:
         return [
             f"the best λ lies at the edge of the range, {COARSE_FACTORS[0]:g} to {COARSE_FACTORS[-1]:g} times the "
             "first guess: the source describes these structures at no length."

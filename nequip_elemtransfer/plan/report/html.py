@@ -1,36 +1,89 @@
-"""The plots of a plan, as SVG text."""
+"""``report.html`` and its plots: one page that needs nothing else, light or dark as the reader's browser is."""
+
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 
+from nequip_elemtransfer import __version__
 from nequip_elemtransfer.config import LabelKind, start_text
-from nequip_elemtransfer.output.page import INK, drawing
-from nequip_elemtransfer.plan.errors import Estimate
-from nequip_elemtransfer.plan.outcome import Plan
-from nequip_elemtransfer.plan.source_comparison import AdversarialStep
+from nequip_elemtransfer.output.page import INK, drawing, page
+from nequip_elemtransfer.output.table import with_error
+from nequip_elemtransfer.plan.errors import Estimate, milli_text
+from nequip_elemtransfer.plan.likeness.source_structures import AdversarialStep
+from nequip_elemtransfer.plan.result import CalculatorPlan, Plan
+from nequip_elemtransfer.plan.source_check.check import property_cells
+from nequip_elemtransfer.plan.start.cross_validation import Step
+from nequip_elemtransfer.plan.start.ranking import Candidate
+from nequip_elemtransfer.plan.words import KIND_NAMES
 
+_COMMON = {
+    "milli": milli_text,
+    "significant": lambda value: "not known" if value is None else f"{value:.3g}",
+}
 _COLORS: dict[LabelKind, str] = {"forces": "#3b82c4", "energy": "#d97a2b", "stress": "#4d9a6a"}
 _RMSE: dict[LabelKind, str] = {
     "forces": "force RMSE (meV/Å)",
     "energy": "energy RMSE (meV/atom)",
     "stress": "stress RMSE (meV/Å³)",
 }
+_MAE: dict[LabelKind, str] = {
+    "forces": "force MAE{} (meV/Å)",
+    "energy": "energy MAE{} (meV/atom)",
+    "stress": "stress MAE{} (meV/Å³)",
+}
 _STYLES = ("-", ":", "--", "-.")
+
+
+def html_report(plan: Plan) -> str:
+    """The report of a plan as HTML text."""
+    targets = list(dict.fromkeys(candidate.target for candidate in plan.ranking))
+    filters = _COMMON | {
+        "start": start_text,
+        "with_error": with_error,
+        "kind": KIND_NAMES.get,
+        "adversarial": adversarial_name,
+        "cells": property_cells,
+    }
+    return page(
+        __package__,
+        "report.html.jinja",
+        filters,
+        plan=plan,
+        steps=plan.steps,
+        comparison=plan.comparison,
+        version=__version__,
+        title=", ".join(f"{target} from {start_text(start)}" for target, start in plan.elements.items()),
+        ladder_figure=ladder_figure(plan),
+        scan_figure=scan_figure(plan) if plan.scan else None,
+        ranking_figures={target: ranking_figure(plan, target) for target in targets},
+        adversarial_figure=adversarial_figure(plan) if plan.adversarial else None,
+    )
+
+
+def calculators_report(plan: CalculatorPlan) -> str:
+    """The report of calculators that no transfer stands beside, as HTML text."""
+    return page(
+        __package__,
+        "without_source.html.jinja",
+        _COMMON,
+        plan=plan,
+        version=__version__,
+        title=", ".join(row.name for row in plan.comparison.rows),
+        steps=plan.steps,
+        comparison=plan.comparison,
+    )
 
 
 def ladder_figure(plan: Plan) -> str:
     """Errors of each step, with intervals, a panel for each kind of label."""
     names = [step.name for step in plan.ladder]
-    of_step = {
-        "forces": ("force MAE (meV/Å)", [step.force_mae for step in plan.ladder]),
-        "energy": ("energy MAE, refitted (meV/atom)", [step.energy_mae_refitted for step in plan.ladder]),
-        "stress": ("stress MAE (meV/Å³)", [step.stress_mae for step in plan.ladder]),
-    }
-    panels = [(kind, *panel) for kind, panel in of_step.items() if all(panel[1])]
+    panels = _panels(plan.ladder, energy="energy_mae_refitted")
     with drawing(8.4, 2.3, max(len(panels), 1)) as (axes, picture):
-        for ax, (kind, label, estimates) in zip(axes, panels):
-            _estimates(ax, names, [_milli(e) for e in estimates], _COLORS[kind])
-            ax.set_xlabel(label)
+        for ax, (kind, estimates) in zip(axes, panels.items()):
+            _estimates(ax, names, estimates, _COLORS[kind])
+            refitted = ", refitted" if kind == "energy" else ""
+            ax.set_xlabel(_MAE[kind].format(refitted))
         for ax in axes[1:]:
             ax.set_yticklabels([])
     return picture.svg
@@ -59,15 +112,10 @@ def ranking_figure(plan: Plan, target: str) -> str:
     """Held-out errors of each candidate start of a target type, by the kind of label they are ranked by."""
     candidates = [candidate for candidate in plan.ranking if candidate.target == target]
     names = [start_text(candidate.start) for candidate in candidates]
-    errors = {
-        "forces": ("held-out force MAE (meV/Å)", [c.force_mae for c in candidates]),
-        "energy": ("held-out energy MAE (meV/atom)", [c.energy_mae for c in candidates]),
-        "stress": ("held-out stress MAE (meV/Å³)", [c.stress_mae for c in candidates]),
-    }
-    kind, label, estimates = next((kind, *panel) for kind, panel in errors.items() if all(panel[1]))
+    kind, estimates = next(iter(_panels(candidates).items()))
     with drawing(8.4, 0.7 + 0.3 * len(names), 1) as ((ax,), picture):
-        _estimates(ax, names, [_milli(estimate) for estimate in estimates], _COLORS[kind])
-        ax.set_xlabel(label)
+        _estimates(ax, names, estimates, _COLORS[kind])
+        ax.set_xlabel(f"held-out {_MAE[kind].format('')}")
     return picture.svg
 
 
@@ -104,5 +152,12 @@ def _estimates(ax: Axes, names: list[str], estimates: list[Estimate], color: str
     ax.tick_params(axis="y", length=0)
 
 
-def _milli(estimate: Estimate) -> Estimate:
-    return Estimate(1000 * estimate.value, 1000 * estimate.low, 1000 * estimate.high)
+def _panels(rows: Sequence[Step | Candidate], energy: str = "energy_mae") -> dict[LabelKind, list[Estimate]]:
+    """MAE of all rows in meV and Å, of each kind of label that all have."""
+    names: dict[LabelKind, str] = {"forces": "force_mae", "energy": energy, "stress": "stress_mae"}
+    found = {kind: [getattr(row, name) for row in rows] for kind, name in names.items()}
+    return {
+        kind: [Estimate(1000 * e.value, 1000 * e.low, 1000 * e.high) for e in estimates]
+        for kind, estimates in found.items()
+        if all(estimates)
+    }

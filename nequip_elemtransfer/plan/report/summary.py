@@ -2,21 +2,19 @@
 
 from collections.abc import Sequence
 
-from nequip_elemtransfer.config import LabelKind, start_text
+from nequip_elemtransfer.config import start_text
 from nequip_elemtransfer.output.table import table, with_error
-from nequip_elemtransfer.plan.compared import Comparison
 from nequip_elemtransfer.plan.errors import milli_text
-from nequip_elemtransfer.plan.ladder import Step
-from nequip_elemtransfer.plan.outcome import Plan
-from nequip_elemtransfer.plan.source_check.text import source_text
-from nequip_elemtransfer.plan.without_source import CalculatorPlan
-
-_KINDS: dict[LabelKind, str] = {"energy": "energies", "forces": "forces", "stress": "stresses"}
+from nequip_elemtransfer.plan.result import CalculatorPlan, Plan
+from nequip_elemtransfer.plan.source_check.check import source_text
+from nequip_elemtransfer.plan.start.calculators import Comparison
+from nequip_elemtransfer.plan.start.cross_validation import Step
+from nequip_elemtransfer.plan.words import KIND_NAMES
 
 
 def summary(plan: Plan) -> str:
     """Verdict, start, what decided λ, ladder, ranking, AUC, warnings and findings, in this order."""
-    parts = [_verdict(plan), _start(plan), _lengths(plan), _errors([*plan.ladder, *plan.compared_steps])]
+    parts = [_verdict(plan), _start(plan), _lengths(plan), _errors(plan.steps)]
     if plan.comparison is not None:
         parts.append(_costs(plan.comparison))
     if plan.ranking:
@@ -62,7 +60,7 @@ def _start(plan: Plan) -> str:
 def _lengths(plan: Plan) -> str:
     if plan.scan is None:
         return ""
-    asked = ", ".join(f"{_KINDS[kind]} {value:.3f}" for kind, value in plan.scan.asked.items()) or "none"
+    asked = ", ".join(f"{KIND_NAMES[kind]} {value:.3f}" for kind, value in plan.scan.asked.items()) or "none"
     marks = ", ".join(f"{name} {value:.3f}" for name, value in plan.scan.marks.items() if name != "fit")
     others = f"; {marks}" if marks else ""
     return f"λ of {plan.scan.type} that each kind of label asks for: {asked}{others}. Taken: {plan.scan.chosen}."

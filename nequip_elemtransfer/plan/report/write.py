@@ -4,13 +4,13 @@ import json
 from pathlib import Path
 
 import ase.io
+from ase import Atoms
 
 from nequip_elemtransfer.output.atomic import require_folder, written_together
-from nequip_elemtransfer.plan.outcome import Plan
-from nequip_elemtransfer.plan.report import calculators_report, html_report
-from nequip_elemtransfer.plan.train_config import train_config
-from nequip_elemtransfer.plan.training_files import completed
-from nequip_elemtransfer.plan.without_source import CalculatorPlan
+from nequip_elemtransfer.plan.report.html import calculators_report, html_report
+from nequip_elemtransfer.plan.result import CalculatorPlan, Plan
+from nequip_elemtransfer.plan.training.train_config import train_config
+from nequip_elemtransfer.plan.training.training_files import completed
 from nequip_elemtransfer.structures.files import read_structures
 
 NAMES = ("train.yaml", "report.json", "report.html")
@@ -29,20 +29,10 @@ def write_plan(plan: Plan, out: Path, *, fit: bool = False, force: bool = False)
         NotADirectoryError, FileExistsError: see :func:`.atomic.require_folder`
     """
     require_folder(out, (*NAMES, *COPIES), force=force)
-    out.mkdir(parents=True, exist_ok=True)
     copies = None if plan.reading.as_they_are else (out / COPIES[0], out / COPIES[1])
-    texts = {
-        "train.yaml": train_config(plan, fit=fit, copies=copies),
-        "report.json": json.dumps(plan.to_dict(), indent=1, ensure_ascii=False) + "\n",
-        "report.html": html_report(plan),
-    }
-    with written_together([*(out / name for name in texts), *(copies or ())], force=force) as paths:
-        for path, text in zip(paths, texts.values()):
-            path.write_text(text, encoding="utf-8")
-        if copies:
-            sets = completed(read_structures(plan.data), plan.labels, plan.reading.graph_fields)
-            for path, structures in zip(paths[len(texts) :], sets, strict=True):
-                ase.io.write(path, structures, format="extxyz")
+    texts = {"train.yaml": train_config(plan, fit=fit, copies=copies), **_reports(plan, html_report(plan))}
+    structures = completed(read_structures(plan.data), plan.labels, plan.reading.graph_fields) if copies else ()
+    _write(out, texts, dict(zip(COPIES, structures)), force)
 
 
 def write_calculators(plan: CalculatorPlan, out: Path, *, force: bool = False) -> None:
@@ -55,11 +45,21 @@ def write_calculators(plan: CalculatorPlan, out: Path, *, force: bool = False) -
         NotADirectoryError, FileExistsError: see :func:`.atomic.require_folder`
     """
     require_folder(out, NAMES, force=force)
-    out.mkdir(parents=True, exist_ok=True)
-    texts = {
+    _write(out, _reports(plan, calculators_report(plan)), {}, force)
+
+
+def _reports(plan: Plan | CalculatorPlan, html: str) -> dict[str, str]:
+    return {
         "report.json": json.dumps(plan.to_dict(), indent=1, ensure_ascii=False) + "\n",
-        "report.html": calculators_report(plan),
+        "report.html": html,
     }
-    with written_together([out / name for name in texts], force=force) as paths:
+
+
+def _write(out: Path, texts: dict[str, str], structures: dict[str, list[Atoms]], force: bool) -> None:
+    """All files, or none."""
+    out.mkdir(parents=True, exist_ok=True)
+    with written_together([out / name for name in (*texts, *structures)], force=force) as paths:
         for path, text in zip(paths, texts.values()):
             path.write_text(text, encoding="utf-8")
+        for path, frames in zip(paths[len(texts) :], structures.values(), strict=True):
+            ase.io.write(path, frames, format="extxyz")

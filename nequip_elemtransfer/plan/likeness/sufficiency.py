@@ -1,14 +1,31 @@
-"""What is known of labelled structures, in words for a reader."""
+"""Are the labelled structures enough, and are they clean? All that is counted, compared and found, and what to know."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from nequip_elemtransfer.plan.data.counts import Composition
-from nequip_elemtransfer.plan.data.coverage import Coverage
-from nequip_elemtransfer.plan.data.outliers import UNUSUAL, ForceOutlier, IsolatedAtom
+import numpy as np
+from ase import Atoms
+
+from nequip_elemtransfer.plan.likeness.data_facts import (
+    UNUSUAL,
+    Composition,
+    Coverage,
+    ForceOutlier,
+    IsolatedAtom,
+    composition,
+    coverage,
+    force_outliers,
+    isolated_energies,
+    lone_atoms,
+)
+from nequip_elemtransfer.plan.words import counted, listed
+from nequip_elemtransfer.structures.copies import copies_in, duplicate_families
+from nequip_elemtransfer.structures.environments import MAX_ENVIRONMENTS, descriptor_environments
+from nequip_elemtransfer.structures.labels import energy_of, forces_of
 
 # Below this many force components for each fitted number, the fits are guesses.
 _FEW = 30
+_LISTED = 50
 
 
 @dataclass(frozen=True)
@@ -16,7 +33,7 @@ class Finding:
     """One thing to know about the data.
 
     Args:
-        subject: the part of :class:`.sufficiency.Sufficiency` it is about
+        subject: the part of :class:`Sufficiency` it is about
         level: ``note`` or ``caution``
         sentence: with its numbers
     """
@@ -27,8 +44,8 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Facts:
-    """What is counted and found.
+class Sufficiency:
+    """What labelled structures can determine; ``dataclasses.asdict`` makes it plain data.
 
     Args:
         n_structures, n_atoms: in all
@@ -46,6 +63,7 @@ class Facts:
         isolated_atoms: at most 50
         n_isolated_atoms: how many there are
         isolated_energies: mean energy of single atoms by species, eV: possible energy shifts
+        findings: in words
     """
 
     n_structures: int
@@ -67,15 +85,70 @@ class Facts:
     isolated_atoms: tuple[IsolatedAtom, ...]
     n_isolated_atoms: int
     isolated_energies: dict[str, float]
+    findings: tuple[Finding, ...] = ()
 
 
-def findings_of(facts: Facts) -> tuple[Finding, ...]:
+def assess(
+    structures: Sequence[Atoms],
+    cutoff: float,
+    species: Sequence[str] | None = None,
+    n_parameters: int | None = None,
+    limit: int = MAX_ENVIRONMENTS,
+) -> Sufficiency:
+    """Count, compare and search labelled structures.
+
+    Args:
+        structures: with energies (eV) and forces (eV/Å) in their calculators, some or all
+        cutoff: of the target model, Å
+        species: chemical symbol of each target type; None for those found
+        n_parameters: of the network
+        limit: of environments for the coverage
+
+    Raises:
+        ValueError: if there are no structures, or one holds a species that is not among ``species``
+        ModuleNotFoundError: without the libraries of the extra ``plan``
+    """
+    if not structures:
+        raise ValueError("there are no structures to assess: give at least one.")
+    periodic = np.array([int(atoms.pbc.sum()) for atoms in structures])
+    forces = [forces_of(atoms) for atoms in structures]
+    composed = composition(structures, species)
+    families = duplicate_families(structures, cutoff)
+    outliers, isolated = force_outliers(structures), lone_atoms(structures, cutoff)
+    n_types = len(composed.counts)
+    found = Sufficiency(
+        n_structures=len(structures),
+        n_atoms=sum(len(atoms) for atoms in structures),
+        n_periodic=int((periodic == 3).sum()),
+        n_molecular=int((periodic == 0).sum()),
+        n_partly_periodic=int(((periodic > 0) & (periodic < 3)).sum()),
+        n_with_energies=sum(energy_of(atoms) is not None for atoms in structures),
+        n_with_forces=sum(f is not None for f in forces),
+        n_force_components=sum(f.size for f in forces if f is not None),
+        n_fitted={"length_scale": 1, "energy_scale": n_types, "energy_shifts": n_types},
+        n_parameters=n_parameters,
+        composition=composed,
+        coverage=coverage(descriptor_environments(structures, cutoff, limit=limit), families),
+        duplicates=copies_in(families),
+        families=tuple(families),
+        force_outliers=outliers,
+        n_force_outliers=len(outliers),
+        isolated_atoms=isolated,
+        n_isolated_atoms=len(isolated),
+        isolated_energies=isolated_energies(isolated),
+    )
+    return replace(
+        found, findings=_findings(found), force_outliers=outliers[:_LISTED], isolated_atoms=isolated[:_LISTED]
+    )
+
+
+def _findings(facts: Sufficiency) -> tuple[Finding, ...]:
     """All of them, by subject."""
     parts = [_label_findings, _composition_findings, _kind_findings, _coverage_findings, _cleanness_findings]
     return tuple(finding for part in parts for finding in part(facts))
 
 
-def _label_findings(facts: Facts) -> list[Finding]:
+def _label_findings(facts: Sufficiency) -> list[Finding]:
     found, n = [], facts.n_structures
     for name, labelled in (("energies", facts.n_with_energies), ("forces", facts.n_with_forces)):
         if labelled < n:
@@ -90,13 +163,13 @@ def _label_findings(facts: Facts) -> list[Finding]:
     return found
 
 
-def _composition_findings(facts: Facts) -> list[Finding]:
+def _composition_findings(facts: Sufficiency) -> list[Finding]:
     composed, n_types = facts.composition, facts.n_fitted["energy_shifts"]
     if facts.n_with_energies == 0:
         return []  # said already, of the labels
     if not composed.directions:
         sentence = (
-            f"The energies of {_count(facts.n_with_energies, 'structure')} determine the energy "
+            f"The energies of {counted(facts.n_with_energies, 'structure')} determine the energy "
             f"shift{'s' if n_types > 1 else ''} of {', '.join(composed.counts)}."
         )
         return [Finding("composition", "note", sentence)]
@@ -108,7 +181,7 @@ def _composition_findings(facts: Facts) -> list[Finding]:
     return [Finding("composition", "caution", sentence)]
 
 
-def _kind_findings(facts: Facts) -> list[Finding]:
+def _kind_findings(facts: Sufficiency) -> list[Finding]:
     kinds = {
         "periodic": facts.n_periodic,
         "partly periodic": facts.n_partly_periodic,
@@ -124,12 +197,12 @@ def _kind_findings(facts: Facts) -> list[Finding]:
     return [Finding("kinds", "caution", sentence)]
 
 
-def _coverage_findings(facts: Facts) -> list[Finding]:
+def _coverage_findings(facts: Sufficiency) -> list[Finding]:
     covered = facts.coverage
     if covered is None:
         independent = len(set(facts.families))
         sentence = (
-            f"There {'is' if independent == 1 else 'are'} {_count(independent, 'independent structure')}, too few to "
+            f"There {'is' if independent == 1 else 'are'} {counted(independent, 'independent structure')}, too few to "
             "ask whether they cover each other."
         )
         return [Finding("coverage", "caution", sentence)]
@@ -139,24 +212,24 @@ def _coverage_findings(facts: Facts) -> list[Finding]:
         f"99 % of neighbouring environments are apart"
     )
     if alone:
-        sentence += f", and so does most of {_count(len(alone), 'structure')} ({_listed(alone)})"
+        sentence += f", and so does most of {counted(len(alone), 'structure')} ({listed(alone)})"
     many = len(alone) > 0.1 * facts.n_structures
     return [Finding("coverage", "caution" if many else "note", sentence + ".")]
 
 
-def _cleanness_findings(facts: Facts) -> list[Finding]:
+def _cleanness_findings(facts: Sufficiency) -> list[Finding]:
     found = []
     if facts.duplicates:
         copies = sum(len(group) - 1 for group in facts.duplicates)
         sentence = (
             f"{_of(copies, facts.n_structures, 'structure')} {'is a copy' if copies == 1 else 'are copies'} of another "
-            f"(for instance {_listed(facts.duplicates[0])}): keep copies out of validation and test sets."
+            f"(for instance {listed(facts.duplicates[0])}): keep copies out of validation and test sets."
         )
         found.append(Finding("duplicates", "caution" if copies > 0.1 * facts.n_structures else "note", sentence))
     if facts.force_outliers:
         worst, n = facts.force_outliers[0], facts.n_force_outliers
         sentence = (
-            f"{_count(n, 'force')} {'is' if n == 1 else 'are'} more than {UNUSUAL:.0f} robust standard deviations "
+            f"{counted(n, 'force')} {'is' if n == 1 else 'are'} more than {UNUSUAL:.0f} robust standard deviations "
             f"above the median of the element, the worst {worst.force:.1f} eV/Å on {worst.species} (structure "
             f"{worst.structure}, atom {worst.atom}): look for atoms too close together, or a calculation that did not "
             "converge."
@@ -169,24 +242,16 @@ def _cleanness_findings(facts: Facts) -> list[Finding]:
     if others := facts.n_isolated_atoms - sum(a.energy is not None for a in facts.isolated_atoms):
         first = next(a for a in facts.isolated_atoms if a.energy is None)
         sentence = (
-            f"{_count(others, 'atom')} {'has' if others == 1 else 'have'} no neighbour inside the cutoff (for instance "
-            f"atom {first.atom} of structure {first.structure}), where a model predicts nothing but the energy shift."
+            f"{counted(others, 'atom')} {'has' if others == 1 else 'have'} no neighbour inside the cutoff (for "
+            f"instance atom {first.atom} of structure {first.structure}), where a model predicts nothing but the "
+            "energy shift."
         )
         found.append(Finding("isolated atoms", "caution", sentence))
     return found
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
 def _of(number: int, total: int, noun: str) -> str:
-    return f"{number} of {_count(total, noun)}"
-
-
-def _listed(indices: Sequence[int]) -> str:
-    shown = ", ".join(f"no. {i}" for i in indices[:5])
-    return shown + (", …" if len(indices) > 5 else "")
+    return f"{number} of {counted(total, noun)}"
 
 
 def _direction(direction: Mapping[str, float]) -> str:

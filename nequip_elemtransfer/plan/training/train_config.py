@@ -10,9 +10,9 @@ from typing import Any
 import yaml
 
 from nequip_elemtransfer.config import LabelKind
-from nequip_elemtransfer.plan.loss import Loss
-from nequip_elemtransfer.plan.outcome import Plan
-from nequip_elemtransfer.plan.training_files import n_validation
+from nequip_elemtransfer.plan.result import Plan
+from nequip_elemtransfer.plan.training.loss import Loss
+from nequip_elemtransfer.plan.training.training_files import n_validation
 
 BATCH_SIZE = 5
 _MANAGER = "nequip.train.MetricsManager"

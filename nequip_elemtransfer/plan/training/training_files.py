@@ -1,4 +1,4 @@
-"""Whether NequIP can train on a file of structures as it is, and copies for where it cannot.
+"""Whether NequIP can train on a file of structures as it is, copies for where it cannot, and what is said of labels.
 
 NequIP makes batches of structures that all carry the same labels, and a validation set in which a kind of label is
 missing has no error of that kind. In the copies every structure carries every label, NaN where it is missing, and the
@@ -16,14 +16,22 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from nequip.data import AtomicDataDict
 from nequip.data.ase import from_ase
 
-from nequip_elemtransfer.config import LabelKind
+from nequip_elemtransfer.config import LABEL_KINDS, LabelKind
+from nequip_elemtransfer.plan.words import KIND_NAMES, listed
 from nequip_elemtransfer.structures.files import UNUSED
-from nequip_elemtransfer.structures.labels import Labels, labels_of
+from nequip_elemtransfer.structures.labels import Labels, labels_of, missing_labels
 
 _FIELDS: dict[LabelKind, str] = {
     "energy": AtomicDataDict.TOTAL_ENERGY_KEY,
     "forces": AtomicDataDict.FORCE_KEY,
     "stress": AtomicDataDict.STRESS_KEY,
+}
+
+# what follows from a kind of label that is not there
+_WITHOUT: dict[LabelKind, str] = {
+    "energy": "μ could not be fitted and is the source's",
+    "forces": "nothing is known of the errors that decide a verdict",
+    "stress": "λ is fitted to the other labels, which say less of volume and stiffness than stresses do",
 }
 
 
@@ -74,6 +82,40 @@ def completed(
     chosen = _validation(labels, kinds) or list(range(len(copies)))
     kept = [i for i in range(len(copies)) if i not in chosen] or chosen
     return [copies[i] for i in kept], [copies[i] for i in chosen]
+
+
+def label_notes(
+    labels: Labels, counts: np.ndarray, isolated: Sequence[int], places: Sequence[int], predicts_forces: bool
+) -> list[str]:
+    """Sentences on missing labels and isolated atoms.
+
+    Args:
+        labels: as used, those of isolated atoms missing
+        counts: atoms of each type in each structure, shape (n_frames, n_types)
+        isolated: indices of structures that are isolated atoms
+        places: of the structures in their file
+        predicts_forces: whether the source predicts forces and stresses
+    """
+    bonded = np.setdiff1d(np.arange(len(counts)), isolated)
+    used, n = labels.of_frames(bonded, counts), len(bonded)
+    missing = missing_labels(used, counts[bonded])
+    notes = []
+    if isolated:
+        one = len(isolated) == 1
+        notes.append(
+            f"Structure{'' if one else 's'} {listed([places[i] for i in isolated])} "
+            f"{'is an isolated atom and was' if one else 'are isolated atoms and were'} left out of every fit and "
+            "error: `energy_shifts: isolated_atoms` takes such energies as references."
+        )
+    if not predicts_forces:
+        notes.append("The source predicts neither forces nor stresses, so those of the structures were left out.")
+    for kind in LABEL_KINDS:
+        if not used.has(kind) and (kind == "energy" or predicts_forces):
+            notes.append(f"No structure has {KIND_NAMES[kind]}: {_WITHOUT[kind]}.")
+    partly = [f"{KIND_NAMES[kind]} in {missing[kind]}" for kind in LABEL_KINDS if used.has(kind) and missing[kind]]
+    if partly:
+        notes.append(f"Missing labels were left out, the others kept: of {n} structures, {', '.join(partly)}.")
+    return notes
 
 
 def _holders(atoms: Atoms) -> list[Mapping[str, Any]]:

@@ -6,16 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from nequip_elemtransfer.config import LabelKind, Start
-from nequip_elemtransfer.plan.compared import Comparison
-from nequip_elemtransfer.plan.data.sufficiency import Sufficiency
-from nequip_elemtransfer.plan.ladder import Step
-from nequip_elemtransfer.plan.length_scan import LengthScan
-from nequip_elemtransfer.plan.loss import Loss
-from nequip_elemtransfer.plan.ranking import Candidate
+from nequip_elemtransfer.config import LabelKind, TypeStart
+from nequip_elemtransfer.plan.likeness.source_structures import AdversarialStep
+from nequip_elemtransfer.plan.likeness.sufficiency import Sufficiency
 from nequip_elemtransfer.plan.source_check.check import SourceCheck
-from nequip_elemtransfer.plan.source_comparison import AdversarialStep
-from nequip_elemtransfer.plan.training_files import Reading
+from nequip_elemtransfer.plan.start.calculators import Comparison
+from nequip_elemtransfer.plan.start.cross_validation import Step
+from nequip_elemtransfer.plan.start.length_scan import LengthScan
+from nequip_elemtransfer.plan.start.ranking import Candidate
+from nequip_elemtransfer.plan.training.loss import Loss
+from nequip_elemtransfer.plan.training.training_files import Reading
 from nequip_elemtransfer.plan.verdict import PlanVerdict
 
 
@@ -40,7 +40,7 @@ class Plan:
         r_max: of the target model, Å
         ladder, scan, ranking, adversarial, sufficiency, verdict: the parts; ``scan`` is None where λ is not searched
         source_check: what the source gets wrong of its own elements; None if nothing is known
-        loss: what a training had best minimise
+        loss: what a training should minimise
         reading: how NequIP has to read the structures
         warnings: what may go wrong
         notes: what was left out, and why
@@ -51,7 +51,7 @@ class Plan:
     sha256: str
     data: str
     source_types: list[str]
-    elements: dict[str, Start]
+    elements: dict[str, TypeStart]
     chemical_species: dict[str, str]
     proposed: list[str]
     n_structures: int
@@ -77,9 +77,41 @@ class Plan:
     comparison: Comparison | None = None
 
     @property
-    def compared_steps(self) -> list[Step]:
-        """The rows of the calculators that the start is compared with, which follow the ladder."""
-        return [step for row in (self.comparison.rows if self.comparison else ()) for step in row.steps]
+    def steps(self) -> list[Step]:
+        """The rows of a table of errors: the ladder, and the calculators that the start is compared with."""
+        return [*self.ladder, *(self.comparison.steps if self.comparison else ())]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, for JSON."""
+        return plain(asdict(self))
+
+
+@dataclass(frozen=True)
+class CalculatorPlan:
+    """What is known of calculators before any training, where there is no model to transfer from.
+
+    Args:
+        data: path of the structures
+        n_structures: in ``data``
+        n_evaluated: of them, evenly spaced, that were calculated
+        labels: the kinds of labels that they have
+        baseline: errors of predicting no forces and the mean energy
+        comparison: of the calculators
+        notes: what was left out, and why
+    """
+
+    data: str
+    n_structures: int
+    n_evaluated: int
+    labels: list[LabelKind]
+    baseline: Step
+    comparison: Comparison
+    notes: list[str]
+
+    @property
+    def steps(self) -> list[Step]:
+        """The rows of a table of errors."""
+        return [self.baseline, *self.comparison.steps]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, for JSON."""

@@ -17,16 +17,18 @@ from ase.stress import voigt_6_to_full_3x3_stress
 from tqdm.auto import tqdm
 
 from nequip_elemtransfer.calculators.process import LABEL, TIME, CalculatorProcess
+from nequip_elemtransfer.config import LABEL_KINDS, LabelKind
 from nequip_elemtransfer.energies import fit
 from nequip_elemtransfer.energies.contributions import NetworkParts
 from nequip_elemtransfer.materials.calculator import CallSeconds, read_description, seconds_of_forces
-from nequip_elemtransfer.plan.cross_validation import EQUAL_WEIGHTS
 from nequip_elemtransfer.plan.errors import Estimate
-from nequip_elemtransfer.plan.ladder import HeldOut, Step, step_errors
+from nequip_elemtransfer.plan.start.cross_validation import HeldOut, Step, no_labels
 from nequip_elemtransfer.structures.labels import Labels
-from nequip_elemtransfer.transfer.start import UnlabelledStart
+from nequip_elemtransfer.transfer.start import Start
 
 _WARM_UP, _TIMED = 2, 5  # force calls
+# kinds of labels count alike, as in the key's own default
+_EQUAL_WEIGHTS: Mapping[LabelKind, float] = dict.fromkeys(LABEL_KINDS, 1.0)
 _MOVED = 1e-3  # Å, so that no call is answered from memory
 _OURS = "this start"
 
@@ -82,6 +84,24 @@ class Comparison:
     has_start: bool = True
 
     @property
+    def steps(self) -> list[Step]:
+        """Errors of all calculators."""
+        return [step for row in self.rows for step in row.steps]
+
+    def notes(self, places: Sequence[int]) -> list[str]:
+        """Structures that a calculator failed on, in words.
+
+        Args:
+            places: of the structures in their file
+        """
+        return [
+            f"{row.name} has no labels of {len(row.failed)} structures, the first no. {places[min(row.failed)]} "
+            f"({row.failed[min(row.failed)]}): its errors are those of the others."
+            for row in self.rows
+            if row.failed
+        ]
+
+    @property
     def costs(self) -> dict[str, StepCost | None]:
         """Of the start, if there is one, and of each calculator."""
         own = {_OURS: self.cost} if self.has_start else {}
@@ -109,78 +129,55 @@ class CalculatedSet:
     failed: dict[int, str]
 
 
-def named_calculators(compare: Mapping[str, str | Path]) -> list[NamedCalculator]:
-    """The calculators of files by name.
-
-    Raises:
-        FileNotFoundError, ValueError: a file is missing or describes no calculator
-    """
-    return [NamedCalculator(name, read_description(path)) for name, path in compare.items()]
-
-
 def calculate_labels(
-    calculators: Sequence[NamedCalculator], structures: Sequence[Atoms], progress: bool = False
+    compare: Mapping[str, str | Path], structures: Sequence[Atoms], progress: bool = False
 ) -> list[CalculatedSet]:
     """The labels of each calculator.
 
+    Args:
+        compare: name -> YAML file of an ASE calculator
+
     Raises:
-        ValueError: a calculator cannot be made, or has labels of none of the structures
+        FileNotFoundError: a file is missing
+        ValueError: a file describes no calculator, which cannot be made, or has labels of none of the structures
     """
+    calculators = [NamedCalculator(name, read_description(path)) for name, path in compare.items()]
     return [_calculated(named, structures, progress) for named in calculators]
 
 
 def compare_calculators(
     found: Sequence[CalculatedSet],
     structures: Sequence[Atoms],
-    start: HeldOut,
+    trial: HeldOut,
     own: Sequence[Step] = (),
-    model: UnlabelledStart | None = None,
+    start: Start | None = None,
 ) -> Comparison:
-    """Errors of calculators on the structures of a start, and the time of a force call of each and of the start.
+    """Errors of calculators on held-out structures, and the time of a force call of each and of the start.
 
     Args:
         found: labels of the structures by the calculators
-        structures: of the frames of ``start``
+        structures: of the frames of ``trial``
         own: the ladder of the start; empty if there is none
-        model: the transferred model, whose energies are changed; not timed if it reads more than geometry
+        start: the transferred model, whose energies are changed; not timed if it reads more than geometry
     """
     usable = set(range(len(structures))) - {i for row in found for i in row.failed}
     timed = max(usable, key=lambda i: len(structures[i]), default=None)
     times: dict[str, StepCost] = {}
     if timed is not None:
-        ours = None if model is None or model.target.source.embedded_fields else model.calculator()
+        ours = None if start is None or start.target.source.embedded_fields else start.calculator()
         times = _step_costs([row.named for row in found], ours, structures[timed])
     rows = [
         Compared(
             row.named.name,
             str(row.named.description["_target_"]),
-            _steps(row.named.name, row.labels, start),
+            _steps(row.named.name, row.labels, trial),
             times.get(row.named.name),
             row.failed,
         )
         for row in found
     ]
-    return Comparison(
-        rows,
-        times.get(_OURS),
-        0 if timed is None else len(structures[timed]),
-        _better(own, rows, times),
-        has_start=model is not None,
-    )
-
-
-def comparison_notes(comparison: Comparison | None, places: Sequence[int]) -> list[str]:
-    """Structures that a calculator failed on, in words.
-
-    Args:
-        places: of the structures in their file
-    """
-    return [
-        f"{row.name} has no labels of {len(row.failed)} structures, the first no. {places[min(row.failed)]} "
-        f"({row.failed[min(row.failed)]}): its errors are those of the others."
-        for row in (comparison.rows if comparison else ())
-        if row.failed
-    ]
+    atoms, better = 0 if timed is None else len(structures[timed]), _better(own, rows, times)
+    return Comparison(rows, times.get(_OURS), atoms, better, has_start=start is not None)
 
 
 def _calculated(named: NamedCalculator, structures: Sequence[Atoms], progress: bool) -> CalculatedSet:
@@ -203,38 +200,33 @@ def _calculated(named: NamedCalculator, structures: Sequence[Atoms], progress: b
     return CalculatedSet(named, Labels(energies, np.concatenate(forces), stresses), failed)
 
 
-def _steps(name: str, found: Labels, start: HeldOut) -> list[Step]:
-    zero = _held_out(found, start, scale=False)
+def _steps(name: str, found: Labels, trial: HeldOut) -> list[Step]:
+    zero, scaled = (_held_out(found, trial, scale=scale) for scale in (False, True))
     return [
-        step_errors(name, start, found, zero),
-        step_errors(f"{name}, energy zero fitted", start, zero, zero),
-        step_errors(f"{name}, energy scale fitted", start, *[_held_out(found, start, scale=True)] * 2),
+        trial.step(name, found, zero),
+        trial.step(f"{name}, energy zero fitted", zero, zero),
+        trial.step(f"{name}, energy scale fitted", scaled, scaled),
     ]
 
 
-def _held_out(found: Labels, start: HeldOut, *, scale: bool) -> Labels:
+def _held_out(found: Labels, trial: HeldOut, *, scale: bool) -> Labels:
     """A calculator's labels with shifts, and one energy scale, fitted outside each fold."""
-    counts, none = start.counts, np.zeros(1, dtype=bool)
-    nothing = Labels(np.zeros(len(counts)), np.zeros((counts.sum(), 3)), np.zeros((len(counts), 3, 3)))
-    parts = NetworkParts(found.energies[None], found.forces[None], found.stresses[None], nothing, counts)
-    energies, forces, stresses = found.energies.copy(), found.forces.copy(), found.stresses.copy()
-    atom_frame = np.repeat(np.arange(len(counts)), counts.sum(axis=1))
-    for fold in start.folds:
-        train = np.setdiff1d(np.arange(len(counts)), fold)
-        labels, alpha = start.labels.of_frames(train, counts), 1.0
-        if scale and len(train):
+    counts, fixed = trial.counts, no_labels(trial.counts)
+    parts = NetworkParts(found.energies[None], found.forces[None], found.stresses[None], fixed, counts)
+    one, free = np.zeros(1, dtype=bool), np.zeros(counts.shape[1])
+
+    def predict(train: np.ndarray, fold: np.ndarray) -> Labels:
+        labels, alpha = trial.labels.of_frames(train, counts), np.ones(1)
+        if scale:
             try:
-                terms = parts.of_frames(train).terms(labels)
-                alpha = float(fit.fit_energy_scales(terms, EQUAL_WEIGHTS, none).scales[0])
+                alpha = fit.fit_energy_scales(parts.of_frames(train).terms(labels), _EQUAL_WEIGHTS, one).scales
             except fit.NoResemblance:
                 pass  # as for the start itself, α then is one
-        free = np.zeros(counts.shape[1])
         rest = labels.energies - alpha * found.energies[train]
         shifts = fit.fit_energy_shifts(rest, counts[train], free, free > 0).shifts
-        energies[fold] = alpha * found.energies[fold] + counts[fold] @ shifts
-        stresses[fold] *= alpha
-        forces[np.isin(atom_frame, fold)] *= alpha
-    return Labels(energies, forces, stresses)
+        return parts.of_frames(fold).predicted(alpha, shifts)
+
+    return trial.predicted(predict)
 
 
 def _step_costs(calculators: Sequence[NamedCalculator], ours: Calculator | None, atoms: Atoms) -> dict[str, StepCost]:

@@ -1,1 +1,0 @@
-"""What labelled structures suffice for, and whether they are clean; no model is needed."""

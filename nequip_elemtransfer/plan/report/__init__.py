@@ -1,0 +1,1 @@
+"""A plan as a page, as text for the terminal, and as files."""
