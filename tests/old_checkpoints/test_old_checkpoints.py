@@ -227,6 +227,7 @@ def test_deployed_file_is_the_old_model(tmp_path, monkeypatch):
 def test_packages_need_the_import_first(tmp_path, monkeypatch, name):
     """NequIP's own packaging loads a checkpoint with its own loader."""
     monkeypatch.setattr(build_module, "_in_own_process", lambda recipe, staged, _: write_and_verify(recipe, staged))
-    with pytest.raises(RefusedFile, match=r"misreads it .*`nequip-elemtransfer import` .* written by nequip 0\."):
+    message = r"misreads it .*`nequip-elemtransfer import` .* written by nequip 0\.\d+\.\d, .*; installed are [^;]*\.$"
+    with pytest.raises(RefusedFile, match=message):
         deploy(Recipe(checkpoint(name)), tmp_path / "out.nequip.zip")
     assert list(tmp_path.iterdir()) == []
