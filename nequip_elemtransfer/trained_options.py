@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from nequip_elemtransfer.architecture import Architecture
-from nequip_elemtransfer.nequip_names import DERIVATIVES, ENERGIES, LENNARD_JONES, modules, the_module
+from nequip_elemtransfer.nequip_names import ENERGIES, FORCES, LENNARD_JONES, modules, the_module
 
 
 def with_trained_options(architecture: Architecture, model: torch.nn.Module) -> Architecture:
@@ -34,9 +34,10 @@ def with_trained_options(architecture: Architecture, model: torch.nn.Module) -> 
         updated["pair_potential"] = dict(updated["pair_potential"]) | {
             name: (tensor.triu() + tensor.triu(1).T).tolist() for name, tensor in upper.items() if tensor.numel()
         }
-    for module in modules(model, DERIVATIVES):
-        if module.do_derivatives != updated.get("do_derivatives", True):  # a modifier switched them on or off
-            updated["do_derivatives"] = module.do_derivatives
+    for module in modules(model, FORCES):
+        do_derivatives = getattr(module, "do_derivatives", True)
+        if do_derivatives != updated.get("do_derivatives", True):  # a modifier switched them on or off
+            updated["do_derivatives"] = do_derivatives
     return updated
 
 

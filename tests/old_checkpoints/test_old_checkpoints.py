@@ -20,6 +20,7 @@ from nequip_elemtransfer.deploy.deployed import DeployedModel
 from nequip_elemtransfer.deploy.write import Recipe, write_and_verify
 from nequip_elemtransfer.refusal import RefusedFile
 from nequip_elemtransfer.source import load_source
+from nequip_elemtransfer.trained_options import with_trained_options
 
 FIXTURES = Path(__file__).parent / "fixtures"
 NAMES = ["v07_nequip", "v08_allegro", "v08_nequip", "v08_nequip_even", "v16_nequip"]
@@ -133,6 +134,22 @@ def test_averages_and_no_raw_weights():
 
 
 _ENERGIES = "model.func.per_type_energy_scale_shift"
+
+
+def test_modules_of_an_old_package():
+    """Which has its release's own: forces that cannot be switched off, energy scales and shifts in rows."""
+    source = loaded("v08_nequip_even")
+    model = source.build()
+    del model.model.do_derivatives
+    energies = model.model.func.per_type_energy_scale_shift
+    energies.shifts = energies.shifts.reshape(-1)
+    architecture = with_trained_options(source.architecture, model)
+    assert architecture == source.architecture
+    today = arch.build(architecture)
+    parameters = [name for name, _ in today.named_parameters()]
+    state, changed = migration.todays_state(model.state_dict(), today.state_dict(), parameters, (0, 8))
+    assert changed == ["energy scales and shifts are columns"]
+    assert all(torch.equal(tensor, source.state[name]) for name, tensor in state.items())
 
 
 # ---- what is refused
