@@ -27,8 +27,8 @@ from nequip.nn import GraphModel
 from nequip.utils.global_state import global_state_initialized, set_global_state
 
 from nequip_elemtransfer.architecture.nequip_names import (
-    DERIVATIVES,
     ENERGIES,
+    FORCES,
     LENNARD_JONES,
     model_builder_code,
     modules,
@@ -324,9 +324,10 @@ def with_trained_options(architecture: Architecture, model: torch.nn.Module) -> 
         updated["pair_potential"] = dict(updated["pair_potential"]) | {
             name: (tensor.triu() + tensor.triu(1).T).tolist() for name, tensor in upper.items() if tensor.numel()
         }
-    for module in modules(model, DERIVATIVES):
-        if module.do_derivatives != updated.get("do_derivatives", True):  # a modifier switched them on or off
-            updated["do_derivatives"] = module.do_derivatives
+    for module in modules(model, FORCES):
+        do_derivatives = getattr(module, "do_derivatives", True)
+        if do_derivatives != updated.get("do_derivatives", True):  # a modifier switched them on or off
+            updated["do_derivatives"] = do_derivatives
     return updated
 
 

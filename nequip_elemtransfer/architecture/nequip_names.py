@@ -51,6 +51,7 @@ ENERGIES = Kind("nequip.nn.PerTypeScaleShift", ("scales", "shifts", "type_names"
 LENGTHS = Kind("nequip.nn.embedding.EdgeLengthNormalizer", ("_rmax_recip",))
 FACTOR = Kind("nequip.nn.misc.ApplyFactor", ("in_field", "factor"))
 DERIVATIVES = Kind("nequip.nn.ForceStressOutput", ("do_derivatives",))
+FORCES = Kind(DERIVATIVES.path)  # in a package of NequIP before 0.16 they cannot be switched off
 LENNARD_JONES = Kind("nequip.nn.pair_potential.LennardJones", ("epsilon", "sigma", "delta"))
 ALLEGRO = Kind("allegro.nn.Allegro_Module")
 CONVOLUTION = Kind("nequip.nn.interaction_block.InteractionBlock", ("sc", "is_first_layer"))

@@ -1,10 +1,12 @@
 """What a file is that was given for a checkpoint and is none."""
 
+import sys
 from pathlib import Path
 
 from torch.serialization import get_unsafe_globals_in_checkpoint
 
 from nequip_elemtransfer.checkpoints import archive
+from nequip_elemtransfer.output.refusal import shortened
 
 _ADVICE = "give a .ckpt file written by `nequip-train`"
 
@@ -12,6 +14,9 @@ _ADVICE = "give a .ckpt file written by `nequip-train`"
 _DEPLOYED, _COMPILED = {"config", "nequip_version"}, {"r_max", "type_names"}
 _OF_PACKAGE = "model/package_metadata.txt"
 _MLIAP_CLASS = "NequIPLAMMPSMLIAPWrapper"
+
+# packages whose objects are in files of any program
+_EVERYWHERE = {"torch", "numpy", *sys.stdlib_module_names}
 
 
 def other_kind(path: Path) -> str | None:
@@ -61,7 +66,8 @@ def pickled(path: Path) -> str:
         objects = []
     if any(name.endswith(f".{_MLIAP_CLASS}") for name in objects):
         return _compiled("ML-IAP")
-    such = f" such as {objects[0]}" if objects else ""
+    telling = [name for name in objects if name.split(".")[0] not in _EVERYWHERE] or objects
+    such = f" such as {shortened(telling[0])}" if telling else ""
     return (
         f"no checkpoint of NequIP: it cannot be read as plain tensors and numbers but holds other objects{such}, and "
         f"nothing else is unpickled. {_ADVICE.capitalize()}"

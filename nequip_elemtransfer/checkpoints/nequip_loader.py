@@ -33,6 +33,10 @@ _READ_ELSEWHERE = ("model", "info_dict")
 _OTHER_PLACES = ("hparams", "module_arguments", "hparams_type")
 
 
+class OlderFile(RefusedFile):
+    """What an older NequIP wrote, and today's own loader would misread."""
+
+
 def require_loadable(
     path: str | Path, vouched: Collection[Mapping] = (), what: str = "checkpoint"
 ) -> tuple[dict[str, Any], Configuration]:
@@ -45,8 +49,8 @@ def require_loadable(
 
     Raises:
         FileNotFoundError: if there is no such file
-        RefusedFile: if it is damaged or hostile, names what is on no list and not vouched for, or means something else
-            to today's NequIP than to the one that wrote it
+        OlderFile: if it means something else to today's NequIP than to the one that wrote it
+        RefusedFile: if it is damaged or hostile, or names what is on no list and not vouched for
     """
     checkpoint = read_checkpoint(path, what)
     hyper = checkpoint["hyper_parameters"]
@@ -113,7 +117,7 @@ def _check_sections(checkpoint: Mapping, vouched: Collection[Mapping]) -> None:
 def _require_words_of_today(configuration: Configuration, owner: str) -> None:
     """Refuse what NequIP's own loader would not read, or misread without a word."""
     if changed := configuration.as_of_today().migrated:
-        raise RefusedFile(
+        raise OlderFile(
             f"{owner} is of an older NequIP, and today's own loader, which is needed here, misreads it ({changed[0]}): "
             f"`nequip-elemtransfer import` writes it as a checkpoint of today.{who_wrote(configuration.versions)}"
         )

@@ -23,7 +23,7 @@ from nequip.utils.aoti_metadata import (
 from nequip.utils.global_state import TF32_KEY
 
 from nequip_elemtransfer.architecture.nequip_names import imported
-from nequip_elemtransfer.checkpoints.nequip_loader import require_loadable, require_loadable_data
+from nequip_elemtransfer.checkpoints.nequip_loader import OlderFile, require_loadable, require_loadable_data
 from nequip_elemtransfer.deploy.info import DEPLOY_KEY, PROVENANCE_KEY
 from nequip_elemtransfer.deploy.trained import TrainedModel
 from nequip_elemtransfer.output.refusal import RefusedFile
@@ -130,12 +130,14 @@ def write_package(checkpoint: Path, out: Path) -> None:
 
     Raises:
         FileNotFoundError: if the training data are not where the training had them
-        RefusedFile: if NequIP would call what is not called from a file
+        RefusedFile: if NequIP would call what is not called from a file, or misread an older one
     """
     set_workflow_state = imported("nequip.scripts._workflow_utils.set_workflow_state")
     try:
         require_loadable(checkpoint, what="model")
         require_loadable_data(checkpoint, what="model")
+    except OlderFile:
+        raise
     except RefusedFile as error:
         raise RefusedFile(
             f"{str(error).rstrip('.')}. To package a model of your own training all the same, run `nequip-package "

@@ -8,6 +8,7 @@ import zipfile
 import pytest
 import torch
 
+from nequip_elemtransfer.cli import main as inspect_main
 from nequip_elemtransfer.deploy.cli import main
 from nequip_elemtransfer.deploy.deployed import DeployedModel
 from nequip_elemtransfer.deploy.info import describe, read_info
@@ -38,6 +39,24 @@ def test_cutoffs_per_pair(deployed, ending):
     assert info["element_transfer"]["elements"] == {"Si": "Si", "Ge": "Si"}
     assert info["pair_style"] == (None if ending == ".nequip.zip" else "allegro")
     assert "Si 4.2, Ge 4.4" in describe(info)
+
+
+@pytest.mark.parametrize(
+    ("run", "ending", "kind"),
+    [
+        ("ge", ".nequip.pth", "TorchScript"),
+        ("ge_one_layer", ".nequip.pt2", "AOTInductor"),
+        ("ge", ".nequip.lmp.pt", "ML-IAP"),
+    ],
+)
+def test_compiled_model_is_no_source(deployed, capsys, run, ending, kind):
+    """It is whole, and holds nothing to transfer."""
+    if kind == "ML-IAP":
+        pytest.importorskip("lammps")
+    file = deployed(run, ending)
+    assert inspect_main(["inspect", str(file)]) == 2
+    said = capsys.readouterr().err
+    assert f"source '{file}' is a compiled model ({kind}), which holds no architecture to start from: give the" in said
 
 
 def test_without_a_transfer(deployed):

@@ -105,5 +105,5 @@ def test_restart_by_nequip_train_itself(contents, silicon, tmp_path):
     done = run("nequip-train", *options, cwd=tmp_path, check=False)
     assert not (tmp_path / "canary").exists()
     assert done.returncode == 1
-    assert "nequip-train: `ckpt_path`: source" in done.stderr and "nothing else is unpickled" in done.stderr
+    assert "nequip-train: `ckpt_path`: checkpoint" in done.stderr and "nothing else is unpickled" in done.stderr
     assert "Traceback" not in done.stderr

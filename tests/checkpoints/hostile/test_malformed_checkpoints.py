@@ -110,7 +110,7 @@ STRUCTURE = [
     ((*MODEL, "avg_num_neighbors"), 0, "a number above 0"),
     ((*MODEL, "avg_num_neighbors"), {"Ge": 12.0}, "a number above 0"),
     ((*MODEL, "per_type_energy_scales"), math.nan, "a number, or one for each type"),
-    ((*MODEL, "per_type_energy_shifts"), [1.0], "a number, or one for each type"),
+    ((*MODEL, "per_type_energy_shifts"), [1.0, 2.0], "a number, or one for each type"),
     ((*MODEL, "per_edge_type_cutoff"), {"Si": -1.0}, "a length in Å"),
     ((*MODEL, "per_edge_type_cutoff"), {"Ge": 3.0}, "a length in Å"),
     ((*MODEL, "pair_potential"), "ZBL", "a mapping is needed"),

@@ -5,7 +5,7 @@
 Each version gets an environment of its own in FOLDER, from the package registry. These versions unpickle checkpoints in
 full, which this PyTorch does only where TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD is set: it is, for these environments alone.
 
-A fixture is a checkpoint as ``nequip-train`` left it, but for the state of its optimizer (``best.ckpt``), and
+A fixture is a checkpoint as ``nequip-train`` left it without the state of optimizer and callbacks (``best.ckpt``), and
 ``reference.npz``: structures with their energies (eV), forces (eV/Å) and stresses (eV/Å³) by the code of that version.
 """
 
@@ -186,7 +186,7 @@ def make(name: str) -> None:
         subprocess.run([program, "-cp", folder, "-cn", "config", "hydra.run.dir=run"], check=True)
         checkpoint = torch.load("best.ckpt", map_location="cpu", weights_only=False)
         os.chdir(start)
-    torch.save(checkpoint | {"optimizer_states": [], "lr_schedulers": []}, out / "best.ckpt")
+    torch.save(checkpoint | {"optimizer_states": [], "lr_schedulers": [], "callbacks": {}}, out / "best.ckpt")
     write_reference(out, model)
 
 
