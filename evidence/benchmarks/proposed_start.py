@@ -11,7 +11,6 @@ import argparse
 from pathlib import Path
 
 import ase.io
-from nequip_elemtransfer.transfer.transfer.start import Start
 
 from nequip_elemtransfer.config import TransferConfig
 from nequip_elemtransfer.mapping.element_map import start_text
@@ -20,6 +19,7 @@ from nequip_elemtransfer.plan.start.ranking import rank
 from nequip_elemtransfer.plan.structures import N_FOLDS
 from nequip_elemtransfer.source import SourceModel, load_source
 from nequip_elemtransfer.structures.files import folds, to_frames
+from nequip_elemtransfer.transfer.start import Start
 
 
 def main() -> None:

@@ -15,7 +15,6 @@ from pathlib import Path
 import ase.io
 import numpy as np
 from ase import Atoms
-from nequip_elemtransfer.transfer.transfer.start import Start
 from tqdm.auto import tqdm
 
 from nequip_elemtransfer.config import TransferConfig
@@ -26,6 +25,7 @@ from nequip_elemtransfer.selection.selecting import select_structures
 from nequip_elemtransfer.selection.structure_features import POOLINGS
 from nequip_elemtransfer.source import SourceModel, load_source
 from nequip_elemtransfer.structures.files import to_frames
+from nequip_elemtransfer.transfer.start import Start
 
 COLUMNS = ("λ", "force MAE", "largest force error", "energy MAE", "largest energy error", "stress MAE")
 

@@ -21,6 +21,7 @@ IMPORTED = (
     "nequip.data.datamodule._base_datamodule._default_collate_fn_factory",
     "nequip.data.dataset.AtomicDataset._get_data_list",
     "nequip.integrations.ase.NequIPCalculator._from_saved_model",
+    "nequip.integrations.lammps_mliap.lmp_mliap_wrapper.NequIPLAMMPSMLIAPWrapper._initialize_model",
     "nequip.model.saved_models.load_utils._get_model_file_path",
     "nequip.scripts._compile_utils.COMPILE_TARGET_DICT",
     "nequip.scripts._workflow_utils.set_workflow_state",

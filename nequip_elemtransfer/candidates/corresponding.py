@@ -9,7 +9,7 @@ from nequip_elemtransfer.config import TransferConfig
 from nequip_elemtransfer.lengths.choice import given_lengths
 from nequip_elemtransfer.mapping.element_map import ElementMap
 from nequip_elemtransfer.structures.files import elements_in
-from nequip_elemtransfer.transfer.transfer.start import frozen_types
+from nequip_elemtransfer.transfer.start import frozen_types
 
 
 class CorrespondingStates:

@@ -19,7 +19,7 @@ from nequip_elemtransfer.output.atomic import require_writable, written_together
 from nequip_elemtransfer.source import load_source
 from nequip_elemtransfer.structures.files import elements_in, read_structures, typical_volume
 from nequip_elemtransfer.structures.frames import evenly_spaced
-from nequip_elemtransfer.transfer.transfer.start import Start, unlabelled_config
+from nequip_elemtransfer.transfer.start import Start, unlabelled_config
 
 CORRESPONDING, DYNAMICS = "corresponding", "dynamics"
 STRAINED, RATTLED, WITH_VACANCY, SURFACE = "strained", "rattled", "vacancy", "surface"

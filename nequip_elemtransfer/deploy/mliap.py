@@ -16,6 +16,9 @@ from nequip_elemtransfer.optional_packages import extra
 Exchange = Callable[[torch.Tensor], torch.Tensor]
 
 
+_INITIALIZE = "nequip.integrations.lammps_mliap.lmp_mliap_wrapper.NequIPLAMMPSMLIAPWrapper._initialize_model"
+
+
 def require_runnable(model: torch.nn.Module) -> None:
     """Check that NequIP 0.19's ML-IAP interface can run a model.
 
@@ -71,7 +74,9 @@ class MliapModel:
         _require_lammps()
         self._wrapper = torch.load(path, weights_only=False)
         self._wrapper.compile = False
-        self._wrapper._initialize_model(None)  # NequIP goes by the coupling's module, and takes the CPU for any other
+        imported(_INITIALIZE)(
+            self._wrapper, None
+        )  # NequIP goes by the coupling's module, and takes the CPU for any other
         self.type_names = list(self._wrapper.element_types)
         self.r_max = 2 * float(self._wrapper.rcutfac)  # LAMMPS takes it for a radius of an atom
 

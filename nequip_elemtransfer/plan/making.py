@@ -28,7 +28,7 @@ from nequip_elemtransfer.source import load_source
 from nequip_elemtransfer.structures.files import elements_in, read_structures, to_frames
 from nequip_elemtransfer.structures.frames import compositions, isolated_atoms
 from nequip_elemtransfer.structures.labels import labels_of
-from nequip_elemtransfer.transfer.transfer.start import Start
+from nequip_elemtransfer.transfer.start import Start
 
 _DEFAULTS = PlanSettings()
 # Å; without a model, structures that agree within it are copies, and atoms without a neighbour within it are isolated

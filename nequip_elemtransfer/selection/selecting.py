@@ -13,7 +13,7 @@ from nequip_elemtransfer.selection.structure_features import MEAN_AND_SPREAD, st
 from nequip_elemtransfer.source import load_source
 from nequip_elemtransfer.structures.copies import duplicate_families
 from nequip_elemtransfer.structures.files import read_structures
-from nequip_elemtransfer.transfer.transfer.start import Start, unlabelled_config
+from nequip_elemtransfer.transfer.start import Start, unlabelled_config
 
 _DRAWS = 20  # at random, to compare with
 

@@ -8,7 +8,7 @@ from nequip.data import AtomicDataDict
 
 from nequip_elemtransfer.structures.environments import descriptor_features, model_features
 from nequip_elemtransfer.structures.frames import atom_types
-from nequip_elemtransfer.transfer.transfer.start import Start
+from nequip_elemtransfer.transfer.start import Start
 
 MEAN, MEAN_AND_SPREAD = "mean", "mean+spread"
 POOLINGS = (MEAN, MEAN_AND_SPREAD)

@@ -24,8 +24,8 @@ from nequip_elemtransfer.transfer.provenance import (
     length_record,
     state_digest,
 )
+from nequip_elemtransfer.transfer.start import Start
 from nequip_elemtransfer.transfer.target import with_energies
-from nequip_elemtransfer.transfer.transfer.start import Start
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from ase.build import bulk
 from ase.calculators.singlepoint import SinglePointCalculator
-from nequip_elemtransfer.transfer.transfer.start import Start
 from units import ENERGY, LENGTH, SHIFT
 
 from nequip_elemtransfer.architecture import builders as arch
@@ -14,6 +13,7 @@ from nequip_elemtransfer.plan.start.cross_validation import CrossValidation
 from nequip_elemtransfer.source import SourceModel
 from nequip_elemtransfer.structures.files import folds, to_frames
 from nequip_elemtransfer.structures.frames import with_neighbors
+from nequip_elemtransfer.transfer.start import Start
 
 
 @pytest.fixture(scope="session")

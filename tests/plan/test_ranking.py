@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 from nequip.data import AtomicDataDict
-from nequip_elemtransfer.transfer.transfer.start import Start
 from units import LENGTH
 
 from nequip_elemtransfer.config import TransferConfig
@@ -11,6 +10,7 @@ from nequip_elemtransfer.plan.start import ranking
 from nequip_elemtransfer.plan.start.ranking import rank
 from nequip_elemtransfer.source import SourceModel
 from nequip_elemtransfer.structures.files import folds, to_frames
+from nequip_elemtransfer.transfer.start import Start
 
 TYPES = ["C", "Si", "Sn"]
 

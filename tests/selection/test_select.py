@@ -6,11 +6,11 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 from ase.calculators.singlepoint import SinglePointCalculator
-from nequip_elemtransfer.transfer.transfer.start import Start, unlabelled_config
 
 from nequip_elemtransfer.architecture import builders as arch
 from nequip_elemtransfer.cli import main
 from nequip_elemtransfer.source import SourceModel
+from nequip_elemtransfer.transfer.start import Start, unlabelled_config
 
 pytest.importorskip("skmatter")
 

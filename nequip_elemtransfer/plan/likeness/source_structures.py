@@ -17,7 +17,7 @@ from nequip_elemtransfer.structures.copies import duplicate_families
 from nequip_elemtransfer.structures.environments import Environments, descriptor_environments, model_environments
 from nequip_elemtransfer.structures.files import UnreadableFile, read_structures, to_frames, typical_volume
 from nequip_elemtransfer.structures.frames import evenly_spaced, with_neighbors
-from nequip_elemtransfer.transfer.transfer.start import Start
+from nequip_elemtransfer.transfer.start import Start
 
 _MAX_SOURCE_STRUCTURES = 200
 

@@ -24,7 +24,7 @@ from nequip_elemtransfer.materials.calculator import CallSeconds, read_descripti
 from nequip_elemtransfer.plan.errors import Estimate
 from nequip_elemtransfer.plan.start.cross_validation import HeldOut, Step, no_labels
 from nequip_elemtransfer.structures.labels import Labels
-from nequip_elemtransfer.transfer.transfer.start import Start
+from nequip_elemtransfer.transfer.start import Start
 
 _WARM_UP, _TIMED = 2, 5  # force calls
 # kinds of labels count alike, as in the key's own default

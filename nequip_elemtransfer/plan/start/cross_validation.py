@@ -16,7 +16,7 @@ from nequip_elemtransfer.source import SourceModel
 from nequip_elemtransfer.structures.files import to_frames
 from nequip_elemtransfer.structures.frames import atom_types, compositions
 from nequip_elemtransfer.structures.labels import Labels, atoms_of_frames
-from nequip_elemtransfer.transfer.transfer.start import Start
+from nequip_elemtransfer.transfer.start import Start
 
 
 class HeldOut:

@@ -10,7 +10,7 @@ from nequip_elemtransfer.energies.fit import composition_residual
 from nequip_elemtransfer.lengths.choice import NOTABLE_DISAGREEMENT, LengthChoice
 from nequip_elemtransfer.lengths.search import COARSE_FACTORS, LengthSearch
 from nequip_elemtransfer.plan.start.cross_validation import fitted_scales
-from nequip_elemtransfer.transfer.transfer.start import Start
+from nequip_elemtransfer.transfer.start import Start
 
 # The minimum counts as flat if 4 % in λ to either side raise the objective of the fit by less than this.
 _FLAT_WINDOW = 0.04

@@ -15,7 +15,7 @@ from nequip_elemtransfer.plan.start.cross_validation import CrossValidation, lab
 from nequip_elemtransfer.plan.structures import ChosenStructures
 from nequip_elemtransfer.source import SourceModel
 from nequip_elemtransfer.structures.files import elements_in
-from nequip_elemtransfer.transfer.transfer.start import Start
+from nequip_elemtransfer.transfer.start import Start
 
 _MAX_STRUCTURES = 12
 

@@ -33,7 +33,7 @@ ENTRY_POINTS = {
 # printed for jobs on a cluster: `python -m ...`
 MODULES = ("study.measure.job",)
 
-# of scripts, promised in docs/api.md and docs/finetune.md
+# of scripts, promised in docs/reference/api.md and docs/how-to/finetune.md
 INTERFACE = (
     "config.TransferConfig",
     "source.load_source",
