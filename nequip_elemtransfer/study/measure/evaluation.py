@@ -119,20 +119,20 @@ def read_all(out: Path, kind: str, model: str, names: Sequence[str]) -> list[dic
     return [result for result in found if result["settings"].get("checkpoint") == checkpoint]
 
 
-def keep_result(out: Path, kind: str, model: str, content: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
-    """Write the result of an evaluation, see :func:`keep`."""
+def write_result_of(out: Path, kind: str, model: str, content: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+    """Write the result of an evaluation, see :func:`write_result`."""
     origin = made_from(out, kind, model)
-    keep(evaluation_folder(out, kind, model) / RESULT_FILE, content, {**settings, **origin})
+    write_result(evaluation_folder(out, kind, model) / RESULT_FILE, content, {**settings, **origin})
 
 
-def is_kept(path: Path, settings: Mapping[str, Any]) -> bool:
+def has_result(path: Path, settings: Mapping[str, Any]) -> bool:
     """Whether the result for these settings is there."""
     return path.exists() and bool(read_json(path)["settings"] == _as_read_back(settings))
 
 
-def keep(path: Path, content: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+def write_result(path: Path, content: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
     """Write a result, complete or not at all; one for other settings is moved aside."""
-    if path.exists() and not is_kept(path, settings):
+    if path.exists() and not has_result(path, settings):
         path.rename(free_path(path.with_name(path.stem + ".before_{}" + path.suffix)))
     write_text(path, json.dumps({"settings": settings, **content}) + "\n")
 

@@ -19,7 +19,7 @@ from nequip_elemtransfer.materials.crystal import Crystal
 from nequip_elemtransfer.study import quantities
 from nequip_elemtransfer.study.config import evaluation_settings as asked_for
 from nequip_elemtransfer.study.grid import simulation_name, structures_with
-from nequip_elemtransfer.study.measure.evaluation import is_kept, keep
+from nequip_elemtransfer.study.measure.evaluation import has_result, write_result
 
 T = TypeVar("T")
 EOS_RATIOS = np.linspace(0.85, 1.15, 13)  # of the volume of the study's crystal
@@ -171,11 +171,11 @@ def run_simulations(
                 "engine": settings.engine,
                 **origin,
             }
-            if is_kept(path, asked):
+            if has_result(path, asked):
                 continue
             atoms = frames[index % len(frames)]
             result = dynamics.simulate(atoms, calculator, protocol, crystal.nearest_neighbor, settings.criteria)
-            keep(path, _seen(result, crystal.nearest_neighbor), asked)
+            write_result(path, _seen(result, crystal.nearest_neighbor), asked)
             print(f"{path.stem}: {result.survived:.3g} of {protocol.time:.3g} ps {result.reason}", flush=True)
 
 

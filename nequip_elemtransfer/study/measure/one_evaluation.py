@@ -19,7 +19,7 @@ from nequip_elemtransfer.materials.calculator import make_calculator
 from nequip_elemtransfer.output.atomic import written_together
 from nequip_elemtransfer.study.config import evaluation_settings as settings
 from nequip_elemtransfer.study.grid import REFERENCE, Grid, checkpoint_of, evaluation_folder
-from nequip_elemtransfer.study.measure.evaluation import keep_result, made_from
+from nequip_elemtransfer.study.measure.evaluation import made_from, write_result_of
 from nequip_elemtransfer.study.measure.measurements import (
     molecular_properties,
     molecules_in,
@@ -44,7 +44,7 @@ def evaluate_model(out: Path, kind: str, model: str) -> None:
     asked = settings.EvaluationSettings.from_mapping(Grid.read(out).evaluations)
     folder = evaluation_folder(out, kind, model)
     if kind == settings.PLAN and asked.plan is not None:
-        keep_result(out, kind, model, plan_of(out, model, asked.plan.source_data), asked.plan.without_sizes())
+        write_result_of(out, kind, model, plan_of(out, model, asked.plan.source_data), asked.plan.without_sizes())
     elif kind == settings.STABILITY and asked.stability is not None and asked.crystal is not None:
         calculator = _calculator(out, model, asked, asked.stability.engine, folder)
         run_simulations(asked.crystal, calculator, asked.stability, folder, made_from(out, kind, model))
@@ -54,7 +54,7 @@ def evaluate_model(out: Path, kind: str, model: str) -> None:
             found = molecular_properties(molecules_in(asked.molecules), asked.molecules.element, calculator)
         elif asked.crystal is not None:
             found = properties_of(asked.crystal, calculator, asked.properties)
-        keep_result(out, kind, model, found, asdict(subject) | asked.properties.without_sizes())
+        write_result_of(out, kind, model, found, asdict(subject) | asked.properties.without_sizes())
     else:
         raise ValueError(f"the study in {out} asks for no {kind}.")
 

@@ -18,8 +18,6 @@ from nequip_elemtransfer.study.report.comparison import PairedDifference, Sectio
 from nequip_elemtransfer.study.report.curves import (
     TEST_ERRORS,
     Curve,
-    Efficiency,
-    Equivalent,
     Speed,
     forecasts,
     learning_curves,
@@ -145,12 +143,12 @@ def _html(
     evaluated: Mapping[str, Any],
     gaps: Sequence[Gap],
 ) -> str:
-    filters: list[Callable[..., Any]] = [milli, number, percent, shift, steps_to_best, structures, seeds, by_size]
-    filters += [quantity_labels, structure_labels, failures]
+    numbers: list[Callable[..., str]] = [milli, number, percent, shift]
+    tables: list[Callable[..., Any]] = [by_size, quantity_labels, structure_labels, failures]
     return page(
         __package__,
         "page.html.jinja",
-        {function.__name__: function for function in filters},
+        {function.__name__: function for function in (*numbers, *tables)},
         version=__version__,
         results=results,
         finished=sum(result.state is State.FINISHED for result in results),
@@ -210,21 +208,6 @@ def _with_interval(value: PairedDifference, scale: float, form: str, unit: str =
     if value.low is not None and value.high is not None:
         text += f" ({scale * value.low:{form}} to {scale * value.high:{form}})"
     return text.replace("-", "−")
-
-
-def steps_to_best(value: Spread | None) -> str:
-    """``1200 (400 to 1600)``."""
-    return "" if value is None else f"{value.mean:.0f} ({value.low:.0f} to {value.high:.0f})"
-
-
-def structures(value: Equivalent) -> str:
-    """``more than 100``."""
-    return f"{value.bound if value.sign else ''} {value.size:.3g}".strip()
-
-
-def seeds(value: Efficiency) -> str:
-    """The factors of single seeds."""
-    return ", ".join(f"{e.sign}{e.factor:.2g}" for e in value.of_seeds.values())
 
 
 def by_size(speed: Sequence[Speed]) -> list[list[Speed]]:

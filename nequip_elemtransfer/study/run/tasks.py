@@ -15,7 +15,7 @@ import time
 import zipfile
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
@@ -261,10 +261,8 @@ def _reason(code: int, log: Path) -> str:
 
 def _signal(process: subprocess.Popen, number: int) -> None:
     """Signal a task and the processes that it started, which share its session."""
-    try:
+    with suppress(ProcessLookupError):
         os.killpg(process.pid, number)
-    except ProcessLookupError:
-        pass
 
 
 def _refuse_full_disk(out: Path) -> None:
