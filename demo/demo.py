@@ -136,8 +136,7 @@ def germanium(demo: Demo, seed: int) -> dict:
 
 def crystals(demo: Demo, seeds: list[int]) -> dict[str, dict[str, float]]:
     """Lattice constant, elastic constants and vacancy of diamond silicon and germanium, by model."""
-    from nequip.integrations.ase import NequIPCalculator
-
+    from nequip_elemtransfer.architecture.nequip_names import imported
     from nequip_elemtransfer.data.stillinger_weber import stillinger_weber_calculator
 
     models = {"Si, the source": ("Si", demo.silicon / "best.ckpt")}
@@ -145,14 +144,14 @@ def crystals(demo: Demo, seeds: list[int]) -> dict[str, dict[str, float]]:
         label = f" (seed {seed})" if len(seeds) > 1 else ""
         for name, run in (("Ge from scratch", "scratch"), ("Ge by transfer", "transfer")):
             models[name + label] = ("Ge", demo.folder(seed) / run / "best.ckpt")
+    from_saved_model = imported("nequip.integrations.ase.NequIPCalculator._from_saved_model")
     found = {}
     with stage("crystals"):
         if demo.data == "sw":
             for element in ("Si", "Ge"):
                 found[f"{element}, the potential"] = crystal(element, stillinger_weber_calculator(element))
         for name, (element, checkpoint) in models.items():
-            calculator = NequIPCalculator._from_saved_model(checkpoint, chemical_species_to_atom_type_map=True)
-            found[name] = crystal(element, calculator)
+            found[name] = crystal(element, from_saved_model(checkpoint, chemical_species_to_atom_type_map=True))
     return found
 
 
@@ -185,11 +184,14 @@ def deploy_and_run(demo: Demo, seed: int) -> dict:
     from ase.md.langevinbaoab import LangevinBAOAB
     from nequip.integrations.ase import NequIPCalculator
 
+    from nequip_elemtransfer.architecture.nequip_names import imported
+
+    from_saved_model = imported("nequip.integrations.ase.NequIPCalculator._from_saved_model")
     checkpoint, path = demo.folder(seed) / "transfer" / "best.ckpt", demo.out / "ge.nequip.pth"
     with stage("TorchScript export"):
         wait(start(demo, "deploy", ["nequip-deploy", "build", "--model", checkpoint, path]))
     with stage(f"molecular dynamics, {MD_STEPS} steps"):
-        eager = NequIPCalculator._from_saved_model(checkpoint, chemical_species_to_atom_type_map=True)
+        eager = from_saved_model(checkpoint, chemical_species_to_atom_type_map=True)
         deployed = NequIPCalculator.from_compiled_model(path, chemical_species_to_atom_type_map=True)
         frames = ase.io.read(demo.folder(seed) / "data" / "Ge_test.xyz", ":5")
         difference = max(

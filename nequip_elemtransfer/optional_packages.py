@@ -27,36 +27,33 @@ def extra(name: str, who: str) -> Iterator[None]:
 
 
 def require_plan() -> None:
-    """Meet a missing library of ``plan`` before anything is calculated.
+    """Refuse to begin without the libraries of ``plan``.
 
     Raises:
         ModuleNotFoundError: with the command that installs it
     """
-    _require("plan", ("sklearn", "dscribe", "matplotlib", "jinja2"))
+    _require("plan", "plan", ("sklearn", "dscribe", "matplotlib", "jinja2"))
 
 
 def require_select() -> None:
-    """Meet a missing library of ``select`` before anything is calculated.
+    """Refuse to begin without the libraries of ``select``.
 
     Raises:
         ModuleNotFoundError: with the command that installs it
     """
-    _require("select", ("skmatter", "sklearn", "dscribe", "matplotlib", "jinja2"))
+    _require("select", "select", ("skmatter", "sklearn", "dscribe", "matplotlib", "jinja2"))
 
 
 def require_xtb() -> None:
-    """Meet a missing library of ``data xtb`` before anything is calculated.
+    """Refuse to begin without the libraries of ``data xtb``.
 
     Raises:
         ModuleNotFoundError: with the command that installs it
     """
-    with extra("xtb", "`nequip-elemtransfer data xtb`"):
-        for module in ("tblite.ase", "rdkit"):
-            import_module(module)
+    _require("xtb", "data xtb", ("tblite.ase", "rdkit"))
 
 
-def _require(name: str, modules: Sequence[str]) -> None:
-    """Libraries of an extra that is named after its command."""
-    with extra(name, f"`nequip-elemtransfer {name}`"):
+def _require(name: str, command: str, modules: Sequence[str]) -> None:
+    with extra(name, f"`nequip-elemtransfer {command}`"):
         for module in modules:
             import_module(module)

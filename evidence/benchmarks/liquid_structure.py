@@ -21,7 +21,7 @@ import numpy as np
 from ase import Atoms
 
 from nequip_elemtransfer.materials.dynamics import EQUILIBRATION, angular_distribution, radial_distribution
-from nequip_elemtransfer.study.measure.stability import ADF_EDGES, LONGEST_BOND, RDF_EDGES
+from nequip_elemtransfer.study.measure.measurements import ADF_EDGES, LONGEST_BOND, RDF_EDGES
 from nequip_elemtransfer.study.quantities import ADF, MSD, RDF
 
 _HALVES = 100

@@ -18,8 +18,8 @@ from nequip_elemtransfer.study.config.evaluation_settings import (
     WAVENUMBERS,
     MoleculeFile,
 )
+from nequip_elemtransfer.study.measure.measurements import molecular_properties, molecules_in
 from nequip_elemtransfer.study.measure.one_evaluation import trained_calculator
-from nequip_elemtransfer.study.measure.properties import molecular_properties, molecules_in
 from nequip_elemtransfer.study.report.property_errors import deviation
 
 

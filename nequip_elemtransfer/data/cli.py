@@ -110,23 +110,12 @@ def _add_local_copy(parser: argparse.ArgumentParser, files: str) -> None:
 def _add_sampling_options(
     parser: argparse.ArgumentParser, atoms_per_cell: int, crystal: list[float], liquid: list[float]
 ) -> None:
-    parser.add_argument("--frames", type=int, default=160, metavar="N", help="structures of each set (default: 160)")
-    parser.add_argument(
-        "--supercell",
-        type=int,
-        default=2,
-        metavar="N",
-        help=f"N*N*N cubic cells of {atoms_per_cell} atoms (default: 2)",
-    )
-    for name, default, of in (("temperatures", crystal, "crystals"), ("liquid-temperatures", liquid, "liquid")):
-        parser.add_argument(
-            f"--{name}",
-            nargs="+",
-            type=float,
-            default=default,
-            metavar="T",
-            help=f"of the {of}, in units of epsilon/k_B, see the docs (default: {' '.join(map(str, default))})",
-        )
+    _add_frames(parser, 160)
+    cells = f"N*N*N cubic cells of {atoms_per_cell} atoms (default: 2)"
+    parser.add_argument("--supercell", type=int, default=2, metavar="N", help=cells)
+    reduced = "in units of epsilon/k_B, see the docs"
+    _add_temperatures(parser, "--temperatures", crystal, f"of the crystals, {reduced}")
+    _add_temperatures(parser, "--liquid-temperatures", liquid, f"of the liquid, {reduced}")
     parser.set_defaults(options=("frames", "supercell", "temperatures", "liquid_temperatures"))
 
 
@@ -137,16 +126,19 @@ def _add_molecule_options(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="molecules of your own, a line `SMILES NAME GROUP` for each, in which {X} stands for each of --elements",
     )
-    parser.add_argument("--frames", type=int, default=320, metavar="N", help="structures of each set (default: 320)")
-    parser.add_argument(
-        "--temperatures",
-        nargs="+",
-        type=float,
-        default=[300.0, 600.0],
-        metavar="T",
-        help="of the dynamics, in K (default: 300 600)",
-    )
+    _add_frames(parser, 320)
+    _add_temperatures(parser, "--temperatures", [300.0, 600.0], "of the dynamics, in K")
     parser.set_defaults(options=("smiles", "frames", "temperatures"))
+
+
+def _add_frames(parser: argparse.ArgumentParser, default: int) -> None:
+    text = f"structures of each set (default: {default})"
+    parser.add_argument("--frames", type=int, default=default, metavar="N", help=text)
+
+
+def _add_temperatures(parser: argparse.ArgumentParser, option: str, default: list[float], text: str) -> None:
+    text += f" (default: {' '.join(f'{t:g}' for t in default)})"
+    parser.add_argument(option, nargs="+", type=float, default=default, metavar="T", help=text)
 
 
 def _run(args: argparse.Namespace) -> None:

@@ -66,7 +66,6 @@ def _metals(system: str) -> list[str]:
     return metals
 
 
-# an alloy gets a new composition, and so a trajectory of its own, for each structure
 EMT_METALS = SampledSet(
     default=("Cu", "Ag"),
     groups=GROUPS,
@@ -74,7 +73,5 @@ EMT_METALS = SampledSet(
     liquid_temperatures=(0.045, 0.055),  # 1833, 2240 K for Cu
     melting_temperature=0.1,
     material=_material,
-    seeds=lambda system: [atomic_numbers[metal] for metal in _metals(system)],
-    check=_metals,
-    one_each=lambda system: len(_metals(system)) > 1,
+    elements=_metals,
 )

@@ -24,18 +24,13 @@ from typing import Any
 
 from ase import Atoms
 
-from nequip_elemtransfer.data.published import PublishedFiles, PublishedSet, labelled_structure
+from nequip_elemtransfer.data.published import PublishedFiles, PublishedSet, checksums, labelled_structure
 from nequip_elemtransfer.data.split import Stratum
 
 COMMIT = "10c427a5480c6281c15c64efaf869b03be04818f"
 FILES = PublishedFiles(
     base_url=f"https://raw.githubusercontent.com/materialsvirtuallab/mlearn/{COMMIT}/data",
-    sha256={
-        "Si/training.json": "ae6d4b0a65b00e0fcf7ba0a6fad366716710d2f0d21d70199203089c6866b500",
-        "Ge/training.json": "43dee02009a5167f94c7aafce19051222bcfc328c46181750cc2a2018187ca00",
-        "Si/test.json": "d452b30a89f23bff76f7cc529b7b6c2d159ea81ccd5a4599fb1a18207654fa91",
-        "Ge/test.json": "737ea6159c9dd27ebee7fb8ffae22f15e20466884927771248ca4f5b2cd3f093",
-    },
+    sha256=checksums("mlearn"),
     folder="Si/training.json and Ge/training.json (test.json beside them is optional)",
 )
 ELEMENTS = ("Si", "Ge")

@@ -21,34 +21,13 @@ from typing import Any
 
 from ase import Atoms
 
-from nequip_elemtransfer.data.published import PublishedFiles, PublishedSet, labelled_structure
+from nequip_elemtransfer.data.published import PublishedFiles, PublishedSet, checksums, labelled_structure
 from nequip_elemtransfer.data.split import Stratum
 
 COMMIT = "5fc2251b45c72dea0c9799d7aad3e3261a077a5b"
 FILES = PublishedFiles(
     base_url=f"https://raw.githubusercontent.com/materialsvirtuallab/snap/{COMMIT}/NbMoTaW/training",
-    sha256={
-        "Mo_AIMD.json": "212798385aacf71804aaab3c73a609bc99062d0dc2523e1de1d390632df20430",
-        "Mo_Elastic.json": "71c9d48811e0df374e050e5738b99988a9093e1eccc4616659af16728e68036e",
-        "Mo_Surface.json": "a31b6831a1cd9832cc4d7e163ab8330ee00cd5943776c9d549a7f0b14c7c88c5",
-        "Mo_Test.json": "8014734810d3a288ddf62115a4eafbfb3366921b3d8863cc3c69cd88bbe19a8a",
-        "W_AIMD.json": "55c6c5e3ea86716accc56a72a819ce4d53cde9f3566e2d84b698f3a59783ef43",
-        "W_Elastic.json": "bcfe224205beb1e5164f2d24c8bd0cf8ce5a8d323c32e1c6538b15e1fdf2e359",
-        "W_Surface.json": "87da3b6fd795f3afdc4679e13f691801f42fd8ec29bc3e279d0f1ce70d70e496",
-        "W_Test.json": "eb0162def1f6124819aed0e1cf69a1549883379b7e839c3bef63da8a088ac089",
-        "Nb_AIMD.json": "4eb7006ce74842e9c1ca91955e9ff3cc11f79b202db0107846146f0f2fcadb3e",
-        "Nb_Elastic.json": "1eb982475d6714356ffd390639d410723b6b3f60de87857bf2445a5375213e56",
-        "Nb_Surface.json": "97fa0d355ae144a10e8c61420b602c75ca62e1ed14bc73edb5b9c69713eb8f5b",
-        "Nb_Test.json": "11d90df6fd8af8afe1348421ebce3f9901646c09e9fbbf366d0c4b71138a570d",
-        "Ta_AIMD.json": "5f89e2b41a7e2451e335ed169451277280c67daca072e50ad2ede07152758857",
-        "Ta_Elastic.json": "86b23c7bebc33d74d57733a010973107d480c6baec4f062efa537d7bed336ecd",
-        "Ta_Surface.json": "80a8a6caeede61526261ed4873cd0b445e1ca2affb0fdc133cebfbdc5eefa2db",
-        "Ta_Test.json": "706fc5aacf4704f0bdf349688801e559dd63e077a6c881cffc3791bcd4ff0db0",
-        "MoW_SS.json": "2a4a8d45e704c85f39249cb8c6a15ef157ffd610729edc1a65c5e747d12bc953",
-        "MoW_Test.json": "b7d2938b383e8679cdd79e1d987c1893c42ce45844a4887c5de9a7a55dd3db8a",
-        "NbTa_SS.json": "aa41c1e341d7fcede07ce19656b5bd723e5fbb293f9b656ff06769264008ea43",
-        "NbTa_Test.json": "12dd57ebc8446f51126e475b03e87c9dd50bd8558ca9e52fb088b148dc6834a0",
-    },
+    sha256=checksums("nbmotaw"),
     folder="Mo_AIMD.json, Mo_Elastic.json, Mo_Surface.json and so on, or MoW_SS.json, as they are or as .json.gz "
     "(Mo_Test.json beside them is optional)",
 )

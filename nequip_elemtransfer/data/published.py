@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,12 @@ class PublishedFiles:
             return gzip.decompress(compressed.read_bytes())
         except (gzip.BadGzipFile, EOFError, zlib.error) as error:
             raise ValueError(f"{compressed} cannot be decompressed ({error}); get it again") from error
+
+
+def checksums(name: str) -> dict[str, str]:
+    """SHA-256 of each file of a publication by its name, as ``checksums/NAME.sha256`` lists them for ``sha256sum``."""
+    lines = files(__package__).joinpath("checksums", f"{name}.sha256").read_text(encoding="utf-8").splitlines()
+    return {file: digest for digest, file in map(str.split, lines)}
 
 
 def _places(folder: Path, name: str) -> tuple[Path, Path]:
@@ -182,16 +189,16 @@ class PublishedSet:
         self.check(systems)
         for name in systems:
             require_folder(out, [*division.names(name), _test_name(name)], force=force)
-        files: dict[str, list[Atoms]] = {}
+        written: dict[str, list[Atoms]] = {}
         for name in systems:
             frames = self.load(name, "training", folder)
             strata = [self.stratum(atoms) for atoms in frames]
             families = [self.family(atoms) for atoms in frames]
-            files |= division.files(name, frames, strata, families)
+            written |= division.files(name, frames, strata, families)
             if self.files.has(self.test_file(name), folder):
-                files[_test_name(name)] = self.load(name, "test", folder)
-        write_files(out, files, force=force)
-        return files
+                written[_test_name(name)] = self.load(name, "test", folder)
+        write_files(out, written, force=force)
+        return written
 
     def load(self, system: str, half: str = "training", folder: Path | None = None) -> list[Atoms]:
         """Labelled structures of one system, in the order of its files.

@@ -12,6 +12,7 @@ import ase.units
 import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
+from ase.data import atomic_numbers
 from ase.md.langevinbaoab import LangevinBAOAB
 from tqdm import tqdm
 
@@ -74,9 +75,8 @@ class SampledSet:
         liquid_temperatures: of the liquid where none are given, k_B T / ε.
         melting_temperature: at which liquids are made, k_B T / ε.
         material: of a set's name and the cubic cells along each edge of its supercell.
-        seeds: of a set's name, which go with the seed, so that sets differ.
-        check: refuses a name of which there is no set, by a ValueError.
-        one_each: whether each structure of a set has a trajectory of its own.
+        elements: of a set's name; refuses one of which there is no set, by a ValueError. An alloy gets a new
+            composition, and so a trajectory of its own, for each structure.
     """
 
     default: Sequence[str]
@@ -85,9 +85,7 @@ class SampledSet:
     liquid_temperatures: Sequence[float]
     melting_temperature: float
     material: Callable[[str, int], Material]
-    seeds: Callable[[str], Sequence[int]]
-    check: Callable[[str], object]
-    one_each: Callable[[str], bool] = lambda system: False
+    elements: Callable[[str], Sequence[str]]
 
     def prepare(
         self,
@@ -170,7 +168,8 @@ class SampledSet:
             raise ValueError(f"supercell must be at least 1, found {supercell}")
         trajectories = self._trajectories(system, frames, temperatures, liquid_temperatures)
         material = self.material(system, supercell)
-        seeds = np.random.SeedSequence([seed, *self.seeds(system)]).spawn(len(trajectories))
+        numbers = [atomic_numbers[element] for element in self.elements(system)]  # so that sets differ
+        seeds = np.random.SeedSequence([seed, *numbers]).spawn(len(trajectories))
         return (
             atoms
             for trajectory, own_seed in zip(trajectories, seeds, strict=True)
@@ -185,7 +184,7 @@ class SampledSet:
         liquid_temperatures: Sequence[float] | None,
     ) -> list[Trajectory]:
         """Trajectories that share the snapshots evenly among the groups and the temperatures of each."""
-        self.check(system)
+        is_alloy = len(self.elements(system)) > 1
         if frames < 1:
             raise ValueError(f"frames must be at least 1, found {frames}")
         crystal = self.temperatures if temperatures is None else temperatures
@@ -196,7 +195,7 @@ class SampledSet:
             if not len(reduced) or not all(0 < t < np.inf for t in reduced):
                 raise ValueError(f"temperatures of {group} must be positive, found {list(reduced)}")
             for temperature, n in zip(reduced, even_shares(share, len(reduced)), strict=True):
-                each = [1] * n if self.one_each(system) else [n] if n else []
+                each = [1] * n if is_alloy else [n] if n else []
                 trajectories += [Trajectory(group, temperature, count) for count in each]
         return trajectories
 

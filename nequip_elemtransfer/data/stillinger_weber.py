@@ -112,6 +112,5 @@ STILLINGER_WEBER = SampledSet(
     liquid_temperatures=(0.14, 0.17),  # 3523, 4278 K for Si
     melting_temperature=0.3,
     material=_material,
-    seeds=lambda element: [atomic_numbers[element]],
-    check=_parameters,
+    elements=lambda element: [_parameters(element)["el"]],
 )

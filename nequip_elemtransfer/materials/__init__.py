@@ -1,1 +1,1 @@
-"""Cubic crystals and the properties that an ASE calculator gives them, from the lattice constant to phonons."""
+"""Cubic crystals and molecules, and what an ASE calculator says of them: properties, simulations, labels."""

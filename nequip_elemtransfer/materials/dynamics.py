@@ -123,7 +123,7 @@ def simulate(
     frames: list[Atoms] = []
     temperatures: list[float] = []
     survived, drift, failure, reason = 0, None, None, ""
-    with np.errstate(all="ignore"):  # what overflows is met as a failure
+    with np.errstate(all="ignore"):  # what overflows fails a criterion
         try:
             for survived, drift in _run(atoms, protocol, criteria, nearest_neighbor, stops, pressure):  # noqa: B007
                 if survived in protocol.sampled:

@@ -94,14 +94,11 @@ def parse_start(text: str) -> str | dict[str, float]:
     """
     if ":" not in text:
         return text
-    weights = {}
-    for part in text.split(","):
-        name, _, weight = part.partition(":")
-        try:
-            weights[name] = float(weight)
-        except ValueError:
-            raise ValueError(f"a blend is written as Si:0.5,Sn:0.5, found {text!r}.") from None
-    return weights
+    parts = [part.partition(":") for part in text.split(",")]
+    try:
+        return {name: float(weight) for name, _, weight in parts}
+    except ValueError:
+        raise ValueError(f"a blend is written as Si:0.5,Sn:0.5, found {text!r}.") from None
 
 
 def pairs(option: str, items: Sequence[str], parse: Callable[[str], Any]) -> dict[str, Any]:

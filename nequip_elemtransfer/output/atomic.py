@@ -69,7 +69,8 @@ def written_together(paths: Sequence[Path], *, force: bool = True) -> Iterator[l
     for path in paths:
         require_writable(path, force)
     with ExitStack() as stack:
-        folders = {parent: stack.enter_context(_staging(parent)) for parent in dict.fromkeys(p.parent for p in paths)}
+        in_each = {path.parent: path for path in paths}
+        folders = {parent: stack.enter_context(folder_beside(path)) for parent, path in in_each.items()}
         staged = [folders[path.parent] / path.name for path in paths]
         yield staged
         for path in paths:
@@ -88,17 +89,6 @@ def write_text(path: Path, text: str) -> None:
         staged.write_text(text, encoding="utf-8")
 
 
-@contextmanager
-def folder_beside(out: Path) -> Iterator[Path]:
-    """A temporary folder on the file system of ``out``, for :func:`put_in_place`.
-
-    Raises:
-        OSError: it cannot be made
-    """
-    with _staging(out.parent) as folder:
-        yield folder
-
-
 def put_in_place(staged: Path, out: Path, force: bool) -> None:
     """Give a complete file its name, in one move.
 
@@ -110,8 +100,13 @@ def put_in_place(staged: Path, out: Path, force: bool) -> None:
 
 
 @contextmanager
-def _staging(parent: Path) -> Iterator[Path]:
-    prefix = f".nequip-elemtransfer-{platform.node()}-"
+def folder_beside(out: Path) -> Iterator[Path]:
+    """A temporary folder on the file system of ``out``, for :func:`put_in_place`.
+
+    Raises:
+        OSError: it cannot be made
+    """
+    parent, prefix = out.parent, f".nequip-elemtransfer-{platform.node()}-"
     try:
         _remove_litter(parent, prefix)
         folder, lock = _locked_folder(parent, prefix)

@@ -1,7 +1,6 @@
 """The command ``nequip-elemtransfer study``."""
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 
 from nequip_elemtransfer.output.arguments import Commands
@@ -40,16 +39,11 @@ def _run_study(args: argparse.Namespace) -> int:
     print(f"{len(tally.finished)} tasks finished, {len(tally.failed)} failed, {len(tally.skipped)} could not start")
     for task in tally.failed:
         print(f"  failed: {task.name} (its log: {task.log})")
-    _print_paths(write_report(args.out))
+    print(*write_report(args.out), sep="\n")
     return 1 if tally.failed else 0
 
 
 def _report_study(args: argparse.Namespace) -> None:
     from nequip_elemtransfer.study.report.page import write_report
 
-    _print_paths(write_report(args.out))
-
-
-def _print_paths(paths: Sequence[Path]) -> None:
-    for path in paths:
-        print(path)
+    print(*write_report(args.out), sep="\n")

@@ -1,42 +1,42 @@
-"""The runs of a study as plain data, and what lies where in its folder.
+"""The runs of a study as plain data, its structure files, and what lies where in its folder.
 
 What the folder of a run or an evaluation says about it:
 
 - ``finished.json``: it is done, and never repeated;
 - ``failed.json``: it ended with an error, which is in its log;
 - neither: it was interrupted, or is running.
+
+Training and test sets are files: the first n structures with given labels, and the test structures of each label.
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import Enum
+from functools import lru_cache
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import ase.io
+from ase import Atoms
+
 from nequip_elemtransfer import __version__
-from nequip_elemtransfer.output.atomic import write_text
+from nequip_elemtransfer.output.atomic import folder_beside, put_in_place, write_text
+from nequip_elemtransfer.structures.files import read_structures
+from nequip_elemtransfer.study.config import study_file
 from nequip_elemtransfer.study.config.entries import ALL, require_file
-from nequip_elemtransfer.study.config.study_file import (
-    DEFAULT,
-    SCRATCH,
-    Arm,
-    ModelEntry,
-    Pretraining,
-    Recipe,
-    StudyConfig,
-)
-from nequip_elemtransfer.study.structure_files import StructureFiles
 
 SOURCE = "source"  # as a start: of trainings that others start from
 PRETRAINING = "pretrain"
 REFERENCE = "reference"  # in place of a run's name, what models are compared with
 GRID_FILE = "study.json"
 FINISHED_FILE, FAILED_FILE = "finished.json", "failed.json"
-RESULT_FILE = "result.json"  # of an evaluation
 # axes of a run's settings over which results are averaged
 REPLICATED = ("seed", "source")
+
+WHOLE = "all"
 
 
 class State(str, Enum):
@@ -107,12 +107,21 @@ class Grid:
     test_sets: Mapping[str, str] = field(default_factory=dict)
     validate_every: int | None = None
     evaluations: Mapping[str, Any] = field(default_factory=dict)
-    baseline: str = SCRATCH
+    baseline: str = study_file.SCRATCH
     version: str = __version__
 
     def write(self, out: Path) -> None:
         """Write the grid to ``out``, for the report."""
         write_text(out / GRID_FILE, json.dumps(asdict(self), indent=1) + "\n")
+
+    def targets(self, sizes: Sequence[int | str] | None = None) -> list[Run]:
+        """Trainings of the target with one of the sizes; ``all`` is the largest, None any."""
+        targets = [run for run in self.runs if run.settings["start"] != SOURCE]
+        if sizes is None:
+            return targets
+        largest = max((run.settings["size"] or 0 for run in targets), default=0)
+        wanted = {largest if size == ALL else size for size in sizes}
+        return [run for run in targets if run.settings["size"] in wanted]
 
     @classmethod
     def read(cls, out: Path) -> "Grid":
@@ -128,7 +137,119 @@ class Grid:
         return cls(runs=runs, **entries)
 
 
-def make_grid(study: StudyConfig, out: Path, files: StructureFiles | None) -> Grid:
+class StructureFiles:
+    """The structure files of a study.
+
+    Args:
+        structures: which files, and how the test set is divided
+        folder: of the files made here
+    """
+
+    def __init__(self, structures: study_file.Structures, folder: Path):
+        self._structures = structures
+        self._folder = folder
+        self._made: dict[Path, list[Atoms]] = {}
+
+    def training_set(self, name: str, labels: Mapping[str, Any], size: int | str, seed: int) -> tuple[Path, int]:
+        """The first ``size`` structures with ``labels``: the file that will hold them, and how many they are.
+
+        Args:
+            name: of these labels
+            labels: label -> value, or list of values, of ``Atoms.info``
+            size: a number, or ``all``
+            seed: fills in ``{seed}`` in the path of the structures
+
+        Raises:
+            ValueError: there are fewer structures
+        """
+        path = self._structures.train.replace("{seed}", str(seed))
+        frames = structures_with(path, labels)
+        whose = f" with {dict(labels)}" if labels else ""
+        count = len(frames) if size == ALL else int(size)
+        if not 1 <= count <= len(frames):
+            raise ValueError(
+                f"`sizes` has {count}, but {path} holds {len(frames)} structures{whose}: choose sizes up to that, or "
+                "all."
+            )
+        of_seed = f"-seed{seed}" if "{seed}" in self._structures.train else ""
+        file = self._folder / f"train-{name}{of_seed}-n{count}.xyz"
+        self._made[file] = frames[:count]
+        return file, count
+
+    def test_sets(self) -> dict[str, Path]:
+        """Name -> file of the whole test set, first, and of its divisions; empty if the configs bring their own."""
+        if self._structures.test is None:
+            return {}
+        frames = structures_in(self._structures.test)
+        sets: dict[str, list[Atoms]] = {WHOLE: list(frames)}
+        label = self._structures.test_by
+        if label is not None:
+            for atoms in frames:
+                if label not in atoms.info:
+                    known = ", ".join(sorted({name for frame in frames for name in frame.info})) or "none"
+                    raise ValueError(
+                        f"`structures.test_by` is {label!r}, which not every structure of {self._structures.test} has; "
+                        f"labels in the file: {known}."
+                    )
+                sets.setdefault(_label_name(atoms.info[label]), []).append(atoms)
+        files = {name: self._folder / f"test-{re.sub(r'[^A-Za-z0-9_.-]', '_', name)}.xyz" for name in sets}
+        for name, file in files.items():
+            alike = [other for other in files if files[other] == file]
+            if alike[0] != name:
+                raise ValueError(
+                    f"`structures.test_by` is {label!r}, whose values {alike} would share the file {file.name}: rename "
+                    "them in letters and digits."
+                )
+        self._made |= {files[name]: members for name, members in sets.items()}
+        return files
+
+    def write(self) -> None:
+        """Write all files that were asked for; one that exists with the same content is left alone.
+
+        Raises:
+            ValueError: a file exists with other structures
+        """
+        self._folder.mkdir(parents=True, exist_ok=True)
+        for path, frames in self._made.items():
+            with folder_beside(path) as folder:
+                staged = folder / path.name
+                ase.io.write(staged, frames, format="extxyz")
+                if not path.exists():
+                    put_in_place(staged, path, force=False)
+                elif path.read_bytes() != staged.read_bytes():
+                    raise ValueError(
+                        f"{path} was made from other structures than those that the study names now: give another "
+                        "--out."
+                    )
+
+
+@lru_cache(maxsize=64)
+def structures_in(path: str) -> tuple[Atoms, ...]:
+    """All structures of a file that the study names, read once.
+
+    Raises:
+        FileNotFoundError, ValueError: a sentence on what is wrong
+    """
+    require_file("structures", path)
+    return tuple(read_structures(path))
+
+
+def structures_with(path: str, labels: Mapping[str, Any]) -> list[Atoms]:
+    """Those in which each label has the value, or one of the values, in ``Atoms.info``; see :func:`structures_in`."""
+    wanted = {name: value if isinstance(value, list) else [value] for name, value in labels.items()}
+    return [
+        atoms
+        for atoms in structures_in(path)
+        if all(name in atoms.info and atoms.info[name] in values for name, values in wanted.items())
+    ]
+
+
+def _label_name(value: Any) -> str:
+    """``300`` of 300.0, for the name of a test set."""
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def make_grid(study: study_file.StudyConfig, out: Path, files: StructureFiles | None) -> Grid:
     """All runs of a study.
 
     Args:
@@ -181,9 +302,9 @@ def make_grid(study: StudyConfig, out: Path, files: StructureFiles | None) -> Gr
 class _Origin:
     """What trainings of a study begin with: one of its models, and one of its sources if there are several."""
 
-    study: StudyConfig
+    study: study_file.StudyConfig
     out: Path
-    model: ModelEntry
+    model: study_file.ModelEntry
     source: str | None
 
     def source_training(self, config: str) -> Run:
@@ -191,7 +312,7 @@ class _Origin:
         overrides = (*self.model.overrides, *self.study.source_overrides, *own)
         return Run(self._name(SOURCE), {"start": SOURCE, "model": self.model.name}, config, overrides)
 
-    def pretraining(self, start: str, pretrain: Pretraining) -> Run:
+    def pretraining(self, start: str, pretrain: study_file.Pretraining) -> Run:
         """It does not depend on the structures and the seed of the trainings after it."""
         for part, path in pretrain.structures.items():
             require_file(f"starts.{start}.pretrain.structures.{part}", path)
@@ -205,13 +326,13 @@ class _Origin:
             transfers=pretrain.transfers,
         )
 
-    def needed_by(self, recipe: Recipe) -> str | None:
+    def needed_by(self, recipe: study_file.Recipe) -> str | None:
         """Name of the run that trains what a training begins with; None if the study trains none."""
-        if isinstance(recipe, Arm) and recipe.pretrain is not None:
+        if isinstance(recipe, study_file.Arm) and recipe.pretrain is not None:
             return self._name(f"{PRETRAINING}-{recipe.name}")
         return self._name(SOURCE) if recipe.transfers and self.study.source else None
 
-    def overrides(self, recipe: Recipe) -> tuple[str, ...]:
+    def overrides(self, recipe: study_file.Recipe) -> tuple[str, ...]:
         """Of a training, its source among them unless the config names it."""
         if not recipe.transfers:
             return (*recipe.overrides, *self.model.overrides)
@@ -223,25 +344,15 @@ class _Origin:
 
     def _name(self, kind: str) -> str:
         return "-".join(
-            [kind, *([] if self.model.name == DEFAULT else [self.model.name]), *filter(None, [self.source])]
+            [kind, *([] if self.model.name == study_file.DEFAULT else [self.model.name]), *filter(None, [self.source])]
         )
 
 
 def _run_name(settings: Mapping[str, Any]) -> str:
     """``corresponding_states-n10-seed0``: the values in one order, those that every run shares by default left out."""
-    values = [value for axis, value in settings.items() if axis not in ("size", "seed") and value != DEFAULT]
+    values = [value for axis, value in settings.items() if axis not in ("size", "seed") and value != study_file.DEFAULT]
     size = [] if settings["size"] is None else [f"n{settings['size']}"]
     return "-".join([*values, *size, f"seed{settings['seed']}"])
-
-
-def runs_of_sizes(runs: Sequence[Run], sizes: Sequence[int | str] | None) -> list[Run]:
-    """Trainings of the target with one of the sizes; ``all`` is the largest, None any."""
-    targets = [run for run in runs if run.settings["start"] != SOURCE]
-    if sizes is None:
-        return targets
-    largest = max((run.settings["size"] or 0 for run in targets), default=0)
-    wanted = {largest if size == ALL else size for size in sizes}
-    return [run for run in targets if run.settings["size"] in wanted]
 
 
 def state_of(folder: Path) -> State:
@@ -251,6 +362,12 @@ def state_of(folder: Path) -> State:
     if (folder / FAILED_FILE).exists():
         return State.FAILED
     return State.INTERRUPTED if folder.exists() else State.NOT_STARTED
+
+
+def finished(folder: Path) -> dict[str, Any] | None:
+    """What was noted when what has this folder finished; None if it has not."""
+    found: dict[str, Any] | None = read_json(folder / FINISHED_FILE) if (folder / FINISHED_FILE).exists() else None
+    return found
 
 
 def failure_reason(folder: Path) -> str:

@@ -7,17 +7,11 @@ from pathlib import Path
 from nequip_elemtransfer.optional_packages import extra, require_plan
 from nequip_elemtransfer.study.config.evaluation_settings import EvaluationSettings
 from nequip_elemtransfer.study.config.study_file import StudyConfig
-from nequip_elemtransfer.study.grid import Grid, make_grid
-from nequip_elemtransfer.study.measure.evaluation import (
-    EVALUATION_GROUP,
-    EVALUATIONS_PRIMARY,
-    evaluation_tasks,
-    write_evaluation_configs,
-)
-from nequip_elemtransfer.study.measure.properties import molecules_in
+from nequip_elemtransfer.study.grid import Grid, StructureFiles, make_grid
+from nequip_elemtransfer.study.measure import evaluation
+from nequip_elemtransfer.study.measure.measurements import molecules_in
 from nequip_elemtransfer.study.run.tasks import Tally, Task, Training, only_one_study, run_tasks
 from nequip_elemtransfer.study.run.training_configs import GROUP, PRIMARY, compose_configs, write_configs
-from nequip_elemtransfer.study.structure_files import StructureFiles
 
 
 def prepare_study(config: Path, out: Path) -> Grid:
@@ -44,7 +38,7 @@ def prepare_study(config: Path, out: Path) -> Grid:
             if files is not None:
                 files.write()
             grid.write(out)
-            write_evaluation_configs(evaluation_tasks(grid, out), out)
+            evaluation.write_evaluation_configs(evaluation.evaluation_tasks(grid, out), out)
     except OSError as error:
         raise OSError(
             f"{out} cannot be written ({error.strerror or error}): give another --out, or make room."
@@ -60,7 +54,7 @@ def run_study(config: Path, out: Path, *, jobs: int = 1, progress: bool = False)
 
 def all_tasks(grid: Grid, out: Path) -> list[Task]:
     """Everything that a study does; each task that others need comes before them."""
-    return [*(Training(run, out) for run in grid.runs), *evaluation_tasks(grid, out)]
+    return [*(Training(run, out) for run in grid.runs), *evaluation.evaluation_tasks(grid, out)]
 
 
 def _require_extras(evaluations: EvaluationSettings) -> None:
@@ -78,7 +72,9 @@ def multirun_commands(grid: Grid, out: Path) -> list[str]:
     options = ["-cp", str((out / PRIMARY).resolve()), "-cn"]
     launcher = ["--multirun", "hydra/launcher=submitit_local"]
     commands = [["nequip-train", *options, PRIMARY, *launcher, f"+{GROUP}=glob(*)"]]
-    if evaluation_tasks(grid, out):
+    if evaluation.evaluation_tasks(grid, out):
         job = ["python", "-m", "nequip_elemtransfer.study.measure.job"]
-        commands.append([*job, *options, EVALUATIONS_PRIMARY, *launcher, f"+{EVALUATION_GROUP}=glob(*)"])
+        commands.append(
+            [*job, *options, evaluation.EVALUATIONS_PRIMARY, *launcher, f"+{evaluation.EVALUATION_GROUP}=glob(*)"]
+        )
     return [shlex.join(command) for command in commands]

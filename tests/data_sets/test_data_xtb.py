@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from nequip_elemtransfer.cli import main
-from nequip_elemtransfer.data.molecules import SHIPPED, Molecule, molecules_of
+from nequip_elemtransfer.data.xtb import SHIPPED, Molecule, molecules_of
 
 pytest.importorskip("tblite", reason="the extra xtb is not installed")
 pytest.importorskip("rdkit", reason="the extra xtb is not installed")

@@ -9,8 +9,8 @@ import pytest
 from evaluated_grid import CRYSTAL, EMT, SEEDS, grid, put
 
 from nequip_elemtransfer.study.grid import State
-from nequip_elemtransfer.study.measure.properties import EOS_RATIOS
-from nequip_elemtransfer.study.report.forecasts import forecasts
+from nequip_elemtransfer.study.measure.measurements import EOS_RATIOS
+from nequip_elemtransfer.study.report.curves import forecasts
 from nequip_elemtransfer.study.report.page import write_report
 from nequip_elemtransfer.study.report.property_errors import properties, reference_values
 from nequip_elemtransfer.study.report.survival import survival, survival_curve

@@ -12,7 +12,7 @@ from evaluated_grid import CRYSTAL, EMT, SEEDS, SIZES, STARTS, grid, put
 from nequip_elemtransfer.output.refusal import RefusedFile
 from nequip_elemtransfer.study.config.evaluation_settings import EvaluationSettings, PlanSettings, PropertySettings
 from nequip_elemtransfer.study.measure import one_evaluation
-from nequip_elemtransfer.study.measure.evaluation import evaluation_tasks, is_kept, keep, made_from
+from nequip_elemtransfer.study.measure.evaluation import evaluation_tasks, has_result, made_from, write_result
 from nequip_elemtransfer.study.measure.one_evaluation import trained_calculator
 from nequip_elemtransfer.study.measure.plan import source_of
 from nequip_elemtransfer.study.report.page import write_report
@@ -122,9 +122,9 @@ def test_finished_for_its_settings(tmp_path):
 
 def test_results_for_other_settings_are_moved_aside(tmp_path):
     path = tmp_path / "crystal-300K-0.json"
-    keep(path, {"survived": 1.0}, {"time": 1.0, "sizes": (1, 2)})
-    assert is_kept(path, {"time": 1.0, "sizes": (1, 2)}) and not is_kept(path, {"time": 2.0, "sizes": (1, 2)})
-    keep(path, {"survived": 2.0}, {"time": 2.0})
+    write_result(path, {"survived": 1.0}, {"time": 1.0, "sizes": (1, 2)})
+    assert has_result(path, {"time": 1.0, "sizes": (1, 2)}) and not has_result(path, {"time": 2.0, "sizes": (1, 2)})
+    write_result(path, {"survived": 2.0}, {"time": 2.0})
     assert json.loads(path.read_text())["survived"] == 2.0
     assert json.loads((tmp_path / "crystal-300K-0.before_1.json").read_text())["survived"] == 1.0
 

@@ -12,9 +12,8 @@ from hydra.utils import get_class
 from omegaconf import OmegaConf
 
 from nequip_elemtransfer.study.config.study_file import StudyConfig
-from nequip_elemtransfer.study.grid import Grid
+from nequip_elemtransfer.study.grid import Grid, structures_in
 from nequip_elemtransfer.study.measure.evaluation import evaluation_tasks
-from nequip_elemtransfer.study.structure_files import structures_in
 from nequip_elemtransfer.study.study import prepare_study
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "example_configs"

@@ -11,7 +11,7 @@ from ase.calculators.emt import EMT
 from nequip_elemtransfer.study.config.evaluation_settings import EvaluationSettings, MoleculeFile
 from nequip_elemtransfer.study.grid import Grid, Run
 from nequip_elemtransfer.study.measure.evaluation import evaluation_tasks
-from nequip_elemtransfer.study.measure.properties import molecular_properties, molecules_in
+from nequip_elemtransfer.study.measure.measurements import molecular_properties, molecules_in
 from nequip_elemtransfer.study.report.page import write_report
 from nequip_elemtransfer.study.report.property_errors import properties
 

@@ -28,6 +28,15 @@ def mapping(key: str, value: Any, readers: Mapping[str, Reader[Any]], required: 
     return {name: readers[name](f"{key}.{name}", item) for name, item in value.items() if item is not None}
 
 
+def into(kind: Callable[..., T], readers: Mapping[str, Reader[Any]], required: Sequence[str] = ()) -> Reader[T]:
+    """A reader of :func:`mapping` as the arguments of a class; ``true`` stands for all of its defaults."""
+
+    def read(key: str, value: Any) -> T:
+        return kind(**mapping(key, {} if value is True and not required else value, readers, required))
+
+    return read
+
+
 def named(key: str, value: Any, read: Reader[T], *, may_be_empty: bool = False) -> dict[str, T]:
     """A mapping whose keys can be parts of file names, with its values read."""
     if not isinstance(value, Mapping):
@@ -69,14 +78,9 @@ def integer(key: str, value: Any, least: int = 1) -> int:
     return value
 
 
-def size_or_all(key: str, value: Any) -> int | str:
-    """A number of structures, or ``all``."""
-    return ALL if value == ALL else integer(key, value)
-
-
 def sizes(key: str, value: Any) -> tuple[int | str, ...]:
     """A list of numbers of structures, or ``all``."""
-    return tuple(size_or_all(key, item) for item in filled_list(key, value))
+    return tuple(ALL if item == ALL else integer(key, item) for item in filled_list(key, value))
 
 
 def any_number(key: str, value: Any) -> float:

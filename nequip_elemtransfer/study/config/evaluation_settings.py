@@ -15,7 +15,6 @@ from nequip_elemtransfer.study.quantities import SURFACES, VALUES
 
 CRYSTAL, VACANCY = "crystal", "vacancy"
 PROPERTIES, STABILITY, PLAN = "properties", "stability", "plan"
-KEYS = ("crystal", "molecules", "reference", PROPERTIES, STABILITY, PLAN)
 EAGER, AOTINDUCTOR = "eager", "aotinductor"
 
 
@@ -47,18 +46,31 @@ class MoleculeFile:
     labels: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class PropertySettings:
-    """Which properties are calculated.
+@dataclass(frozen=True, kw_only=True)
+class OfSizes:
+    """Settings of an evaluation.
 
     Args:
         sizes: of the training sets whose models are evaluated, numbers or ``all``; None for every size
+    """
+
+    sizes: tuple[int | str, ...] | None = None
+
+    def without_sizes(self) -> dict[str, Any]:
+        """What its results depend on: all but which models are evaluated."""
+        return {name: value for name, value in asdict(self).items() if name != "sizes"}
+
+
+@dataclass(frozen=True)
+class PropertySettings(OfSizes):
+    """Which properties are calculated.
+
+    Args:
         supercell: conventional cells along each edge, for the vacancy
         phonon_supercell: primitive cells along each edge
         surfaces: Miller indices
     """
 
-    sizes: tuple[int | str, ...] | None = None
     supercell: int = 2
     phonon_supercell: int = 3
     surfaces: tuple[str, ...] = SURFACES
@@ -80,12 +92,11 @@ class Beginning:
 
 
 @dataclass(frozen=True)
-class StabilitySettings:
+class StabilitySettings(OfSizes):
     """Simulations of each model.
 
     Args:
         starts: name -> where simulations begin; ``crystal`` and ``vacancy`` without a file are built
-        sizes: as in :class:`PropertySettings`
         runs: simulations of each model, start and temperature
         time: ps
         timestep: fs
@@ -96,7 +107,6 @@ class StabilitySettings:
     """
 
     starts: Mapping[str, Beginning]
-    sizes: tuple[int | str, ...] | None = None
     runs: int = 20
     time: float = 50.0
     timestep: float = 2.0
@@ -111,15 +121,13 @@ class StabilitySettings:
 
 
 @dataclass(frozen=True)
-class PlanSettings:
+class PlanSettings(OfSizes):
     """What ``nequip-elemtransfer plan`` says of each transfer, with the first seed's structures.
 
     Args:
-        sizes: as in :class:`PropertySettings`
         source_data: structures the source was trained on; None leaves it to the checkpoint
     """
 
-    sizes: tuple[int | str, ...] | None = None
     source_data: str | None = None
 
 
@@ -142,15 +150,7 @@ class EvaluationSettings:
             ValueError: a sentence on what is wrong
         """
         entries = {key: entries[key] for key in KEYS if entries.get(key) is not None}
-        readers: dict[str, read.Reader[Any]] = {
-            "crystal": _crystal,
-            "molecules": _molecule_file,
-            "reference": _reference,
-            PROPERTIES: _properties,
-            STABILITY: _stability,
-            PLAN: _plan,
-        }
-        found = cls(**{key: readers[key](key, value) for key, value in entries.items()})
+        found = cls(**{key: _READERS[key](key, value) for key, value in entries.items()})
         found._check_subjects(entries)
         return found
 
@@ -188,28 +188,6 @@ class EvaluationSettings:
                 read.require_file(key, file)
 
 
-def without_sizes(settings: Any) -> dict[str, Any]:
-    """The settings of an evaluation that its results depend on: all but which models are evaluated."""
-    return {name: value for name, value in asdict(settings).items() if name != "sizes"}
-
-
-def _crystal(key: str, value: Any) -> Crystal:
-    readers = {"structure": read.text, "formula": read.text, "a": read.positive_number}
-    return Crystal(**read.mapping(key, value, readers, required=tuple(readers)))
-
-
-def _molecule_file(key: str, value: Any) -> MoleculeFile:
-    readers = {"file": read.text, "element": read.text, "labels": read.labels}
-    found = MoleculeFile(**read.mapping(key, value, readers, required=("file", "element")))
-    if not atomic_numbers.get(found.element):
-        raise ValueError(f"`{key}.element` is {found.element!r}, which is no chemical element.")
-    return found
-
-
-def _reference(key: str, value: Any) -> Reference:
-    return Reference(**read.mapping(key, value, {"calculator": _calculator, "values": _reference_values}))
-
-
 def _calculator(key: str, value: Any) -> dict[str, Any]:
     return check_description(f"`{key}`", value)
 
@@ -218,10 +196,10 @@ def _reference_values(key: str, value: Any) -> dict[str, float]:
     return read.mapping(key, value, dict.fromkeys(VALUES, read.any_number))
 
 
-def _properties(key: str, value: Any) -> PropertySettings:
-    readers: dict[str, read.Reader[Any]] = dict.fromkeys(("supercell", "phonon_supercell"), read.integer)
-    readers |= {"sizes": read.sizes, "surfaces": _surfaces}
-    return PropertySettings(**read.mapping(key, {} if value is True else value, readers))
+def _element(key: str, value: Any) -> str:
+    if not atomic_numbers.get(read.text(key, value)):
+        raise ValueError(f"`{key}` is {value!r}, which is no chemical element.")
+    return str(value)
 
 
 def _surfaces(key: str, value: Any) -> tuple[str, ...]:
@@ -242,7 +220,7 @@ def _stability(key: str, value: Any) -> StabilitySettings:
         "ensemble": read.one_of(NVT, NPT),
         "supercell": read.integer,
         "engine": read.one_of(EAGER, AOTINDUCTOR),
-        "criteria": _criteria,
+        "criteria": read.into(Criteria, {entry.name: read.positive_number for entry in fields(Criteria)}),
     }
     entry = read.mapping(key, value, readers, required=("starts",))
     starts, temperatures = entry.pop("starts"), entry.pop("temperatures", None)
@@ -250,13 +228,8 @@ def _stability(key: str, value: Any) -> StabilitySettings:
         starts = dict.fromkeys(read.text(f"{key}.starts", start) for start in starts)
     if not isinstance(starts, Mapping) or not starts:
         raise ValueError(f"`{key}.starts` must name where simulations begin, found {starts!r}.")
-    return StabilitySettings(
-        {str(name): _beginning(str(name), item, temperatures) for name, item in starts.items()}, **entry
-    )
-
-
-def _criteria(key: str, value: Any) -> Criteria:
-    return Criteria(**read.mapping(key, value, {entry.name: read.positive_number for entry in fields(Criteria)}))
+    beginnings = {str(name): _beginning(str(name), item, temperatures) for name, item in starts.items()}
+    return StabilitySettings(beginnings, **entry)
 
 
 def _beginning(name: str, value: Any, temperatures: Any) -> Beginning:
@@ -274,6 +247,20 @@ def _beginning(name: str, value: Any, temperatures: Any) -> Beginning:
     return Beginning(tuple(read.positive_number(key, t) for t in read.filled_list(key, found)), **entry)
 
 
-def _plan(key: str, value: Any) -> PlanSettings:
-    readers = {"sizes": read.sizes, "source_data": read.text}
-    return PlanSettings(**read.mapping(key, {} if value is True else value, readers))
+_CRYSTAL = {"structure": read.text, "formula": read.text, "a": read.positive_number}
+_MOLECULES = {"file": read.text, "element": _element, "labels": read.labels}
+_PROPERTIES: dict[str, read.Reader[Any]] = {
+    "sizes": read.sizes,
+    "supercell": read.integer,
+    "phonon_supercell": read.integer,
+    "surfaces": _surfaces,
+}
+_READERS: dict[str, read.Reader[Any]] = {
+    "crystal": read.into(Crystal, _CRYSTAL, required=tuple(_CRYSTAL)),
+    "molecules": read.into(MoleculeFile, _MOLECULES, required=("file", "element")),
+    "reference": read.into(Reference, {"calculator": _calculator, "values": _reference_values}),
+    PROPERTIES: read.into(PropertySettings, _PROPERTIES),
+    STABILITY: _stability,
+    PLAN: read.into(PlanSettings, {"sizes": read.sizes, "source_data": read.text}),
+}
+KEYS = tuple(_READERS)

@@ -12,29 +12,13 @@ from typing import Any
 
 from nequip_elemtransfer.checkpoints.gate import sha256_of
 from nequip_elemtransfer.output.atomic import write_text
-from nequip_elemtransfer.study.config.evaluation_settings import (
-    PLAN,
-    PROPERTIES,
-    STABILITY,
-    EvaluationSettings,
-    without_sizes,
-)
-from nequip_elemtransfer.study.grid import (
-    FAILED_FILE,
-    FINISHED_FILE,
-    REFERENCE,
-    RESULT_FILE,
-    Grid,
-    checkpoint_of,
-    evaluation_folder,
-    free_path,
-    read_json,
-    runs_of_sizes,
-)
+from nequip_elemtransfer.study.config.evaluation_settings import PLAN, PROPERTIES, STABILITY, EvaluationSettings
+from nequip_elemtransfer.study.grid import REFERENCE, Grid, checkpoint_of, evaluation_folder, free_path, read_json
 from nequip_elemtransfer.study.measure.plan import source_of
 from nequip_elemtransfer.study.run.tasks import Task
 from nequip_elemtransfer.study.run.training_configs import option_text, write_group
 
+RESULT_FILE = "result.json"
 EVALUATIONS_PRIMARY, EVALUATION_GROUP = "evaluations", "evaluation"
 
 
@@ -56,13 +40,9 @@ class Evaluation(Task):
     def command(self) -> list[str]:
         return [sys.executable, "-m", "nequip_elemtransfer.study.measure.worker", str(self.out), self.kind, self.model]
 
-    def make_ready(self) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / FAILED_FILE).unlink(missing_ok=True)
-
     def is_finished(self) -> bool:
-        path = self.folder / FINISHED_FILE
-        return path.exists() and bool(read_json(path)["settings"] == _as_read_back(self._all_settings()))
+        noted = self.noted()
+        return noted is not None and bool(noted["settings"] == _as_read_back(self._all_settings()))
 
     def mark_finished(self, **more: Any) -> None:
         super().mark_finished(settings=self._all_settings(), **more)
@@ -74,19 +54,19 @@ class Evaluation(Task):
 def evaluation_tasks(grid: Grid, out: Path) -> list[Evaluation]:
     """The evaluations of a study, the reference first."""
     evaluations = EvaluationSettings.from_mapping(grid.evaluations)
-    first_seed = min((run.settings["seed"] for run in runs_of_sizes(grid.runs, None)), default=0)
+    first_seed = min((run.settings["seed"] for run in grid.targets()), default=0)
     tasks = []
     for kind in (PROPERTIES, STABILITY, PLAN):
         settings = getattr(evaluations, kind)
         if settings is None:
             continue
-        own = {"crystal": grid.evaluations.get("crystal"), kind: without_sizes(settings)}
+        own = {"crystal": grid.evaluations.get("crystal"), kind: settings.without_sizes()}
         if evaluations.molecules is not None and kind == PROPERTIES:
             own["molecules"] = grid.evaluations["molecules"]
         if evaluations.reference.calculator is not None and kind != PLAN:
             described = own | {"reference": dict(evaluations.reference.calculator)}
             tasks.append(Evaluation(kind, REFERENCE, described, out, ()))
-        for run in runs_of_sizes(grid.runs, settings.sizes):
+        for run in grid.targets(settings.sizes):
             if kind != PLAN:
                 tasks.append(Evaluation(kind, run.name, own, out, (run.name,)))
             elif run.transfers and run.settings["seed"] == first_seed:
@@ -139,14 +119,20 @@ def read_all(out: Path, kind: str, model: str, names: Sequence[str]) -> list[dic
     return [result for result in found if result["settings"].get("checkpoint") == checkpoint]
 
 
-def is_kept(path: Path, settings: Mapping[str, Any]) -> bool:
+def write_result_of(out: Path, kind: str, model: str, content: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+    """Write the result of an evaluation, see :func:`write_result`."""
+    origin = made_from(out, kind, model)
+    write_result(evaluation_folder(out, kind, model) / RESULT_FILE, content, {**settings, **origin})
+
+
+def has_result(path: Path, settings: Mapping[str, Any]) -> bool:
     """Whether the result for these settings is there."""
     return path.exists() and bool(read_json(path)["settings"] == _as_read_back(settings))
 
 
-def keep(path: Path, content: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+def write_result(path: Path, content: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
     """Write a result, complete or not at all; one for other settings is moved aside."""
-    if path.exists() and not is_kept(path, settings):
+    if path.exists() and not has_result(path, settings):
         path.rename(free_path(path.with_name(path.stem + ".before_{}" + path.suffix)))
     write_text(path, json.dumps({"settings": settings, **content}) + "\n")
 

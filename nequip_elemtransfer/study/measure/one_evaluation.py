@@ -17,20 +17,16 @@ from nequip_elemtransfer.checkpoints.gate import sha256_of
 from nequip_elemtransfer.checkpoints.nequip_loader import require_loadable, require_loadable_data
 from nequip_elemtransfer.materials.calculator import make_calculator
 from nequip_elemtransfer.output.atomic import written_together
-from nequip_elemtransfer.study.config.evaluation_settings import (
-    AOTINDUCTOR,
-    EAGER,
-    PLAN,
-    PROPERTIES,
-    STABILITY,
-    EvaluationSettings,
-    without_sizes,
+from nequip_elemtransfer.study.config import evaluation_settings as settings
+from nequip_elemtransfer.study.grid import REFERENCE, Grid, checkpoint_of, evaluation_folder
+from nequip_elemtransfer.study.measure.evaluation import made_from, write_result_of
+from nequip_elemtransfer.study.measure.measurements import (
+    molecular_properties,
+    molecules_in,
+    properties_of,
+    run_simulations,
 )
-from nequip_elemtransfer.study.grid import REFERENCE, RESULT_FILE, Grid, checkpoint_of, evaluation_folder
-from nequip_elemtransfer.study.measure.evaluation import keep, made_from
 from nequip_elemtransfer.study.measure.plan import plan_of
-from nequip_elemtransfer.study.measure.properties import molecular_properties, molecules_in, properties_of
-from nequip_elemtransfer.study.measure.stability import run_simulations
 from nequip_elemtransfer.study.run.training_configs import written_config
 
 
@@ -45,25 +41,25 @@ def evaluate_model(out: Path, kind: str, model: str) -> None:
     Raises:
         ValueError: the study does not ask for it
     """
-    asked = EvaluationSettings.from_mapping(Grid.read(out).evaluations)
-    folder, origin = evaluation_folder(out, kind, model), made_from(out, kind, model)
-    if kind == PLAN and asked.plan is not None:
-        keep(folder / RESULT_FILE, plan_of(out, model, asked.plan.source_data), without_sizes(asked.plan) | origin)
-    elif kind == STABILITY and asked.stability is not None and asked.crystal is not None:
+    asked = settings.EvaluationSettings.from_mapping(Grid.read(out).evaluations)
+    folder = evaluation_folder(out, kind, model)
+    if kind == settings.PLAN and asked.plan is not None:
+        write_result_of(out, kind, model, plan_of(out, model, asked.plan.source_data), asked.plan.without_sizes())
+    elif kind == settings.STABILITY and asked.stability is not None and asked.crystal is not None:
         calculator = _calculator(out, model, asked, asked.stability.engine, folder)
-        run_simulations(asked.crystal, calculator, asked.stability, folder, origin)
-    elif kind == PROPERTIES and asked.properties is not None and (subject := asked.molecules or asked.crystal):
-        calculator = _calculator(out, model, asked, EAGER, folder)
+        run_simulations(asked.crystal, calculator, asked.stability, folder, made_from(out, kind, model))
+    elif kind == settings.PROPERTIES and asked.properties is not None and (subject := asked.molecules or asked.crystal):
+        calculator = _calculator(out, model, asked, settings.EAGER, folder)
         if asked.molecules is not None:
             found = molecular_properties(molecules_in(asked.molecules), asked.molecules.element, calculator)
         elif asked.crystal is not None:
             found = properties_of(asked.crystal, calculator, asked.properties)
-        keep(folder / RESULT_FILE, found, asdict(subject) | without_sizes(asked.properties) | origin)
+        write_result_of(out, kind, model, found, asdict(subject) | asked.properties.without_sizes())
     else:
         raise ValueError(f"the study in {out} asks for no {kind}.")
 
 
-def _calculator(out: Path, model: str, asked: EvaluationSettings, engine: str, folder: Path) -> Calculator:
+def _calculator(out: Path, model: str, asked: settings.EvaluationSettings, engine: str, folder: Path) -> Calculator:
     """Of a trained model, or of the reference."""
     if model == REFERENCE:
         return make_calculator("`reference.calculator`", asked.reference.calculator or {})
@@ -87,7 +83,7 @@ def trained_calculator(
     """
     require_loadable(checkpoint, vouched)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    if engine != AOTINDUCTOR:
+    if engine != settings.AOTINDUCTOR:
         from_saved_model = imported("nequip.integrations.ase.NequIPCalculator._from_saved_model")
         return from_saved_model(checkpoint, device, chemical_species_to_atom_type_map=True)
     compiled = folder / f"model-{device}-{sha256_of(checkpoint)[:16]}.nequip.pt2"
@@ -97,7 +93,7 @@ def trained_calculator(
         require_loadable_data(checkpoint, vouched)  # nequip-compile takes a structure from there
         with written_together([compiled]) as (staged,):
             command = [sys.executable, "-m", "nequip.scripts.compile", str(checkpoint), str(staged)]
-            command += ["--device", device, "--mode", AOTINDUCTOR, "--target", "ase"]
+            command += ["--device", device, "--mode", settings.AOTINDUCTOR, "--target", "ase"]
             done = subprocess.run(command, capture_output=True, text=True)
             if done.returncode:
                 lines = (done.stderr.strip() or done.stdout.strip() or "no output").splitlines()

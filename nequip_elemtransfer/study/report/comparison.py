@@ -11,7 +11,7 @@ from scipy.stats import t as student_t
 
 from nequip_elemtransfer.output.page import Picture
 from nequip_elemtransfer.study.config.study_file import DEFAULT
-from nequip_elemtransfer.study.grid import REPLICATED, Grid, Replicate, Run, runs_of_sizes
+from nequip_elemtransfer.study.grid import REPLICATED, Grid, Replicate, Run
 
 T = TypeVar("T")
 CONFIDENCE = 0.95
@@ -168,12 +168,12 @@ class Peers:
 
 @dataclass(frozen=True)
 class Section:
-    """Models that are compared with each other, and their pictures.
+    """What is compared with each other, and its pictures.
 
     Args:
-        title: of the cell and size
-        models: of each start
-        pictures: file name -> picture
+        title: of the cell, and the size where there are several sections of a cell
+        models: what is known of each start
+        pictures: name -> picture
     """
 
     title: str
@@ -184,7 +184,7 @@ class Section:
 def peers(grid: Grid, sizes: Sequence[int | str] | None) -> list[Peers]:
     """The trainings of the target with one of the sizes, None for any, by what they are compared with."""
     found: dict[Any, dict[str, list[Run]]] = {}
-    for run in runs_of_sizes(grid.runs, sizes):
+    for run in grid.targets(sizes):
         found.setdefault(settings_without(run, "start"), {}).setdefault(run.settings["start"], []).append(run)
     groups = []
     for starts in found.values():

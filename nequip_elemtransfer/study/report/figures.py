@@ -1,6 +1,7 @@
 """The plots of a study."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -30,18 +31,17 @@ def learning_curve_figure(curves: Sequence[Curve]) -> Picture:
     with drawing(4.2 * len(errors), 3.4, len(errors)) as (axes, picture):
         for ax, quantity in zip(axes, errors):
             for curve, color in zip(curves, _start_colors([curve.start for curve in curves])):
-                _errors(ax, next(iter(curve.test_sets.values())), quantity, curve.start, color)
+                _errors(ax, curve.points, quantity, curve.start, color)
             if ax.lines:
-                points = [point for curve in curves for point in next(iter(curve.test_sets.values()))]
+                points = [point for curve in curves for point in curve.points]
                 sizes = sorted({point.size for point in points if point.size is not None})
                 ax.set_xscale("log")
                 ax.set_yscale("log")
                 ax.set_xticks(sizes, [str(size) for size in sizes])
                 ax.xaxis.set_minor_formatter(NullFormatter())
                 _plain(ax.yaxis)
-            ax.set_xlabel("training structures")
             ax.set_ylabel(LABELS[quantity])
-        _legend(axes[0])
+        _describe(axes, "training structures")
     return picture
 
 
@@ -73,12 +73,10 @@ def validation_figure(results: Sequence[RunResult]) -> Picture | None:
                     ax.plot(steps, [1000 * e for e in errors], color=colors[start], lw=1.2, alpha=0.8, label=label)
             ax.set_yscale("log")
             _plain(ax.yaxis)
-            ax.set_title("" if size is None else f"{size} structures", fontsize=10)
-            ax.set_xlabel("steps")
             ax.xaxis.set_major_locator(MaxNLocator(4, integer=True))
         _share_limits(axes)
-        axes[0].set_ylabel("validation force MAE (meV/Å)")
-        _legend(axes[0])
+        titles = ["" if size is None else f"{size} structures" for size in sizes]
+        _describe(axes, "steps", "validation force MAE (meV/Å)", titles)
     return picture
 
 
@@ -94,9 +92,7 @@ def equation_of_state_figure(curves: Mapping[str, Mapping[str, Any]], reference:
             ax.plot(*_from_lowest(curves[start]), color=color, lw=1.5, label=start)
         if reference is not None:
             ax.plot(*_from_lowest(reference), "--", color=INK, lw=1.2, label="reference")
-        ax.set_xlabel("volume (Å³/atom)")
-        ax.set_ylabel("energy (meV/atom)")
-        _legend(ax)
+        _describe([ax], "volume (Å³/atom)", "energy (meV/atom)")
     return picture
 
 
@@ -112,9 +108,8 @@ def phonon_figure(bands: Mapping[str, Mapping[str, Any]], reference: Mapping[str
                 ax.axvline(position, color=INK, lw=0.4, alpha=0.4)
             ax.set_xticks(own["ticks"], own["labels"], fontsize=8)
             ax.set_xlim(own["x"][0], own["x"][-1])
-            ax.set_title(start, fontsize=10)
         _share_limits(axes)
-        axes[0].set_ylabel("frequency (THz)")
+        _describe(axes, "", "frequency (THz)", bands)
     return picture
 
 
@@ -125,16 +120,13 @@ def survival_figure(panels: Mapping[str, Mapping[str, Mapping[str, np.ndarray]]]
         panels: title -> start -> ``times`` (ps), ``shares``, ``low`` and ``high``
     """
     with drawing(max(4.2, 2.8 * len(panels)), 3.0, len(panels)) as (axes, picture):
-        for ax, (title, curves) in zip(axes, panels.items()):
+        for ax, curves in zip(axes, panels.values()):
             for (start, curve), color in zip(curves.items(), _start_colors(list(curves))):
                 times = curve["times"]
                 ax.step(times, curve["shares"], where="post", color=color, lw=1.8, alpha=0.8, label=start)
                 ax.fill_between(times, curve["low"], curve["high"], step="post", color=color, alpha=0.15, lw=0)
             ax.set_ylim(-0.04, 1.04)
-            ax.set_title(title, fontsize=10)
-            ax.set_xlabel("time (ps)")
-        axes[0].set_ylabel("share of runs")
-        _legend(axes[0])
+        _describe(axes, "time (ps)", "share of runs", panels)
     return picture
 
 
@@ -156,11 +148,8 @@ def structure_figure(
                 ax.plot(x, functions[start], color=color, lw=1.4, label=start)
             if (known := reference.get(title)) is not None:
                 ax.plot(x, known, "--", color=INK, lw=1.0, label="reference")
-            ax.set_title(title, fontsize=10)
-            ax.set_xlabel(_FUNCTIONS[name][0])
             ax.set_ylim(bottom=0)
-        axes[0].set_ylabel(_FUNCTIONS[name][1])
-        _legend(axes[0])
+        _describe(axes, *_FUNCTIONS[name], panels)
     return picture
 
 
@@ -190,10 +179,15 @@ def _share_limits(axes: Sequence[Axes]) -> None:
         ax.set_ylim(min(lows), max(highs))
 
 
-def _legend(ax: Axes) -> None:
-    """A legend, if there is anything to name."""
-    if ax.get_legend_handles_labels()[0]:
-        ax.legend(frameon=False, fontsize=9, labelcolor=INK)
+def _describe(axes: Sequence[Axes], x: str, y: str = "", titles: Iterable[str] = ()) -> None:
+    """Name the axes and panels; a legend in the first, if there is anything to name."""
+    for ax, title in zip_longest(axes, titles):
+        ax.set_xlabel(x)
+        ax.set_title(title or "", fontsize=10)
+    if y:
+        axes[0].set_ylabel(y)
+    if axes[0].get_legend_handles_labels()[0]:
+        axes[0].legend(frameon=False, fontsize=9, labelcolor=INK)
 
 
 def _start_colors(starts: Sequence[str]) -> list[str]:

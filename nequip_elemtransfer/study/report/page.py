@@ -9,14 +9,19 @@ from typing import Any
 
 from nequip_elemtransfer import __version__
 from nequip_elemtransfer.output.atomic import written_together
-from nequip_elemtransfer.output.page import Picture, page
+from nequip_elemtransfer.output.page import page
 from nequip_elemtransfer.study import quantities
 from nequip_elemtransfer.study.grid import SOURCE, Grid, State, failure_reason, state_of
 from nequip_elemtransfer.study.measure.evaluation import evaluation_tasks
 from nequip_elemtransfer.study.report import figures
 from nequip_elemtransfer.study.report.comparison import PairedDifference, Section, Spread, picture_file
-from nequip_elemtransfer.study.report.curves import TEST_ERRORS, Curve, Efficiency, Equivalent, Speed, learning_curves
-from nequip_elemtransfer.study.report.forecasts import Forecast, forecasts
+from nequip_elemtransfer.study.report.curves import (
+    TEST_ERRORS,
+    Curve,
+    Speed,
+    forecasts,
+    learning_curves,
+)
 from nequip_elemtransfer.study.report.property_errors import Properties, property_sections, reference_values
 from nequip_elemtransfer.study.report.survival import Survival, survival_sections
 from nequip_elemtransfer.study.run.results import RunResult, read_results
@@ -26,38 +31,12 @@ _ROUNDING = 1e-5  # in the units of the report, of what is zero by symmetry
 
 
 @dataclass(frozen=True)
-class Cell:
-    """The curves and pictures of one cell of the grid."""
-
-    name: str
-    curves: Sequence[Curve]
-    pictures: Mapping[str, Picture]
-
-
-@dataclass(frozen=True)
 class Gap:
     """A run or an evaluation without a result: its state, and the reason if it failed."""
 
     name: str
     state: str
     reason: str
-
-
-@dataclass(frozen=True)
-class Evaluated:
-    """All that a study found besides test errors; what it does not have is empty.
-
-    Args:
-        reference: name of a property -> value of the reference
-        properties: sections of :class:`.property_errors.Properties`
-        stability: sections of :class:`.survival.Survival`
-        forecasts: plans beside trainings
-    """
-
-    reference: Mapping[str, float]
-    properties: Sequence[Section]
-    stability: Sequence[Section]
-    forecasts: Sequence[Forecast]
 
 
 def write_report(out: Path) -> list[Path]:
@@ -76,19 +55,20 @@ def write_report(out: Path) -> list[Path]:
     results = read_results(grid, out)
     curves = learning_curves(results, list(grid.test_sets), grid.baseline)
     cells = _cells(curves, results)
-    evaluated = Evaluated(
-        reference_values(grid, out),
-        property_sections(grid, out),
-        survival_sections(grid, out),
-        forecasts(grid, out, results),
-    )
-    sections = [*evaluated.properties, *evaluated.stability]
+    # besides test errors; what the study does not have is empty
+    evaluated: dict[str, Any] = {
+        "reference": reference_values(grid, out),
+        "properties": property_sections(grid, out),
+        "stability": survival_sections(grid, out),
+        "forecasts": forecasts(grid, out, results),
+    }
+    sections = [*evaluated["properties"], *evaluated["stability"]]
     report = json.dumps(_as_json(results, curves, evaluated), indent=1, ensure_ascii=False) + "\n"
     content = {
         "report.json": report.encode(),
         "report.html": _html(grid, results, cells, evaluated, _gaps(grid, out, results)).encode(),
         **{name: picture.png for section in sections for name, picture in section.pictures.items()},
-        **{picture_file(name, cell.name): picture.png for cell in cells for name, picture in cell.pictures.items()},
+        **{picture_file(name, cell.title): picture.png for cell in cells for name, picture in cell.pictures.items()},
     }
     with written_together([out / name for name in content]) as paths:
         for path, text in zip(paths, content.values()):
@@ -96,7 +76,7 @@ def write_report(out: Path) -> list[Path]:
     return [out / name for name in content]
 
 
-def _cells(curves: Sequence[Curve], results: Sequence[RunResult]) -> list[Cell]:
+def _cells(curves: Sequence[Curve], results: Sequence[RunResult]) -> list[Section]:
     by_name: dict[str, list[Curve]] = {}
     for curve in curves:
         by_name.setdefault(curve.name, []).append(curve)
@@ -108,7 +88,7 @@ def _cells(curves: Sequence[Curve], results: Sequence[RunResult]) -> list[Cell]:
         validation = figures.validation_figure(own)
         if validation is not None:
             pictures["validation"] = validation
-        cells.append(Cell(name, members, pictures))
+        cells.append(Section(name, members, pictures))
     return cells
 
 
@@ -123,7 +103,7 @@ def _gaps(grid: Grid, out: Path, results: Sequence[RunResult]) -> list[Gap]:
     return gaps
 
 
-def _as_json(results: Sequence[RunResult], curves: Sequence[Curve], evaluated: Evaluated) -> dict[str, Any]:
+def _as_json(results: Sequence[RunResult], curves: Sequence[Curve], evaluated: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "version": __version__,
         "units": {"forces": "eV/Å", "energies": "eV/atom", "stresses": "eV/Å³", "time": "s"},
@@ -140,10 +120,10 @@ def _as_json(results: Sequence[RunResult], curves: Sequence[Curve], evaluated: E
             }
             for result in results
         ],
-        "reference": evaluated.reference,
-        "properties": [asdict(model) for section in evaluated.properties for model in section.models],
-        "stability": [asdict(model) for section in evaluated.stability for model in section.models],
-        "forecasts": [asdict(forecast) for forecast in evaluated.forecasts],
+        "reference": evaluated["reference"],
+        "properties": [asdict(model) for section in evaluated["properties"] for model in section.models],
+        "stability": [asdict(model) for section in evaluated["stability"] for model in section.models],
+        "forecasts": [asdict(forecast) for forecast in evaluated["forecasts"]],
     }
 
 
@@ -157,14 +137,18 @@ def _machines(results: Sequence[RunResult]) -> list[Mapping[str, str]]:
 
 
 def _html(
-    grid: Grid, results: Sequence[RunResult], cells: Sequence[Cell], evaluated: Evaluated, gaps: Sequence[Gap]
+    grid: Grid,
+    results: Sequence[RunResult],
+    cells: Sequence[Section],
+    evaluated: Mapping[str, Any],
+    gaps: Sequence[Gap],
 ) -> str:
-    filters: list[Callable[..., Any]] = [milli, number, percent, shift, steps_to_best, structures, seeds, by_size]
-    filters += [quantity_labels, structure_labels, failures]
+    numbers: list[Callable[..., str]] = [milli, number, percent, shift]
+    tables: list[Callable[..., Any]] = [by_size, quantity_labels, structure_labels, failures]
     return page(
         __package__,
         "page.html.jinja",
-        {function.__name__: function for function in filters},
+        {function.__name__: function for function in (*numbers, *tables)},
         version=__version__,
         results=results,
         finished=sum(result.state is State.FINISHED for result in results),
@@ -172,7 +156,7 @@ def _html(
         machines=_machines(results),
         cells=cells,
         evaluated=evaluated,
-        quantities={name: _SHORT[name] for name in figures.measured([c for cell in cells for c in cell.curves])},
+        quantities={name: _SHORT[name] for name in figures.measured([c for cell in cells for c in cell.models])},
         labels=figures.LABELS,
         test_sets=list(grid.test_sets)[1:],
         baseline=grid.baseline,
@@ -224,21 +208,6 @@ def _with_interval(value: PairedDifference, scale: float, form: str, unit: str =
     if value.low is not None and value.high is not None:
         text += f" ({scale * value.low:{form}} to {scale * value.high:{form}})"
     return text.replace("-", "−")
-
-
-def steps_to_best(value: Spread | None) -> str:
-    """``1200 (400 to 1600)``."""
-    return "" if value is None else f"{value.mean:.0f} ({value.low:.0f} to {value.high:.0f})"
-
-
-def structures(value: Equivalent) -> str:
-    """``more than 100``."""
-    return f"{value.bound if value.sign else ''} {value.size:.3g}".strip()
-
-
-def seeds(value: Efficiency) -> str:
-    """The factors of single seeds."""
-    return ", ".join(f"{e.sign}{e.factor:.2g}" for e in value.of_seeds.values())
 
 
 def by_size(speed: Sequence[Speed]) -> list[list[Speed]]:

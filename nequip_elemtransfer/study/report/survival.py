@@ -15,17 +15,9 @@ from nequip_elemtransfer.study import quantities
 from nequip_elemtransfer.study.config.evaluation_settings import STABILITY, EvaluationSettings, StabilitySettings
 from nequip_elemtransfer.study.grid import REFERENCE, Grid, Replicate, simulation_name
 from nequip_elemtransfer.study.measure.evaluation import read_all
-from nequip_elemtransfer.study.measure.stability import ADF_EDGES, RDF_EDGES
+from nequip_elemtransfer.study.measure.measurements import ADF_EDGES, RDF_EDGES
 from nequip_elemtransfer.study.report import comparison, figures
-from nequip_elemtransfer.study.report.comparison import (
-    CONFIDENCE,
-    PairedDifference,
-    Peers,
-    Section,
-    Spread,
-    paired_difference,
-    spread,
-)
+from nequip_elemtransfer.study.report.comparison import PairedDifference, Peers, Section, Spread
 
 Simulations = Sequence[Mapping[str, Any]]
 Models = Mapping[Replicate, Simulations]
@@ -145,7 +137,7 @@ def survival_curve(survived: Sequence[float], failed: Sequence[bool]) -> dict[st
     function = ecdf(CensoredData.right_censored(np.array(survived, dtype=float), ~ended)).sf
     with warnings.catch_warnings():  # an interval is not defined before the first failure, nor after the last run
         warnings.simplefilter("ignore", RuntimeWarning)
-        interval = function.confidence_interval(CONFIDENCE, method="log-log")
+        interval = function.confidence_interval(comparison.CONFIDENCE, method="log-log")
     columns = {"shares": function, "low": interval.low, "high": interval.high}
     shares = {name: np.concatenate([[1.0], column.probabilities]) for name, column in columns.items()}
     return {"times": np.concatenate([[0.0], function.quantiles]), **shares}
@@ -189,10 +181,10 @@ def _survival(group: Peers, start: str, condition: _Condition, time: float, base
     everything = [simulation for simulations in models.values() for simulation in simulations]
     failures = Counter(simulation["failure"] for simulation in everything if simulation["failure"])
     structure, others = (_deviations(each, averages(reference)) for each in (models, baseline))
-    differences = {name: paired_difference(own, others.get(name, {})) for name, own in structure.items()}
+    differences = {name: comparison.paired_difference(own, others.get(name, {})) for name, own in structure.items()}
     shares = _failed_shares(models)
     survivors = binomtest(len(everything) - sum(failures.values()), len(everything))
-    interval = survivors.proportion_ci(CONFIDENCE, method="wilson")
+    interval = survivors.proportion_ci(comparison.CONFIDENCE, method="wilson")
     return Survival(
         cell=group.cell,
         start=start,
@@ -203,10 +195,10 @@ def _survival(group: Peers, start: str, condition: _Condition, time: float, base
         survived=tuple(simulation["survived"] for simulation in everything),
         failed=tuple(simulation["failure"] is not None for simulation in everything),
         failures=dict(failures),
-        failed_share=spread(list(shares.values())),
+        failed_share=comparison.spread(list(shares.values())),
         survived_interval=(float(interval.low), float(interval.high)),
-        difference=paired_difference(shares, _failed_shares(baseline)),
-        structure={name: spread(list(own.values())) for name, own in structure.items()},
+        difference=comparison.paired_difference(shares, _failed_shares(baseline)),
+        structure={name: comparison.spread(list(own.values())) for name, own in structure.items()},
         structure_differences={name: found for name, found in differences.items() if found is not None},
         structure_noise=_noise(reference),
     )

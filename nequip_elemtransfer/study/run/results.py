@@ -7,16 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from nequip_elemtransfer.study.grid import (
-    FINISHED_FILE,
-    Grid,
-    Run,
-    State,
-    failure_reason,
-    read_json,
-    run_folder,
-    state_of,
-)
+from nequip_elemtransfer.study.grid import Grid, Run, State, failure_reason, finished, run_folder, state_of
 from nequip_elemtransfer.study.run.callbacks import SECONDS, STEPS
 
 FORCE_MAE, ENERGY_MAE, STRESS_MAE = "forces_mae", "per_atom_energy_mae", "stress_mae"
@@ -87,10 +78,12 @@ def read_results(grid: Grid, out: Path) -> list[RunResult]:
         state, reason = state_of(folder), failure_reason(folder)
         if state is State.NOT_STARTED and run.needs and state_of(run_folder(out, run.needs)) is State.FAILED:
             reason = f"its source, {run.needs}, failed"
-        finished = read_json(folder / FINISHED_FILE) if state is State.FINISHED else {}
-        tests = test_errors(folder) if state is State.FINISHED else {}
+        noted = finished(folder)
+        tests = {} if noted is None else test_errors(folder)
         named = {names[index] if index < len(names) else f"test{index}": values for index, values in tests.items()}
-        found.append(RunResult(run, folder, state, reason, validations(folder), named, finished.get("machine", {})))
+        found.append(
+            RunResult(run, folder, state, reason, validations(folder), named, (noted or {}).get("machine", {}))
+        )
     return found
 
 

@@ -15,7 +15,7 @@ import time
 import zipfile
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
@@ -26,7 +26,16 @@ from tqdm.auto import tqdm
 
 from nequip_elemtransfer.output.atomic import write_text
 from nequip_elemtransfer.output.processes import only_one, sigterm_interrupts, threads_per_job
-from nequip_elemtransfer.study.grid import FAILED_FILE, FINISHED_FILE, Run, State, free_path, run_folder, state_of
+from nequip_elemtransfer.study.grid import (
+    FAILED_FILE,
+    FINISHED_FILE,
+    Run,
+    State,
+    finished,
+    free_path,
+    run_folder,
+    state_of,
+)
 from nequip_elemtransfer.study.run.results import test_errors
 from nequip_elemtransfer.study.run.training_configs import GROUP, PRIMARY, RESTART
 
@@ -54,9 +63,14 @@ class Task(ABC):
     def command(self) -> list[str]:
         """The command to run."""
 
-    @abstractmethod
     def make_ready(self) -> None:
         """Prepare the folder for running, or for going on after an interruption; nothing in it is lost."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / FAILED_FILE).unlink(missing_ok=True)
+
+    def noted(self) -> dict[str, Any] | None:
+        """What was noted when the task finished; None if it has not."""
+        return finished(self.folder)
 
     def is_finished(self) -> bool:
         """Whether there is nothing left to do."""
@@ -89,7 +103,6 @@ class Training(Task):
         return [sys.executable, "-m", "nequip.scripts.train", *args]
 
     def make_ready(self) -> None:
-        (self.folder / FAILED_FILE).unlink(missing_ok=True)
         if self._restart.exists() and not zipfile.is_zipfile(self._restart):  # cut off while being written
             self._restart.unlink()
         if self._restart.exists():
@@ -98,7 +111,7 @@ class Training(Task):
                 metrics.rename(free_path(metrics.with_name("metrics.before_{}.csv")))
         elif self.folder.exists():
             self.folder.rename(free_path(self.folder.with_name(self.folder.name + ".before_{}")))
-        self.folder.mkdir(parents=True, exist_ok=True)
+        super().make_ready()
 
     def is_finished(self) -> bool:
         # by one of Hydra's launchers: the test is the last thing that a run does
@@ -248,10 +261,8 @@ def _reason(code: int, log: Path) -> str:
 
 def _signal(process: subprocess.Popen, number: int) -> None:
     """Signal a task and the processes that it started, which share its session."""
-    try:
+    with suppress(ProcessLookupError):
         os.killpg(process.pid, number)
-    except ProcessLookupError:
-        pass
 
 
 def _refuse_full_disk(out: Path) -> None:

@@ -1,21 +1,32 @@
-"""Properties of a crystal or of molecules with one model; what fails is named with the reason, and the rest goes on."""
+"""Properties and simulations with one model.
 
-from collections.abc import Callable, Sequence
+Of properties, what fails is named with the reason, and the rest goes on; a simulation goes on until it ends or fails.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from itertools import product
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator
 
-from nequip_elemtransfer.materials import molecular
+from nequip_elemtransfer.materials import dynamics, molecular
 from nequip_elemtransfer.materials import properties as materials
 from nequip_elemtransfer.materials.crystal import Crystal
 from nequip_elemtransfer.study import quantities
-from nequip_elemtransfer.study.config.evaluation_settings import MoleculeFile, PropertySettings
-from nequip_elemtransfer.study.structure_files import structures_with
+from nequip_elemtransfer.study.config import evaluation_settings as asked_for
+from nequip_elemtransfer.study.grid import simulation_name, structures_with
+from nequip_elemtransfer.study.measure.evaluation import has_result, write_result
 
 T = TypeVar("T")
 EOS_RATIOS = np.linspace(0.85, 1.15, 13)  # of the volume of the study's crystal
+
+RDF_EDGES = np.linspace(0.0, 2.5, 101)  # in nearest-neighbour distances
+ADF_EDGES = np.linspace(0.0, 180.0, 91)  # degrees
+LONGEST_BOND = 1.2  # in nearest-neighbour distances: short of the second shell of fcc and diamond
 
 
 class _Attempts:
@@ -36,7 +47,7 @@ class _Attempts:
             return None
 
 
-def properties_of(crystal: Crystal, calculator: Calculator, settings: PropertySettings) -> dict[str, Any]:
+def properties_of(crystal: Crystal, calculator: Calculator, settings: asked_for.PropertySettings) -> dict[str, Any]:
     """All properties that the model has.
 
     Returns:
@@ -76,7 +87,7 @@ def properties_of(crystal: Crystal, calculator: Calculator, settings: PropertySe
     return found
 
 
-def molecules_in(chosen: MoleculeFile) -> list[Atoms]:
+def molecules_in(chosen: asked_for.MoleculeFile) -> list[Atoms]:
     """The molecules that a study names.
 
     Raises:
@@ -126,3 +137,70 @@ def _torsions(atoms: Atoms, element: str, calculator: Calculator) -> list[float]
         for dihedral in molecular.rotatable_bonds(atoms, element)
         for energy in molecular.torsion_profile(atoms, calculator, dihedral)
     ]
+
+
+def run_simulations(
+    crystal: Crystal,
+    calculator: Calculator,
+    settings: asked_for.StabilitySettings,
+    folder: Path,
+    origin: Mapping[str, str],
+) -> None:
+    """Run the simulations that have no file yet, and write one for each.
+
+    Args:
+        crystal, settings: of the study
+        calculator: of the model
+        folder: for the files
+        origin: of the model, see :func:`.evaluation.made_from`
+
+    Raises:
+        ValueError, FileNotFoundError: see :func:`.structure_files.structures_in`
+    """
+    for name, start in settings.starts.items():
+        frames = _start_structures(name, start, crystal, settings.supercell)
+        for temperature, index in product(start.temperatures, range(settings.runs)):
+            path = folder / simulation_name(name, temperature, index)
+            protocol = settings.protocol(temperature, seed=index)
+            asked = {
+                "start": name,
+                "began_with": asdict(start) | {"temperatures": [temperature]},
+                "crystal": asdict(crystal) | {"supercell": settings.supercell},
+                "protocol": asdict(protocol),
+                "criteria": asdict(settings.criteria),
+                "engine": settings.engine,
+                **origin,
+            }
+            if has_result(path, asked):
+                continue
+            atoms = frames[index % len(frames)]
+            result = dynamics.simulate(atoms, calculator, protocol, crystal.nearest_neighbor, settings.criteria)
+            write_result(path, _seen(result, crystal.nearest_neighbor), asked)
+            print(f"{path.stem}: {result.survived:.3g} of {protocol.time:.3g} ps {result.reason}", flush=True)
+
+
+def _start_structures(name: str, start: asked_for.Beginning, crystal: Crystal, supercell: int) -> list[Atoms]:
+    """What simulations begin with; the runs take one each in turn."""
+    if start.file is None:
+        return [crystal.supercell(supercell) if name == asked_for.CRYSTAL else crystal.vacancy(supercell)]
+    frames = structures_with(start.file, start.labels)
+    if not frames:
+        raise ValueError(f"{start.file} has no structures with {dict(start.labels)} for {name!r} to begin with.")
+    return frames
+
+
+def _seen(result: dynamics.Simulation, nearest_neighbor: float) -> dict[str, Any]:
+    """A simulation as plain data, its frames as RDF, ADF and mean-square displacement."""
+    content: dict[str, Any] = {
+        "survived": result.survived,
+        "failure": result.failure,
+        "reason": result.reason,
+        "mean_temperature": result.temperature,
+        "drift": result.drift,
+    }
+    if result.frames:
+        bond = LONGEST_BOND * nearest_neighbor
+        content[quantities.RDF] = dynamics.radial_distribution(result.frames, RDF_EDGES * nearest_neighbor).tolist()
+        content[quantities.ADF] = dynamics.angular_distribution(result.frames, bond, ADF_EDGES).tolist()
+        content[quantities.MSD] = dynamics.mean_square_displacement(result.frames).tolist()
+    return content
