@@ -1,25 +1,27 @@
 """All candidates of a target, in one file: corresponding states, changed ones, and those of molecular dynamics."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import ase.io
 import numpy as np
 from ase import Atoms
+from ase.calculators.calculator import Calculator
 
 from nequip_elemtransfer.candidates import variants
-from nequip_elemtransfer.candidates.corresponding import CorrespondingStates
 from nequip_elemtransfer.candidates.trajectories import Dynamics, trajectories
-from nequip_elemtransfer.config import Setting, TypeStart
+from nequip_elemtransfer.config import TransferConfig
+from nequip_elemtransfer.lengths.choice import given_lengths
+from nequip_elemtransfer.mapping.element_map import ElementMap
 from nequip_elemtransfer.materials.crystal import Crystal
 from nequip_elemtransfer.materials.dynamics import Criteria
 from nequip_elemtransfer.output.atomic import require_writable, written_together
 from nequip_elemtransfer.source import load_source
 from nequip_elemtransfer.structures.files import elements_in, read_structures, typical_volume
 from nequip_elemtransfer.structures.frames import evenly_spaced
-from nequip_elemtransfer.transfer.start import Start, unlabelled_config
+from nequip_elemtransfer.transfer.start import Start, frozen_types
 
 CORRESPONDING, DYNAMICS = "corresponding", "dynamics"
 STRAINED, RATTLED, WITH_VACANCY, SURFACE = "strained", "rattled", "vacancy", "surface"
@@ -64,6 +66,9 @@ class CandidateSettings:
             raise ValueError(f"no candidates are called {unknown[0]!r}: choose from {', '.join(KINDS)}.")
 
 
+_DEFAULTS = CandidateSettings()
+
+
 @dataclass(frozen=True)
 class Candidates:
     """What was made.
@@ -84,43 +89,31 @@ class Candidates:
 
 def make_candidates(
     structures: str | Path,
-    elements: Mapping[str, TypeStart],
-    *,
-    length_scale: Setting = "covalent_radii",
-    chemical_species: Mapping[str, str] | None = None,
-    settings: CandidateSettings = CandidateSettings(),
-    model: str | None = None,
+    config: TransferConfig,
+    settings: CandidateSettings = _DEFAULTS,
     dynamics: Dynamics | None = None,
-    energy_scale: float = 1.0,
     progress: bool = False,
 ) -> Candidates:
     """Candidates made from the structures of a source; the same arguments make the same.
 
     Args:
         structures: of the source's elements, labels in them are ignored
-        elements: target type -> start, as in the key
-        length_scale: λ, as in the key but for ``fit``
-        model: for ``dynamics``: a source, transferred without any fit, or a model of just the target's types
-        energy_scale: α of a transferred source: its temperatures are those of the target only with it
+        config: element map and λ, see :func:`.unlabelled_config`
+        dynamics: of a model; none are run by default
+        progress: show progress bars
 
     Raises:
         ValueError: the arguments do not go with the structures, or nothing can be made of them
         FileNotFoundError, UnreadableFile, UnusableStructure: see :func:`.structures.read_structures`
     """
-    if (model is None) != (dynamics is None):
-        raise ValueError("molecular dynamics needs both --model and --temperatures: give both, or neither.")
-    if not energy_scale > 0:
-        raise ValueError(f"--energy-scale must be positive, found {energy_scale:g}.")
     frames = read_structures(structures)
-    config = unlabelled_config(str(structures), elements, length_scale, chemical_species)
     maker = _Maker(CorrespondingStates(config, frames), frames, Path(structures).name, settings)
     if dynamics is not None:
-        source = load_source(model)
-        own = set(source.type_names) == set(config.type_names)
-        if own:
-            elements, length_scale = {name: name for name in config.type_names}, "none"
-        start = Start.of(unlabelled_config(source.path, elements, length_scale, chemical_species), source)
-        maker.add_dynamics(start.calculator(energy_scale), dynamics, progress)
+        source = load_source(dynamics.model)
+        config = replace(config, source=source.path)
+        if set(source.type_names) == set(config.type_names):
+            config = replace(config, elements={name: name for name in config.type_names}, length_scale="none")
+        maker.add_dynamics(Start.of(config, source).calculator(dynamics.energy_scale), dynamics, progress)
     return maker.result()
 
 
@@ -135,13 +128,50 @@ def write_candidates(candidates: Candidates, out: Path, *, force: bool = False) 
         ase.io.write(staged, candidates.structures, format="extxyz")
 
 
+class CorrespondingStates:
+    """Makes target structures of source structures.
+
+    Args:
+        config: element map and λ
+        structures: of the source, whose elements are its types
+
+    Raises:
+        ValueError: a target starts from an element that no structure has
+    """
+
+    def __init__(self, config: TransferConfig, structures: Sequence[Atoms]) -> None:
+        types = elements_in(structures)
+        self.element_map = ElementMap.from_elements(config.elements, types, config.species)
+        self.scales = given_lengths(config, self.element_map, frozen_types(config, self.element_map)).scales
+
+    def covers(self, atoms: Atoms) -> bool:
+        """Whether some target type starts from each element of a structure."""
+        return all(len(self._targets(symbol)) for symbol in set(atoms.symbols))
+
+    def of(self, atoms: Atoms, rng: np.random.Generator) -> tuple[Atoms, float]:
+        """A target structure and its λ: the mean over its atoms, since one number scales a cell.
+
+        Where several target types start from one element, each atom of it becomes one of them at random.
+        """
+        drawn = np.array([rng.choice(self._targets(symbol)) for symbol in atoms.symbols])
+        scale = float(self.scales[drawn].mean())
+        species = [self.element_map.target_species[t] for t in drawn]
+        return Atoms(species, scale * atoms.positions, cell=scale * np.asarray(atoms.cell), pbc=atoms.pbc), scale
+
+    def _targets(self, symbol: str) -> np.ndarray:
+        """Indices of the target types that start from an element."""
+        types = self.element_map.source_types
+        return np.flatnonzero(self.element_map.weights[:, types.index(symbol)]) if symbol in types else np.array([])
+
+
 class _Maker:
     """Collects candidates."""
 
     def __init__(
         self, states: CorrespondingStates, frames: Sequence[Atoms], name: str, settings: CandidateSettings
     ) -> None:
-        self._settings, self._found, self._notes = settings, [], []
+        self._settings, self._notes = settings, list[str]()
+        self._found: list[Atoms] = []
         seeds = np.random.SeedSequence(settings.seed).spawn(len(KINDS))  # a kind more changes no other
         self._rng = {kind: np.random.default_rng(seed) for kind, seed in zip(KINDS, seeds)}
         covered = [i for i, atoms in enumerate(frames) if states.covers(atoms)]
@@ -160,7 +190,7 @@ class _Maker:
             self._base.insert(0, self._of_crystal(settings.crystal.supercell(settings.supercell)))
         self._add_kinds()
 
-    def add_dynamics(self, calculator, dynamics: Dynamics, progress: bool) -> None:
+    def add_dynamics(self, calculator: Calculator, dynamics: Dynamics, progress: bool) -> None:
         """Snapshots of simulations with a model."""
         typical = typical_volume(self._base)
         bulk = [a for a in self._base if a.pbc.all() and a.get_volume() / len(a) < _LOOSEST * typical]

@@ -3,6 +3,7 @@
 import argparse
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import Any
 
 from nequip_elemtransfer.optional_packages import require_plan
 from nequip_elemtransfer.output.arguments import require_seed
@@ -22,7 +23,7 @@ _OF_A_SOURCE = (
 )
 
 
-def add_plan(commands) -> None:
+def add_plan(commands: Any) -> None:
     """Declare the command."""
     plan = commands.add_parser(
         "plan",

@@ -1,20 +1,29 @@
-"""From candidates to those that are worth a calculation."""
+"""From candidates to those that are worth a calculation, by farthest-point selection.
 
-from collections.abc import Mapping, Sequence
+Whole structures are rows of numbers: the source's invariant features at λ-corrected lengths, pooled over atoms. Each
+choice is the structure that is farthest from all that was chosen before.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from ase import Atoms
+from nequip.data import AtomicDataDict
+from scipy.spatial.distance import cdist
 
-from nequip_elemtransfer.config import Setting, TypeStart
-from nequip_elemtransfer.selection.farthest import farthest_points, random_reaches, standardised
-from nequip_elemtransfer.selection.structure_features import MEAN_AND_SPREAD, structure_features
+from nequip_elemtransfer.config import TransferConfig
+from nequip_elemtransfer.optional_packages import extra
 from nequip_elemtransfer.source import load_source
 from nequip_elemtransfer.structures.copies import duplicate_families
+from nequip_elemtransfer.structures.environments import descriptor_features, model_features
 from nequip_elemtransfer.structures.files import read_structures
-from nequip_elemtransfer.transfer.start import Start, unlabelled_config
+from nequip_elemtransfer.structures.frames import atom_types
+from nequip_elemtransfer.transfer.start import Start
 
+MEAN, MEAN_AND_SPREAD = "mean", "mean+spread"
+POOLINGS = (MEAN, MEAN_AND_SPREAD)
 _DRAWS = 20  # at random, to compare with
 
 
@@ -60,13 +69,10 @@ class Selection:
 
 def select_structures(
     candidates: str | Path,
-    model: str,
-    elements: Mapping[str, TypeStart],
+    config: TransferConfig,
     number: int,
     *,
     have: str | Path | None = None,
-    length_scale: Setting = "covalent_radii",
-    chemical_species: Mapping[str, str] | None = None,
     pooling: str = MEAN_AND_SPREAD,
     progress: bool = False,
 ) -> Selection:
@@ -74,11 +80,11 @@ def select_structures(
 
     Args:
         candidates: any file that ASE reads; labels in it are not used
-        model: the source, as in the key
-        elements, length_scale, chemical_species: as in the key but for ``fit``
+        config: source, element map and λ, see :func:`.unlabelled_config`
         number: to choose
         have: labelled structures, which count as chosen
-        pooling: see :func:`.structure_features.structure_features`
+        pooling: see :func:`structure_features`
+        progress: show progress bars
 
     Raises:
         ValueError: there are fewer different candidates, or all are copies of labelled structures; or the arguments do
@@ -90,7 +96,7 @@ def select_structures(
         raise ValueError(f"--number is {number}: at least one structure has to be chosen.")
     frames = read_structures(candidates)
     labelled = [] if have is None else read_structures(have)
-    start = Start.of(unlabelled_config(model, elements, length_scale, chemical_species), load_source(model))
+    start = Start.of(config, load_source(config.source))
     everything = [_bare(atoms) for atoms in [*frames, *labelled]]
     rows, kind = structure_features(start, everything, pooling, "features" if progress else "")
     families = duplicate_families(everything, start.target.longest_cutoff(start.scales))
@@ -146,3 +152,95 @@ def _bare(atoms: Atoms) -> Atoms:
     bare = atoms.copy()
     bare.calc = None
     return bare
+
+
+def structure_features(
+    start: Start, structures: Sequence[Atoms], pooling: str = MEAN_AND_SPREAD, task: str = ""
+) -> tuple[np.ndarray, str]:
+    """A row for each structure, and what the rows are made of: ``model``, or ``ACSF`` where the model has no such.
+
+    The target model at λ sees a target structure as the source sees the same at 1/λ of its lengths.
+
+    Args:
+        pooling: ``mean`` over the atoms, or ``mean+spread``, which has their standard deviations too and so shows a
+            few unusual atoms among many usual ones
+        task: what a progress bar calls it; no bar if empty
+
+    Returns:
+        shape (n_structures, n_features)
+
+    Raises:
+        ValueError: see :meth:`.Start.frames`; or an unknown pooling
+    """
+    if pooling not in POOLINGS:
+        raise ValueError(f"no pooling is called {pooling!r}: choose {' or '.join(POOLINGS)}.")
+    model, cutoff = start.target.model_at(start.scales)
+    frames = start.frames(structures, cutoff)
+    rows, kind = model_features(model, frames, task), "model"
+    if rows is None:
+        scales = [float(start.scales[atom_types([frame])].mean()) for frame in frames]
+        source_cutoff = start.target.source.r_max
+        each = [descriptor_features([atoms], source_cutoff, scale) for atoms, scale in zip(structures, scales)]
+        rows, kind = np.concatenate(each), "ACSF"
+    ends = np.cumsum([AtomicDataDict.num_nodes(frame) for frame in frames])
+    return np.array([_pooled(of_atoms, pooling) for of_atoms in np.split(rows, ends[:-1])]), kind
+
+
+def _pooled(rows: np.ndarray, pooling: str) -> np.ndarray:
+    mean = rows.mean(axis=0)
+    return mean if pooling == MEAN else np.concatenate([mean, rows.std(axis=0)])
+
+
+@dataclass(frozen=True)
+class FarthestPoints:
+    """Rows in the order of their choice.
+
+    Args:
+        order: indices of the rows
+        distances: of each from those chosen before, infinite for a first one
+        left: distance of each row from the nearest that is chosen or was there before
+    """
+
+    order: list[int]
+    distances: list[float]
+    left: np.ndarray
+
+
+def standardised(features: np.ndarray) -> np.ndarray:
+    """Features centred and divided by one number, the root of their variance in all: how much each varies counts."""
+    centred = features - features.mean(axis=0)
+    scale = np.sqrt((centred**2).sum(axis=1).mean())
+    return centred / scale if scale > 0 else centred
+
+
+def farthest_points(features: np.ndarray, number: int, already: Sequence[int] = ()) -> FarthestPoints:
+    """Choose rows by scikit-matter's farthest-point sampling.
+
+    Without ``already``, the first choice is the row nearest to the mean: the most usual.
+
+    Args:
+        features: :func:`standardised`, shape (n, n_features)
+        number: of rows to choose
+        already: rows that count as chosen
+
+    Raises:
+        ModuleNotFoundError: scikit-matter is not installed
+    """
+    with extra("select", "a selection"):
+        from skmatter.sample_selection import FPS
+    first = list(already) or [int(np.argmin((features**2).sum(axis=1)))]
+    if len(features) == 1:  # one row or one column scikit-matter refuses
+        return FarthestPoints(first, [np.inf], np.zeros(1))
+    padded = np.column_stack([features, np.zeros(len(features))])
+    chosen = FPS(n_to_select=len(already) + number, initialize=first).fit(padded).selected_idx_.tolist()
+    distances = cdist(features, features[chosen])  # (n, n_chosen)
+    places = range(len(already), len(chosen))
+    before = [float(min(distances[chosen[place], :place], default=np.inf)) for place in places]
+    return FarthestPoints(chosen[len(already) :], before, distances.min(axis=1))
+
+
+def random_reaches(features: np.ndarray, number: int, already: Sequence[int], draws: int, seed: int = 0) -> np.ndarray:
+    """Largest distance of a row from the nearest chosen one where as many are drawn at random; shape (draws,)."""
+    rng, free = np.random.default_rng(seed), np.setdiff1d(np.arange(len(features)), already)
+    drawn = [[*already, *rng.choice(free, number, replace=False)] for _ in range(draws)]
+    return np.array([cdist(features, features[rows]).min(axis=1).max() for rows in drawn])
