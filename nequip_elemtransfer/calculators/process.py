@@ -1,11 +1,12 @@
 """Calculators in processes of their own, as the process that asks them sees it: one, or a pool of them."""
 
+import math
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from multiprocessing import Pipe
 from multiprocessing.connection import wait
@@ -144,9 +145,9 @@ class LabellingPool:
                 if place is not None:
                     yield place, answer
                 self._next(worker, waiting, structures)
-            for worker in self._overdue():
+            for worker, place in self._overdue():
                 self._end(worker)
-                yield worker.place, f"it took longer than the {self._time_limit:g} s of the time limit"
+                yield place, f"it took longer than the {self._time_limit:g} s of the time limit"
                 if waiting:
                     self._start()
 
@@ -164,15 +165,15 @@ class LabellingPool:
 
     def _ready(self) -> list[_Worker]:
         """Those that have answered or ended, waited for until the first time limit."""
-        begun = [worker.since for worker in self._workers if worker.place is not None]
-        limited = self._time_limit is not None and begun
-        left = max(0.0, min(begun) + self._time_limit - time.monotonic()) if limited else None
+        begun, limit = [worker.since for worker in self._workers if worker.place is not None], self._time_limit
+        left = None if limit is None or not begun else max(0.0, min(begun) + limit - time.monotonic())
         ready = wait([worker.calculator.connection for worker in self._workers], left)
         return [worker for worker in self._workers if worker.calculator.connection in ready]
 
-    def _overdue(self) -> Sequence[_Worker]:
-        now, limit = time.monotonic(), self._time_limit
-        return [w for w in self._workers if limit is not None and w.place is not None and now - w.since >= limit]
+    def _overdue(self) -> list[tuple[_Worker, int]]:
+        """With the places of the structures that they are at."""
+        ends = [(w, w.place, w.since + (self._time_limit or math.inf)) for w in self._workers]
+        return [(w, place) for w, place, end in ends if place is not None and time.monotonic() >= end]
 
     def _end(self, worker: _Worker) -> None:
         self._workers.remove(worker)

@@ -187,13 +187,13 @@ class _Maker:
         self._base = [self._corresponding(states, frames[i], i, name) for i in covered]
         self.bond = settings.crystal.nearest_neighbor if settings.crystal else variants.nearest_neighbor(self._base)
         if settings.crystal is not None:
-            self._base.insert(0, self._of_crystal(settings.crystal.supercell(settings.supercell)))
+            self._base.insert(0, _of_crystal(settings.crystal, settings.crystal.supercell(settings.supercell)))
         self._add_kinds()
 
     def add_dynamics(self, calculator: Calculator, dynamics: Dynamics, progress: bool) -> None:
         """Snapshots of simulations with a model."""
         typical = typical_volume(self._base)
-        bulk = [a for a in self._base if a.pbc.all() and a.get_volume() / len(a) < _LOOSEST * typical]
+        bulk = [a for a in self._base if a.pbc.all() and typical and a.get_volume() / len(a) < _LOOSEST * typical]
         if not bulk:
             raise ValueError("molecular dynamics needs structures that are periodic in three directions: none is.")
         criteria, seed = self._settings.criteria, self._settings.seed
@@ -227,11 +227,6 @@ class _Maker:
         found.info |= {"made_from": f"structure {place} of {name}", "length_scale": round(scale, 6)}
         return found
 
-    def _of_crystal(self, atoms: Atoms) -> Atoms:
-        crystal = self._settings.crystal
-        atoms.info["made_from"] = f"{crystal.structure} {crystal.formula}"
-        return atoms
-
     def _add_kinds(self) -> None:
         settings, rng = self._settings, self._rng
         bulk = [atoms for atoms in self._base if atoms.pbc.all()]
@@ -251,11 +246,12 @@ class _Maker:
         self._add(SURFACE, slabs, lambda atoms: variants.rattled(atoms, 0.5 * spread, rng[SURFACE]))
 
     def _slabs(self) -> list[Atoms]:
-        if self._settings.crystal is None:
+        crystal = self._settings.crystal
+        if crystal is None:
             return []
         slabs = []
         for plane in _PLANES:
-            slab = self._of_crystal(self._settings.crystal.slab(plane, thickness=8.0, vacuum=variants.VACUUM))
+            slab = _of_crystal(crystal, crystal.slab(plane, thickness=8.0, vacuum=variants.VACUUM))
             slab.info["surface"] = "".join(map(str, plane))
             slabs.append(slab)
         return slabs
@@ -270,6 +266,11 @@ class _Maker:
         number = self._settings.number if kind != CORRESPONDING else min(self._settings.number, len(bases))
         chosen = evenly_spaced(len(bases), number)
         self._found += [_named(change(bases[chosen[n % len(chosen)]]), kind) for n in range(number)]
+
+
+def _of_crystal(crystal: Crystal, atoms: Atoms) -> Atoms:
+    atoms.info["made_from"] = f"{crystal.structure} {crystal.formula}"
+    return atoms
 
 
 def _named(atoms: Atoms, group: str, made_from: str | None = None) -> Atoms:

@@ -14,6 +14,7 @@ from nequip_elemtransfer.plan.likeness.source_structures import AdversarialStep
 from nequip_elemtransfer.plan.result import CalculatorPlan, Plan
 from nequip_elemtransfer.plan.source_check.check import property_cells
 from nequip_elemtransfer.plan.start.cross_validation import Step
+from nequip_elemtransfer.plan.start.length_scan import LengthScan
 from nequip_elemtransfer.plan.start.ranking import Candidate
 from nequip_elemtransfer.plan.words import KIND_NAMES
 
@@ -54,7 +55,7 @@ def html_report(plan: Plan) -> str:
         version=__version__,
         title=", ".join(f"{target} from {start_text(start)}" for target, start in plan.elements.items()),
         ladder_figure=ladder_figure(plan),
-        scan_figure=scan_figure(plan) if plan.scan else None,
+        scan_figure=scan_figure(plan.scan) if plan.scan else None,
         ranking_figures={target: ranking_figure(plan, target) for target in targets},
         adversarial_figure=adversarial_figure(plan) if plan.adversarial else None,
     )
@@ -88,9 +89,8 @@ def ladder_figure(plan: Plan) -> str:
     return picture.svg
 
 
-def scan_figure(plan: Plan) -> str:
+def scan_figure(scan: LengthScan) -> str:
     """RMSE of each kind of label against λ; the candidates are marked, and where each kind alone is explained best."""
-    scan = plan.scan
     panels = [(kind, label, rmse) for kind, label in _RMSE.items() if (rmse := scan.rmse(kind)) is not None]
     with drawing(8.4, 2.9, len(panels)) as (axes, picture):
         for ax, (kind, label, rmse) in zip(axes, panels):

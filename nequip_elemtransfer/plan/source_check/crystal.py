@@ -117,7 +117,7 @@ def check_crystal(
     _require(model, species, crystal)
     check_references(references, crystal)
     given = {LATTICE_CONSTANT: crystal.a, **references}
-    calculator, failed = source_calculator(model, species), {}
+    calculator, failed = source_calculator(model, species), dict[str, str]()
     relaxed = _attempt(failed, LATTICE_CONSTANT, lambda: materials.equilibrium(crystal, calculator))
     if relaxed is None:
         return CrystalCheck(crystal.structure, crystal.formula, [], failed)

@@ -262,10 +262,10 @@ def _better(own: Sequence[Step], rows: Sequence[Compared], times: Mapping[str, S
     starts = ({_OURS: own[-1]} if own else {}) | {row.name: row.steps[-1] for row in rows}
     sentences = []
     for what, unit, error in (
-        ("forces", "meV/Å", lambda step: step.force_mae),
-        ("energies", "meV/atom", lambda step: step.energy_mae),
+        ("forces", "meV/Å", "force_mae"),
+        ("energies", "meV/atom", "energy_mae"),
     ):
-        found: dict[str, Estimate] = {name: error(step) for name, step in starts.items() if error(step) is not None}
+        found: dict[str, Estimate] = {n: e for n, step in starts.items() if (e := getattr(step, error)) is not None}
         if len(found) > 1 and (_OURS in found or not own):
             ranked = sorted(found, key=lambda name: found[name].value)
             values = ", ".join(f"{name} {1000 * found[name].value:.1f}" for name in ranked)
