@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import ase.io
@@ -13,7 +14,6 @@ from ase.calculators.calculator import Calculator
 from nequip_elemtransfer.candidates import variants
 from nequip_elemtransfer.candidates.trajectories import Dynamics, trajectories
 from nequip_elemtransfer.config import TransferConfig
-from nequip_elemtransfer.lengths.choice import given_lengths
 from nequip_elemtransfer.mapping.element_map import ElementMap
 from nequip_elemtransfer.materials.crystal import Crystal
 from nequip_elemtransfer.materials.dynamics import Criteria
@@ -21,7 +21,7 @@ from nequip_elemtransfer.output.atomic import require_writable, written_together
 from nequip_elemtransfer.source import load_source
 from nequip_elemtransfer.structures.files import elements_in, read_structures, typical_volume
 from nequip_elemtransfer.structures.frames import evenly_spaced
-from nequip_elemtransfer.transfer.start import Start, frozen_types
+from nequip_elemtransfer.transfer.start import Start, given_scales
 
 CORRESPONDING, DYNAMICS = "corresponding", "dynamics"
 STRAINED, RATTLED, WITH_VACANCY, SURFACE = "strained", "rattled", "vacancy", "surface"
@@ -142,7 +142,7 @@ class CorrespondingStates:
     def __init__(self, config: TransferConfig, structures: Sequence[Atoms]) -> None:
         types = elements_in(structures)
         self.element_map = ElementMap.from_elements(config.elements, types, config.species)
-        self.scales = given_lengths(config, self.element_map, frozen_types(config, self.element_map)).scales
+        self.scales = given_scales(config, self.element_map)
 
     def covers(self, atoms: Atoms) -> bool:
         """Whether some target type starts from each element of a structure."""
@@ -184,10 +184,14 @@ class _Maker:
             self._notes.append(
                 f"{len(frames) - len(covered)} structures hold elements from which no target type starts."
             )
-        self._base = [self._corresponding(states, frames[i], i, name) for i in covered]
+        self._base = []
+        for i in covered:
+            atoms, scale = states.of(frames[i], self._rng[CORRESPONDING])
+            self._base.append(_noted(atoms, made_from=f"structure {i} of {name}", length_scale=round(scale, 6)))
         self.bond = settings.crystal.nearest_neighbor if settings.crystal else variants.nearest_neighbor(self._base)
-        if settings.crystal is not None:
-            self._base.insert(0, _of_crystal(settings.crystal, settings.crystal.supercell(settings.supercell)))
+        if crystal := settings.crystal:
+            supercell = crystal.supercell(settings.supercell)
+            self._base.insert(0, _noted(supercell, made_from=f"{crystal.structure} {crystal.formula}"))
         self._add_kinds()
 
     def add_dynamics(self, calculator: Calculator, dynamics: Dynamics, progress: bool) -> None:
@@ -200,7 +204,7 @@ class _Maker:
         runs = trajectories(bulk, calculator, dynamics, self.bond, criteria, seed, progress)
         for run in runs:
             origin = bulk[run.beginning].info["made_from"]
-            self._found += [_named(atoms, DYNAMICS, origin) for atoms in run.snapshots]
+            self._found += [_noted(atoms, group=DYNAMICS, made_from=origin) for atoms in run.snapshots]
             if run.ended:
                 self._notes.append(f"Dynamics from {origin}: {run.ended}.")
         if not any(run.snapshots for run in runs):
@@ -221,11 +225,6 @@ class _Maker:
                 "or look at --length-scale."
             )
         return Candidates(kept, self._notes)
-
-    def _corresponding(self, states: CorrespondingStates, atoms: Atoms, place: int, name: str) -> Atoms:
-        found, scale = states.of(atoms, self._rng[CORRESPONDING])
-        found.info |= {"made_from": f"structure {place} of {name}", "length_scale": round(scale, 6)}
-        return found
 
     def _add_kinds(self) -> None:
         settings, rng = self._settings, self._rng
@@ -249,12 +248,9 @@ class _Maker:
         crystal = self._settings.crystal
         if crystal is None:
             return []
-        slabs = []
-        for plane in _PLANES:
-            slab = _of_crystal(crystal, crystal.slab(plane, thickness=8.0, vacuum=variants.VACUUM))
-            slab.info["surface"] = "".join(map(str, plane))
-            slabs.append(slab)
-        return slabs
+        made_from = f"{crystal.structure} {crystal.formula}"
+        slab = partial(crystal.slab, thickness=8.0, vacuum=variants.VACUUM)
+        return [_noted(slab(plane), made_from=made_from, surface="".join(map(str, plane))) for plane in _PLANES]
 
     def _add(self, kind: str, bases: Sequence[Atoms], change: Callable[[Atoms], Atoms]) -> None:
         """The kind's number of structures, from each base in turn where those are fewer."""
@@ -265,16 +261,9 @@ class _Maker:
             return
         number = self._settings.number if kind != CORRESPONDING else min(self._settings.number, len(bases))
         chosen = evenly_spaced(len(bases), number)
-        self._found += [_named(change(bases[chosen[n % len(chosen)]]), kind) for n in range(number)]
+        self._found += [_noted(change(bases[chosen[n % len(chosen)]]), group=kind) for n in range(number)]
 
 
-def _of_crystal(crystal: Crystal, atoms: Atoms) -> Atoms:
-    atoms.info["made_from"] = f"{crystal.structure} {crystal.formula}"
-    return atoms
-
-
-def _named(atoms: Atoms, group: str, made_from: str | None = None) -> Atoms:
-    atoms.info["group"] = group
-    if made_from is not None:
-        atoms.info["made_from"] = made_from
+def _noted(atoms: Atoms, **info: str | float) -> Atoms:
+    atoms.info |= info
     return atoms

@@ -88,13 +88,13 @@ def _run_plan(args: argparse.Namespace) -> None:
 def _refuse_options_of_a_source(args: argparse.Namespace) -> None:
     given = [option for option in _OF_A_SOURCE if getattr(args, option.strip("-").replace("-", "_"))]
     if given:
-        raise ValueError(f"without a source, {', '.join(given)} cannot be: leave it out, or name a source.")
+        raise ValueError(f"without a source, {', '.join(given)} mean nothing: leave them out, or name a source.")
     if not args.compare:
         raise ValueError("without a source there is nothing to do but --compare NAME=FILE.yaml: name a calculator.")
 
 
 def _only_one_plan(out: Path, force: bool) -> AbstractContextManager:
-    """What is wrong with ``--out`` is met before the work is done."""
+    """What is wrong with ``--out`` is refused before the work is done."""
     from nequip_elemtransfer.plan.report.write import COPIES, NAMES
 
     require_folder(out, (*NAMES, *COPIES), force=force)

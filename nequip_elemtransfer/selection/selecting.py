@@ -4,7 +4,7 @@ Whole structures are rows of numbers: the source's invariant features at λ-corr
 choice is the structure that is farthest from all that was chosen before.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,7 +37,6 @@ class Selection:
         chosen: indices of candidates, in the order of their choice
         distances: of each chosen one from those before, in units of the features' standard deviation
         copies: index of a candidate -> index of the one before it, or of the labelled one, that it is a copy of
-        copies_of_have: the candidates among them that are copies of labelled structures
         features: standardised, candidates first, then labelled structures, shape (n, n_features)
         kind: of the features, ``model`` or ``ACSF``
         reach: largest distance of a candidate from the nearest one chosen or labelled
@@ -49,11 +48,15 @@ class Selection:
     chosen: list[int]
     distances: list[float]
     copies: dict[int, int]
-    copies_of_have: frozenset[int]
     features: np.ndarray
     kind: str
     reach: float
     random_reach: tuple[float, float]
+
+    @property
+    def copies_of_have(self) -> frozenset[int]:
+        """The candidates that are copies of labelled structures."""
+        return frozenset(i for i, place in self.copies.items() if place >= len(self.candidates))
 
     def structures(self) -> list[Atoms]:
         """The chosen ones, their place among the candidates and in the order of choice in ``info``."""
@@ -100,9 +103,9 @@ def select_structures(
     everything = [_bare(atoms) for atoms in [*frames, *labelled]]
     rows, kind = structure_features(start, everything, pooling, "features" if progress else "")
     families = duplicate_families(everything, start.target.longest_cutoff(start.scales))
-    copies, copies_of_have = _copies(families, len(frames))
+    copies = _copies(families, len(frames))
+    _require(number, len(frames), copies)
     free = [i for i in range(len(frames)) if i not in copies]
-    _require(number, len(free), len(copies) - len(copies_of_have), len(copies_of_have), len(frames))
     features = standardised(rows)
     pool = [*free, *range(len(frames), len(everything))]  # rows that the selection sees
     already = list(range(len(free), len(pool)))
@@ -114,7 +117,6 @@ def select_structures(
         chosen=[pool[i] for i in found.order],
         distances=found.distances,
         copies=copies,
-        copies_of_have=copies_of_have,
         features=features,
         kind=kind,
         reach=float(found.left.max()),
@@ -122,8 +124,8 @@ def select_structures(
     )
 
 
-def _copies(families: Sequence[int], n_candidates: int) -> tuple[dict[int, int], frozenset[int]]:
-    """Candidates that are copies, each with what it is a copy of, and those that are copies of labelled structures.
+def _copies(families: Sequence[int], n_candidates: int) -> dict[int, int]:
+    """Candidates that are copies, each with what it is a copy of.
 
     Args:
         families: of the candidates, then of the labelled structures
@@ -131,19 +133,20 @@ def _copies(families: Sequence[int], n_candidates: int) -> tuple[dict[int, int],
     first: dict[int, int] = {}
     for place in [*range(n_candidates, len(families)), *range(n_candidates)]:
         first.setdefault(families[place], place)
-    original = {i: first[families[i]] for i in range(n_candidates)}
-    copies = {i: place for i, place in original.items() if place != i}
-    return copies, frozenset(i for i, place in copies.items() if place >= n_candidates)
+    return {i: place for i in range(n_candidates) if (place := first[families[i]]) != i}
 
 
-def _require(number: int, different: int, copies: int, of_have: int, total: int) -> None:
+def _require(number: int, n_candidates: int, copies: Mapping[int, int]) -> None:
+    different, of_have = n_candidates - len(copies), sum(place >= n_candidates for place in copies.values())
     if different == 0:
-        raise ValueError(f"all {total} candidates are copies of labelled structures: there is nothing new to compute.")
+        raise ValueError(
+            f"all {n_candidates} candidates are copies of labelled structures: there is nothing new to compute."
+        )
     if number > different:
         raise ValueError(
-            f"--number {number} asks for more than the {different} different structures among {total} candidates "
-            f"({copies} are copies of others, {of_have} of labelled ones): choose at most {different}, or make more "
-            "candidates."
+            f"--number {number} asks for more than the {different} different structures among {n_candidates} "
+            f"candidates ({len(copies) - of_have} are copies of others, {of_have} of labelled ones): choose at most "
+            f"{different}, or make more candidates."
         )
 
 

@@ -1,4 +1,4 @@
-r"""What a training on labelled structures had best minimise.
+r"""What a training on labelled structures should minimise.
 
 NequIP's loss is the weighted mean of the mean square errors of energies per atom, forces and stresses,
 
