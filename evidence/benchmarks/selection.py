@@ -21,11 +21,10 @@ from nequip_elemtransfer.config import TransferConfig
 from nequip_elemtransfer.output.arguments import pairs, parse_lengths, parse_start
 from nequip_elemtransfer.output.atomic import written_together
 from nequip_elemtransfer.plan.errors import label_error
-from nequip_elemtransfer.selection.selecting import select_structures
-from nequip_elemtransfer.selection.structure_features import POOLINGS
+from nequip_elemtransfer.selection.selecting import POOLINGS, select_structures
 from nequip_elemtransfer.source import SourceModel, load_source
 from nequip_elemtransfer.structures.files import to_frames
-from nequip_elemtransfer.transfer.start import Start
+from nequip_elemtransfer.transfer.start import Start, unlabelled_config
 
 COLUMNS = ("λ", "force MAE", "largest force error", "energy MAE", "largest energy error", "stress MAE")
 
@@ -44,12 +43,9 @@ def main() -> None:
     elements = pairs("--elements", args.elements, parse_start)
     source, pool = load_source(args.source), ase.io.read(args.pool, ":")
     held_out = ase.io.read(args.held_out, ":")
-    sets = {}
+    sets, config = {}, unlabelled_config(args.source, elements, parse_lengths(args.length_scale))
     for pooling in POOLINGS:
-        scale = parse_lengths(args.length_scale)
-        chosen = select_structures(
-            args.pool, args.source, elements, args.number, length_scale=scale, pooling=pooling
-        ).chosen
+        chosen = select_structures(args.pool, config, args.number, pooling=pooling).chosen
         sets[f"selected_{pooling.replace('+', '_')}"] = chosen
     for seed in range(args.draws):
         drawn = np.random.default_rng(seed).choice(len(pool), args.number, replace=False)

@@ -2,12 +2,13 @@
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from nequip_elemtransfer.output.arguments import add_element_options, pairs, parse_lengths, parse_start
 from nequip_elemtransfer.output.atomic import require_writable
 
 
-def add_candidates(commands) -> None:
+def add_candidates(commands: Any) -> None:
     """Declare the command."""
     command = commands.add_parser(
         "candidates",
@@ -65,6 +66,7 @@ def _run_candidates(args: argparse.Namespace) -> None:
     from nequip_elemtransfer.candidates.generation import KINDS, CandidateSettings, make_candidates, write_candidates
     from nequip_elemtransfer.candidates.trajectories import Dynamics
     from nequip_elemtransfer.materials.crystal import parse_crystal
+    from nequip_elemtransfer.transfer.start import unlabelled_config
 
     settings = CandidateSettings(
         number=args.number,
@@ -75,21 +77,27 @@ def _run_candidates(args: argparse.Namespace) -> None:
         supercell=args.supercell,
         seed=args.seed,
     )
+    if (args.model is None) != (args.temperatures is None):
+        raise ValueError("molecular dynamics needs both --model and --temperatures: give both, or neither.")
     dynamics = None
-    if args.temperatures is not None:
-        temperatures, pressures = tuple(args.temperatures), tuple(args.pressures)
-        dynamics = Dynamics(temperatures, pressures, args.time, args.timestep, args.snapshots, args.beginnings)
-    found = make_candidates(
+    if args.model is not None:
+        dynamics = Dynamics(
+            args.model,
+            tuple(args.temperatures),
+            tuple(args.pressures),
+            args.time,
+            args.timestep,
+            args.snapshots,
+            args.beginnings,
+            args.energy_scale,
+        )
+    config = unlabelled_config(
         args.structures,
         pairs("--elements", args.elements, parse_start),
-        length_scale=parse_lengths(args.length_scale),
-        chemical_species=pairs("--chemical-species", args.chemical_species, str),
-        settings=settings,
-        model=args.model,
-        dynamics=dynamics,
-        energy_scale=args.energy_scale,
-        progress=True,
+        parse_lengths(args.length_scale),
+        pairs("--chemical-species", args.chemical_species, str),
     )
+    found = make_candidates(args.structures, config, settings, dynamics, progress=True)
     write_candidates(found, args.out, force=args.force)
     counts = ", ".join(f"{number} {kind}" for kind, number in found.counts.items())
     print(f"{args.out}: {len(found.structures)} structures ({counts})", *found.notes, sep="\n")

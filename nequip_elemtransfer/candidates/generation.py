@@ -1,25 +1,27 @@
 """All candidates of a target, in one file: corresponding states, changed ones, and those of molecular dynamics."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import ase.io
 import numpy as np
 from ase import Atoms
+from ase.calculators.calculator import Calculator
 
 from nequip_elemtransfer.candidates import variants
-from nequip_elemtransfer.candidates.corresponding import CorrespondingStates
 from nequip_elemtransfer.candidates.trajectories import Dynamics, trajectories
-from nequip_elemtransfer.config import Setting, TypeStart
+from nequip_elemtransfer.config import TransferConfig
+from nequip_elemtransfer.mapping.element_map import ElementMap
 from nequip_elemtransfer.materials.crystal import Crystal
 from nequip_elemtransfer.materials.dynamics import Criteria
 from nequip_elemtransfer.output.atomic import require_writable, written_together
 from nequip_elemtransfer.source import load_source
 from nequip_elemtransfer.structures.files import elements_in, read_structures, typical_volume
 from nequip_elemtransfer.structures.frames import evenly_spaced
-from nequip_elemtransfer.transfer.start import Start, unlabelled_config
+from nequip_elemtransfer.transfer.start import Start, given_scales
 
 CORRESPONDING, DYNAMICS = "corresponding", "dynamics"
 STRAINED, RATTLED, WITH_VACANCY, SURFACE = "strained", "rattled", "vacancy", "surface"
@@ -64,6 +66,9 @@ class CandidateSettings:
             raise ValueError(f"no candidates are called {unknown[0]!r}: choose from {', '.join(KINDS)}.")
 
 
+_DEFAULTS = CandidateSettings()
+
+
 @dataclass(frozen=True)
 class Candidates:
     """What was made.
@@ -84,43 +89,31 @@ class Candidates:
 
 def make_candidates(
     structures: str | Path,
-    elements: Mapping[str, TypeStart],
-    *,
-    length_scale: Setting = "covalent_radii",
-    chemical_species: Mapping[str, str] | None = None,
-    settings: CandidateSettings = CandidateSettings(),
-    model: str | None = None,
+    config: TransferConfig,
+    settings: CandidateSettings = _DEFAULTS,
     dynamics: Dynamics | None = None,
-    energy_scale: float = 1.0,
     progress: bool = False,
 ) -> Candidates:
     """Candidates made from the structures of a source; the same arguments make the same.
 
     Args:
         structures: of the source's elements, labels in them are ignored
-        elements: target type -> start, as in the key
-        length_scale: λ, as in the key but for ``fit``
-        model: for ``dynamics``: a source, transferred without any fit, or a model of just the target's types
-        energy_scale: α of a transferred source: its temperatures are those of the target only with it
+        config: element map and λ, see :func:`.unlabelled_config`
+        dynamics: of a model; none are run by default
+        progress: show progress bars
 
     Raises:
         ValueError: the arguments do not go with the structures, or nothing can be made of them
         FileNotFoundError, UnreadableFile, UnusableStructure: see :func:`.structures.read_structures`
     """
-    if (model is None) != (dynamics is None):
-        raise ValueError("molecular dynamics needs both --model and --temperatures: give both, or neither.")
-    if not energy_scale > 0:
-        raise ValueError(f"--energy-scale must be positive, found {energy_scale:g}.")
     frames = read_structures(structures)
-    config = unlabelled_config(str(structures), elements, length_scale, chemical_species)
     maker = _Maker(CorrespondingStates(config, frames), frames, Path(structures).name, settings)
     if dynamics is not None:
-        source = load_source(model)
-        own = set(source.type_names) == set(config.type_names)
-        if own:
-            elements, length_scale = {name: name for name in config.type_names}, "none"
-        start = Start.of(unlabelled_config(source.path, elements, length_scale, chemical_species), source)
-        maker.add_dynamics(start.calculator(energy_scale), dynamics, progress)
+        source = load_source(dynamics.model)
+        config = replace(config, source=source.path)
+        if set(source.type_names) == set(config.type_names):
+            config = replace(config, elements={name: name for name in config.type_names}, length_scale="none")
+        maker.add_dynamics(Start.of(config, source).calculator(dynamics.energy_scale), dynamics, progress)
     return maker.result()
 
 
@@ -135,13 +128,50 @@ def write_candidates(candidates: Candidates, out: Path, *, force: bool = False) 
         ase.io.write(staged, candidates.structures, format="extxyz")
 
 
+class CorrespondingStates:
+    """Makes target structures of source structures.
+
+    Args:
+        config: element map and λ
+        structures: of the source, whose elements are its types
+
+    Raises:
+        ValueError: a target starts from an element that no structure has
+    """
+
+    def __init__(self, config: TransferConfig, structures: Sequence[Atoms]) -> None:
+        types = elements_in(structures)
+        self.element_map = ElementMap.from_elements(config.elements, types, config.species)
+        self.scales = given_scales(config, self.element_map)
+
+    def covers(self, atoms: Atoms) -> bool:
+        """Whether some target type starts from each element of a structure."""
+        return all(len(self._targets(symbol)) for symbol in set(atoms.symbols))
+
+    def of(self, atoms: Atoms, rng: np.random.Generator) -> tuple[Atoms, float]:
+        """A target structure and its λ: the mean over its atoms, since one number scales a cell.
+
+        Where several target types start from one element, each atom of it becomes one of them at random.
+        """
+        drawn = np.array([rng.choice(self._targets(symbol)) for symbol in atoms.symbols])
+        scale = float(self.scales[drawn].mean())
+        species = [self.element_map.target_species[t] for t in drawn]
+        return Atoms(species, scale * atoms.positions, cell=scale * np.asarray(atoms.cell), pbc=atoms.pbc), scale
+
+    def _targets(self, symbol: str) -> np.ndarray:
+        """Indices of the target types that start from an element."""
+        types = self.element_map.source_types
+        return np.flatnonzero(self.element_map.weights[:, types.index(symbol)]) if symbol in types else np.array([])
+
+
 class _Maker:
     """Collects candidates."""
 
     def __init__(
         self, states: CorrespondingStates, frames: Sequence[Atoms], name: str, settings: CandidateSettings
     ) -> None:
-        self._settings, self._found, self._notes = settings, [], []
+        self._settings, self._notes = settings, list[str]()
+        self._found: list[Atoms] = []
         seeds = np.random.SeedSequence(settings.seed).spawn(len(KINDS))  # a kind more changes no other
         self._rng = {kind: np.random.default_rng(seed) for kind, seed in zip(KINDS, seeds)}
         covered = [i for i, atoms in enumerate(frames) if states.covers(atoms)]
@@ -154,23 +184,27 @@ class _Maker:
             self._notes.append(
                 f"{len(frames) - len(covered)} structures hold elements from which no target type starts."
             )
-        self._base = [self._corresponding(states, frames[i], i, name) for i in covered]
+        self._base = []
+        for i in covered:
+            atoms, scale = states.of(frames[i], self._rng[CORRESPONDING])
+            self._base.append(_noted(atoms, made_from=f"structure {i} of {name}", length_scale=round(scale, 6)))
         self.bond = settings.crystal.nearest_neighbor if settings.crystal else variants.nearest_neighbor(self._base)
-        if settings.crystal is not None:
-            self._base.insert(0, self._of_crystal(settings.crystal.supercell(settings.supercell)))
+        if crystal := settings.crystal:
+            supercell = crystal.supercell(settings.supercell)
+            self._base.insert(0, _noted(supercell, made_from=f"{crystal.structure} {crystal.formula}"))
         self._add_kinds()
 
-    def add_dynamics(self, calculator, dynamics: Dynamics, progress: bool) -> None:
+    def add_dynamics(self, calculator: Calculator, dynamics: Dynamics, progress: bool) -> None:
         """Snapshots of simulations with a model."""
         typical = typical_volume(self._base)
-        bulk = [a for a in self._base if a.pbc.all() and a.get_volume() / len(a) < _LOOSEST * typical]
+        bulk = [a for a in self._base if a.pbc.all() and typical and a.get_volume() / len(a) < _LOOSEST * typical]
         if not bulk:
             raise ValueError("molecular dynamics needs structures that are periodic in three directions: none is.")
         criteria, seed = self._settings.criteria, self._settings.seed
         runs = trajectories(bulk, calculator, dynamics, self.bond, criteria, seed, progress)
         for run in runs:
             origin = bulk[run.beginning].info["made_from"]
-            self._found += [_named(atoms, DYNAMICS, origin) for atoms in run.snapshots]
+            self._found += [_noted(atoms, group=DYNAMICS, made_from=origin) for atoms in run.snapshots]
             if run.ended:
                 self._notes.append(f"Dynamics from {origin}: {run.ended}.")
         if not any(run.snapshots for run in runs):
@@ -192,16 +226,6 @@ class _Maker:
             )
         return Candidates(kept, self._notes)
 
-    def _corresponding(self, states: CorrespondingStates, atoms: Atoms, place: int, name: str) -> Atoms:
-        found, scale = states.of(atoms, self._rng[CORRESPONDING])
-        found.info |= {"made_from": f"structure {place} of {name}", "length_scale": round(scale, 6)}
-        return found
-
-    def _of_crystal(self, atoms: Atoms) -> Atoms:
-        crystal = self._settings.crystal
-        atoms.info["made_from"] = f"{crystal.structure} {crystal.formula}"
-        return atoms
-
     def _add_kinds(self) -> None:
         settings, rng = self._settings, self._rng
         bulk = [atoms for atoms in self._base if atoms.pbc.all()]
@@ -221,14 +245,12 @@ class _Maker:
         self._add(SURFACE, slabs, lambda atoms: variants.rattled(atoms, 0.5 * spread, rng[SURFACE]))
 
     def _slabs(self) -> list[Atoms]:
-        if self._settings.crystal is None:
+        crystal = self._settings.crystal
+        if crystal is None:
             return []
-        slabs = []
-        for plane in _PLANES:
-            slab = self._of_crystal(self._settings.crystal.slab(plane, thickness=8.0, vacuum=variants.VACUUM))
-            slab.info["surface"] = "".join(map(str, plane))
-            slabs.append(slab)
-        return slabs
+        made_from = f"{crystal.structure} {crystal.formula}"
+        slab = partial(crystal.slab, thickness=8.0, vacuum=variants.VACUUM)
+        return [_noted(slab(plane), made_from=made_from, surface="".join(map(str, plane))) for plane in _PLANES]
 
     def _add(self, kind: str, bases: Sequence[Atoms], change: Callable[[Atoms], Atoms]) -> None:
         """The kind's number of structures, from each base in turn where those are fewer."""
@@ -239,11 +261,9 @@ class _Maker:
             return
         number = self._settings.number if kind != CORRESPONDING else min(self._settings.number, len(bases))
         chosen = evenly_spaced(len(bases), number)
-        self._found += [_named(change(bases[chosen[n % len(chosen)]]), kind) for n in range(number)]
+        self._found += [_noted(change(bases[chosen[n % len(chosen)]]), group=kind) for n in range(number)]
 
 
-def _named(atoms: Atoms, group: str, made_from: str | None = None) -> Atoms:
-    atoms.info["group"] = group
-    if made_from is not None:
-        atoms.info["made_from"] = made_from
+def _noted(atoms: Atoms, **info: str | float) -> Atoms:
+    atoms.info |= info
     return atoms

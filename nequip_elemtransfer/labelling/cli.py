@@ -2,11 +2,12 @@
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 _SHOWN = 20  # failures that the terminal shows
 
 
-def add_label(commands) -> None:
+def add_label(commands: Any) -> None:
     """Declare the command."""
     label = commands.add_parser(
         "label",

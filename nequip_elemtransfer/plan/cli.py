@@ -3,6 +3,7 @@
 import argparse
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import Any
 
 from nequip_elemtransfer.optional_packages import require_plan
 from nequip_elemtransfer.output.arguments import add_crystal_options, pairs, parse_number, parse_start, require_seed
@@ -21,7 +22,7 @@ _OF_A_SOURCE = (
 )
 
 
-def add_plan(commands) -> None:
+def add_plan(commands: Any) -> None:
     """Declare the command."""
     plan = commands.add_parser(
         "plan",
@@ -86,13 +87,13 @@ def _run_plan(args: argparse.Namespace) -> None:
 def _refuse_options_of_a_source(args: argparse.Namespace) -> None:
     given = [option for option in _OF_A_SOURCE if getattr(args, option.strip("-").replace("-", "_"))]
     if given:
-        raise ValueError(f"without a source, {', '.join(given)} cannot be: leave it out, or name a source.")
+        raise ValueError(f"without a source, {', '.join(given)} mean nothing: leave them out, or name a source.")
     if not args.compare:
         raise ValueError("without a source there is nothing to do but --compare NAME=FILE.yaml: name a calculator.")
 
 
 def _only_one_plan(out: Path, force: bool) -> AbstractContextManager:
-    """What is wrong with ``--out`` is met before the work is done."""
+    """What is wrong with ``--out`` is refused before the work is done."""
     from nequip_elemtransfer.plan.report.write import COPIES, NAMES
 
     require_folder(out, (*NAMES, *COPIES), force=force)

@@ -18,6 +18,9 @@ from nequip_elemtransfer.structures.labels import Labels
 _RESAMPLES = 1000
 _CONFIDENCE = 0.95
 
+# what mean absolute errors are called in the rows of a plan
+MAE: dict[LabelKind, str] = {"forces": "force_mae", "energy": "energy_mae", "stress": "stress_mae"}
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -62,6 +65,13 @@ def label_error(
         difference = difference / counts.sum(axis=1)
     structure = structure_of_label(kind, counts)
     return mean_error(difference, structure if families is None else families[structure], squared=squared)
+
+
+def mean_errors(
+    predicted: Labels, reference: Labels, counts: np.ndarray, families: np.ndarray | None = None
+) -> dict[str, Estimate | None]:
+    """MAE of each kind of label, see :func:`label_error`, by its name in :data:`MAE`."""
+    return {name: label_error(kind, predicted, reference, counts, families=families) for kind, name in MAE.items()}
 
 
 def mean_error(difference: np.ndarray, structure: np.ndarray, *, squared: bool = False) -> Estimate | None:

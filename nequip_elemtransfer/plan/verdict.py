@@ -32,7 +32,7 @@ class PlanVerdict:
     Args:
         word: ``go``, ``go with care`` or ``do not``
         sentence: the reason
-        numbers: name -> value of the numbers that decided; None where a number could not be had
+        numbers: name -> value of the numbers that decided; None where a number is not known
     """
 
     word: str
@@ -62,45 +62,36 @@ def judge(
         on_all: the first number of all atoms, where types are kept
         limits: of the rules
     """
-    on_atoms = f" on {' and '.join(new_types)}" if new_types else ""
-    word, sentence = _rule(unexplained, on_all, auc, warnings, on_atoms, limits)
     numbers = {
         "force variance the start leaves unexplained": unexplained,
         "the same for the element map alone": map_alone,
         "AUC of structures, at the lengths where it is lowest": auc,
     }
-    return PlanVerdict(word, sentence, numbers)
 
+    def verdict(word: str, sentence: str) -> PlanVerdict:
+        return PlanVerdict(word, sentence, numbers)
 
-def _rule(
-    unexplained: float | None,
-    on_all: float | None,
-    auc: float | None,
-    warnings: Sequence[str],
-    on_atoms: str,
-    limits: Limits,
-) -> tuple[str, str]:
     if unexplained is None:
-        return CARE, "there are no forces on held-out structures to judge by, so compare with a start from scratch"
+        return verdict(
+            CARE, "there are no forces on held-out structures to judge by, so compare with a start from scratch"
+        )
+    on_atoms = f" on {' and '.join(new_types)}" if new_types else ""
     explained = f"{_explained(unexplained)} of the variance of held-out forces{on_atoms}"
     start = f"before any training the start explains {explained}"
     if unexplained >= limits.least and on_all is not None and on_all < limits.least:
-        return CARE, (
-            f"{start} and {_explained(on_all)} on all atoms: what is kept may be worth the transfer, and a source "
-            "that is nearer to what is new would be better"
-        )
+        worth = "what is kept may be worth the transfer, and a source that is nearer to what is new would be better"
+        return verdict(CARE, f"{start} and {_explained(on_all)} on all atoms: {worth}")
     if unexplained >= limits.least:
-        return STOP, f"{start}, which is too little: take another source, or start from scratch"
+        return verdict(STOP, f"{start}, which is too little: take another source, or start from scratch")
     if auc is not None and auc > limits.unlike and unexplained > limits.close:
-        return STOP, (
-            f"{start}, but the structures are of another kind than the source's at any length (AUC {auc:.2f}): such a "
-            "start trains to larger errors than one from scratch"
-        )
+        unlike = f"the structures are of another kind than the source's at any length (AUC {auc:.2f})"
+        return verdict(STOP, f"{start}, but {unlike}: such a start trains to larger errors than one from scratch")
     if unexplained > limits.close and auc is None:
-        return CARE, f"{start}, and without source structures nothing says whether the rest can be learned from there"
+        unknown = "without source structures nothing says whether the rest can be learned from there"
+        return verdict(CARE, f"{start}, and {unknown}")
     if warnings:
-        return CARE, f"{start}, but {warnings[0].rstrip('.')}"
-    return GO, start
+        return verdict(CARE, f"{start}, but {warnings[0].rstrip('.')}")
+    return verdict(GO, start)
 
 
 def _explained(unexplained: float) -> str:

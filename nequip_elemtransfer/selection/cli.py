@@ -2,13 +2,14 @@
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from nequip_elemtransfer.optional_packages import require_select
 from nequip_elemtransfer.output.arguments import add_element_options, pairs, parse_lengths, parse_start
 from nequip_elemtransfer.output.atomic import require_writable, written_together
 
 
-def add_select(commands) -> None:
+def add_select(commands: Any) -> None:
     """Declare the command."""
     select = commands.add_parser(
         "select",
@@ -40,22 +41,19 @@ def _run_select(args: argparse.Namespace) -> None:
     from nequip_elemtransfer.selection.inputs import check_inputs, write_inputs
     from nequip_elemtransfer.selection.report import selection_page
     from nequip_elemtransfer.selection.selecting import select_structures
+    from nequip_elemtransfer.transfer.start import unlabelled_config
 
     page = args.out.with_suffix(".html")
     for path in (args.out, page):
         require_writable(path, args.force)
     check_inputs(args.write, args.folder)
-    found = select_structures(
-        args.candidates,
+    config = unlabelled_config(
         args.model,
         pairs("--elements", args.elements, parse_start),
-        args.number,
-        have=args.have,
-        length_scale=parse_lengths(args.length_scale),
-        chemical_species=pairs("--chemical-species", args.chemical_species, str),
-        pooling=args.pooling,
-        progress=True,
+        parse_lengths(args.length_scale),
+        pairs("--chemical-species", args.chemical_species, str),
     )
+    found = select_structures(args.candidates, config, args.number, have=args.have, pooling=args.pooling, progress=True)
     structures = found.structures()
     with written_together([args.out, page], force=args.force) as (staged, staged_page):
         ase.io.write(staged, structures, format="extxyz")

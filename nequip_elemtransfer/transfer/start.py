@@ -166,6 +166,15 @@ def frozen_types(config: TransferConfig, element_map: ElementMap) -> np.ndarray:
     return element_map.kept & (config.kept_types == "frozen")
 
 
+def given_scales(config: TransferConfig, element_map: ElementMap) -> np.ndarray:
+    """λ of each target type for any ``length_scale`` but ``fit``, before there is a model, shape (n_types,).
+
+    Raises:
+        ValueError: λ is asked from covalent radii, and a type has none
+    """
+    return given_lengths(config, element_map, frozen_types(config, element_map)).scales
+
+
 def unlabelled_config(
     source: str,
     elements: Mapping[str, TypeStart],

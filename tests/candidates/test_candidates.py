@@ -12,8 +12,11 @@ from nequip_elemtransfer.candidates.variants import VACUUM, nearest_neighbor
 from nequip_elemtransfer.cli import main
 from nequip_elemtransfer.materials.crystal import Crystal
 from nequip_elemtransfer.source import SourceModel
+from nequip_elemtransfer.transfer.start import unlabelled_config
 
 SCALE = 1.06
+GERMANIUM = unlabelled_config("si.ckpt", {"Ge": "Si"})
+RESCALED = unlabelled_config("si.ckpt", {"Ge": "Si"}, SCALE)
 BOND = 5.43 * np.sqrt(3) / 4
 
 
@@ -39,7 +42,7 @@ def by_group(structures):
 
 
 def test_corresponding_states_are_similar(silicon):
-    found = make_candidates(silicon, {"Ge": "Si"}, length_scale=SCALE, settings=CandidateSettings(number=100))
+    found = make_candidates(silicon, RESCALED, CandidateSettings(number=100))
     frames = ase.io.read(silicon, ":")
     corresponding = by_group(found.structures)["corresponding"]
     assert len(corresponding) == len(frames)
@@ -57,7 +60,7 @@ def test_corresponding_states_are_similar(silicon):
 
 def test_changes_are_what_info_says(silicon):
     settings = CandidateSettings(number=40, largest_strain=0.03, rattle=0.02)
-    groups = by_group(make_candidates(silicon, {"Ge": "Si"}, length_scale=SCALE, settings=settings).structures)
+    groups = by_group(make_candidates(silicon, RESCALED, settings).structures)
     frames = ase.io.read(silicon, ":")
     assert {kind: len(found) for kind, found in groups.items()} == {
         "corresponding": 8,
@@ -91,11 +94,11 @@ def test_changes_are_what_info_says(silicon):
 
 def test_the_same_seed_makes_the_same(silicon):
     settings = CandidateSettings(number=5, seed=3)
-    first, again = (make_candidates(silicon, {"Ge": "Si"}, settings=settings).structures for _ in range(2))
+    first, again = (make_candidates(silicon, GERMANIUM, settings).structures for _ in range(2))
     assert all((a.positions == b.positions).all() and a.info == b.info for a, b in zip(first, again))
-    fewer = make_candidates(silicon, {"Ge": "Si"}, settings=CandidateSettings(number=5, seed=3, kinds=("rattled",)))
+    fewer = make_candidates(silicon, GERMANIUM, CandidateSettings(number=5, seed=3, kinds=("rattled",)))
     assert all((a.positions == b.positions).all() for a, b in zip(fewer.structures, by_group(first)["rattled"]))
-    other = make_candidates(silicon, {"Ge": "Si"}, settings=CandidateSettings(number=5, seed=4)).structures
+    other = make_candidates(silicon, GERMANIUM, CandidateSettings(number=5, seed=4)).structures
     assert not any(
         (a.positions == b.positions).all() for a, b in zip(by_group(first)["rattled"], by_group(other)["rattled"])
     )
@@ -104,9 +107,8 @@ def test_the_same_seed_makes_the_same(silicon):
 def test_an_alloy_of_two_targets(silicon):
     """Each atom becomes one of the types that start from it; the cell grows by the mean λ of its atoms."""
     settings = CandidateSettings(number=8, kinds=("corresponding",))
-    found = make_candidates(
-        silicon, {"Si": "Si", "Ge": "Si"}, length_scale={"Si": 1.0, "Ge": 1.1}, settings=settings
-    ).structures
+    config = unlabelled_config("si.ckpt", {"Si": "Si", "Ge": "Si"}, {"Si": 1.0, "Ge": 1.1})
+    found = make_candidates(silicon, config, settings).structures
     fractions = [np.mean([symbol == "Ge" for symbol in atoms.symbols]) for atoms in found]
     assert 0.2 < np.mean(fractions) < 0.8
     for atoms, fraction in zip(found, fractions):
@@ -115,7 +117,7 @@ def test_an_alloy_of_two_targets(silicon):
 
 def test_clusters_without_a_cell(tmp_path):
     ase.io.write(tmp_path / "si.xyz", [Atoms("Si2", [[0, 0, 0], [0, 0, 2.3]]), Atoms("Si", [[0, 0, 0]])])
-    found = make_candidates(tmp_path / "si.xyz", {"Ge": "Si"}, settings=CandidateSettings(number=2))
+    found = make_candidates(tmp_path / "si.xyz", GERMANIUM, CandidateSettings(number=2))
     assert found.counts == {"corresponding": 2, "rattled": 2}
     assert found.notes == [
         f"No {kind} structures: none of the source's is periodic and large enough."
@@ -125,7 +127,7 @@ def test_clusters_without_a_cell(tmp_path):
 
 def test_a_crystal_brings_its_own_surfaces(silicon):
     settings = CandidateSettings(number=6, crystal=Crystal("diamond", "Ge", 5.76))
-    groups = by_group(make_candidates(silicon, {"Ge": "Si"}, settings=settings).structures)
+    groups = by_group(make_candidates(silicon, GERMANIUM, settings).structures)
     assert [atoms.info["surface"] for atoms in groups["surface"]] == ["100", "110", "111"] * 2
     assert groups["corresponding"][0].info["made_from"] == "diamond Ge"
     assert groups["corresponding"][0].cell.lengths() == pytest.approx(2 * 5.76)
@@ -142,28 +144,26 @@ def model(monkeypatch, nequip_architecture, build):
 
 def test_dynamics_of_the_untrained_transfer(silicon, model):
     """The forces are the source's over λ (α = 1), so a step is followed exactly by the source in its own lengths."""
-    dynamics = Dynamics((300.0,), time=0.02, snapshots=2, beginnings=2)
+    dynamics = Dynamics("si.ckpt", (300.0,), time=0.02, snapshots=2, beginnings=2)
     settings = CandidateSettings(number=1, kinds=("corresponding",))
-    found = make_candidates(
-        silicon, {"Ge": "Si"}, length_scale=SCALE, settings=settings, model="si.ckpt", dynamics=dynamics
-    )
+    found = make_candidates(silicon, RESCALED, settings, dynamics)
     snapshots = by_group(found.structures)["dynamics"]
     assert [atoms.info["time"] for atoms in snapshots] == [0.01, 0.02] * 2
     assert {atoms.info["temperature"] for atoms in snapshots} == {300.0}
     assert {atoms.info["made_from"] for atoms in snapshots} == {"structure 0 of si.xyz", "structure 4 of si.xyz"}
-    pressed = Dynamics((300.0,), (0.0, 5.0), time=0.02, snapshots=1, beginnings=1)
-    found = make_candidates(silicon, {"Ge": "Si"}, settings=settings, model="si.ckpt", dynamics=pressed)
+    pressed = Dynamics("si.ckpt", (300.0,), (0.0, 5.0), time=0.02, snapshots=1, beginnings=1)
+    found = make_candidates(silicon, GERMANIUM, settings, pressed)
     assert [atoms.info["pressure"] for atoms in by_group(found.structures)["dynamics"]] == [0.0, 5.0]
 
 
 def test_simulations_that_explode(silicon, model):
     """What fails at once is refused when it is all there is, and named otherwise."""
     settings = CandidateSettings(number=1, kinds=("corresponding",))
-    wild = Dynamics((50000.0,), time=0.1, timestep=20.0)
+    wild = Dynamics("si.ckpt", (50000.0,), time=0.1, timestep=20.0)
     with pytest.raises(ValueError, match=r"every simulation fails before its first snapshot \(at 50000 K it ended"):
-        make_candidates(silicon, {"Ge": "Si"}, settings=settings, model="si.ckpt", dynamics=wild)
-    mixed = Dynamics((50.0, 50000.0), time=0.2, timestep=2.0, snapshots=1, beginnings=1)
-    found = make_candidates(silicon, {"Ge": "Si"}, settings=settings, model="si.ckpt", dynamics=mixed)
+        make_candidates(silicon, GERMANIUM, settings, wild)
+    mixed = Dynamics("si.ckpt", (50.0, 50000.0), time=0.2, timestep=2.0, snapshots=1, beginnings=1)
+    found = make_candidates(silicon, GERMANIUM, settings, mixed)
     assert len(by_group(found.structures)["dynamics"]) == 1
     assert any(
         note.startswith("Dynamics from structure 0 of si.xyz: at 50000 K it ended after") for note in found.notes

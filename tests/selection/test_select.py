@@ -14,12 +14,19 @@ from nequip_elemtransfer.transfer.start import Start, unlabelled_config
 
 pytest.importorskip("skmatter")
 
-from nequip_elemtransfer.selection.farthest import farthest_points, random_reaches, standardised  # noqa: E402
 from nequip_elemtransfer.selection.inputs import CODES, write_inputs  # noqa: E402
-from nequip_elemtransfer.selection.selecting import select_structures  # noqa: E402
-from nequip_elemtransfer.selection.structure_features import MEAN_AND_SPREAD, structure_features  # noqa: E402
+from nequip_elemtransfer.selection.selecting import (  # noqa: E402
+    MEAN_AND_SPREAD,
+    farthest_points,
+    random_reaches,
+    select_structures,
+    standardised,
+    structure_features,
+)
 
 SCALE = 1.07
+GERMANIUM = unlabelled_config("si.ckpt", {"Ge": "Si"})
+RESCALED = unlabelled_config("si.ckpt", {"Ge": "Si"}, SCALE)
 
 
 def greedy(features, number, chosen):
@@ -90,7 +97,7 @@ def test_features_are_the_sources_at_its_own_lengths(source):
     """λ-corrected: a germanium structure has the features that the source has of it at 1/λ of its lengths."""
     atoms = germanium(0.03)
     alike = Atoms("Si8", atoms.positions / SCALE, cell=np.asarray(atoms.cell) / SCALE, pbc=True)
-    start = Start.of(unlabelled_config("random", {"Ge": "Si"}, SCALE), source)
+    start = Start.of(RESCALED, source)
     own = Start.of(unlabelled_config("random", {"Si": "Si"}, "none"), source)
     for pooling in ("mean", MEAN_AND_SPREAD):
         found, kind = structure_features(start, [atoms, turned(atoms)], pooling)
@@ -103,12 +110,12 @@ def test_features_are_the_sources_at_its_own_lengths(source):
 
 
 def test_copies_are_left_out_and_labelled_ones_count(source, pool, tmp_path):
-    found = select_structures(pool, "si.ckpt", {"Ge": "Si"}, 6, length_scale=SCALE)
+    found = select_structures(pool, RESCALED, 6)
     assert found.copies == {6: 0, 7: 5} and sorted(found.chosen) == [0, 1, 2, 3, 4, 5]
     labelled = turned(germanium(0.1, 5))
     labelled.calc = SinglePointCalculator(labelled, energy=-3.0, forces=np.zeros((16, 3)))
     ase.io.write(tmp_path / "have.xyz", labelled)
-    beside = select_structures(pool, "si.ckpt", {"Ge": "Si"}, 2, have=tmp_path / "have.xyz", length_scale=SCALE)
+    beside = select_structures(pool, RESCALED, 2, have=tmp_path / "have.xyz")
     assert beside.copies == {6: 0, 5: 8, 7: 8} and beside.copies_of_have == {5, 7}
     # away from the expanded one that is there: the compressed one first
     assert beside.chosen[0] == 3 and np.isfinite(beside.distances[0])
@@ -121,12 +128,12 @@ def test_too_few(source, pool, tmp_path):
         match=r"--number 7 asks for more than the 6 different structures among 8 candidates "
         r"\(2 are copies of others, 0 of labelled ones\): choose at most 6",
     ):
-        select_structures(pool, "si.ckpt", {"Ge": "Si"}, 7)
+        select_structures(pool, GERMANIUM, 7)
     with pytest.raises(ValueError, match="all 8 candidates are copies of labelled structures: there is nothing new"):
-        select_structures(pool, "si.ckpt", {"Ge": "Si"}, 1, have=pool)
+        select_structures(pool, GERMANIUM, 1, have=pool)
     ase.io.write(tmp_path / "tin.xyz", bulk("Sn", "diamond", a=6.5))
     with pytest.raises(ValueError, match="the structures hold Sn, which no type of the model covers"):
-        select_structures(tmp_path / "tin.xyz", "si.ckpt", {"Ge": "Si"}, 1)
+        select_structures(tmp_path / "tin.xyz", GERMANIUM, 1)
 
 
 def test_the_command_writes_structures_inputs_and_a_page(source, pool, tmp_path, capsys):

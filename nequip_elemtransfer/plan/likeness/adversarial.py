@@ -124,16 +124,16 @@ def adversarial_validation(
     _check(source, target)
     rng = np.random.default_rng(seed)
     families = [_families(source, source_families, "source"), _families(target, target_families, "target")]
-    n_families = tuple(int(f.max()) + 1 for f in families)
+    n_families = int(families[0].max()) + 1, int(families[1].max()) + 1
     n_folds = min(_MAX_FOLDS, *n_families)
     features = np.concatenate([source.features, target.features])
     is_target = np.repeat([False, True], [len(source), len(target)])
     family = np.concatenate(families)
-    fold = np.concatenate([_folds(n, n_folds, rng)[f] for n, f in zip(n_families, families)])
+    # folds as equal in number of families as can be
+    fold = np.concatenate([rng.permutation(np.arange(n) % n_folds)[f] for n, f in zip(n_families, families)])
     probability, lost = _out_of_fold(features, is_target, fold, n_folds, rng)
     wins = [
-        _wins(*(_by_side(x[fold == i], is_target[fold == i]) for x in (probability, family)), n_families)
-        for i in range(n_folds)
+        _wins(probability[own], family[own], is_target[own], n_families) for own in (fold == i for i in range(n_folds))
     ]
     won, compared = (np.sum(part, axis=0) for part in zip(*wins))
     auc = float(won.sum() / compared.sum())
@@ -180,11 +180,6 @@ def _families(side: Environments, labels: Sequence[Hashable] | None, name: str) 
             f"{len(number)} of the {name}."
         )
     return families
-
-
-def _folds(n_families: int, n_folds: int, rng: np.random.Generator) -> np.ndarray:
-    """Fold of each family, as equal in number as can be."""
-    return rng.permutation(np.arange(n_families) % n_folds)
 
 
 def _out_of_fold(
@@ -234,22 +229,18 @@ def _auc(values: np.ndarray, is_target: np.ndarray) -> np.ndarray:
     return (ranks - n_target * (n_target + 1) / 2) / (n_target * (~is_target).sum())
 
 
-def _by_side(values: np.ndarray, is_target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    return values[~is_target], values[is_target]
-
-
 def _wins(
-    probability: tuple[np.ndarray, np.ndarray], family: tuple[np.ndarray, np.ndarray], n_families: tuple[int, int]
+    probability: np.ndarray, family: np.ndarray, is_target: np.ndarray, n_families: tuple[int, int]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Of the environments of each two families, how often the target's is held for it, and of how many pairs.
 
     Returns:
         both of shape (n_target_families, n_source_families)
     """
-    (p_source, p_target), (f_source, f_target) = probability, family
+    p_source, p_target = probability[~is_target], probability[is_target]
     better = (p_target[:, None] > p_source) + 0.5 * (p_target[:, None] == p_source)  # (n_target, n_source)
     # rows of the unit matrix: which family an environment belongs to, (n_environments, n_families)
-    in_source, in_target = np.eye(n_families[0])[f_source], np.eye(n_families[1])[f_target]
+    in_source, in_target = np.eye(n_families[0])[family[~is_target]], np.eye(n_families[1])[family[is_target]]
     return in_target.T @ better @ in_source, np.outer(in_target.sum(axis=0), in_source.sum(axis=0))
 
 

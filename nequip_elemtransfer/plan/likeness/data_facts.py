@@ -75,16 +75,10 @@ def composition(structures: Sequence[Atoms], species: Sequence[str] | None = Non
         )
     counts = np.array([[np.sum(atoms.symbols == symbol) for symbol in species] for atoms in structures])
     labelled = counts[[energy_of(atoms) is not None for atoms in structures]]
-    directions = _undetermined_directions(labelled, species)
-    zero = np.zeros(len(species))
-    if len(labelled) == 0:
-        rank, undetermined = 0, tuple(range(len(species)))
-    else:
-        shifts = fit_energy_shifts(np.zeros(len(labelled)), labelled, zero, zero > 0)
-        rank, undetermined = shifts.rank, shifts.undetermined
-    return Composition(
-        dict(zip(species, counts.sum(axis=0).tolist())), rank, tuple(species[i] for i in undetermined), directions
-    )
+    directions, zero = _undetermined_directions(labelled, species), np.zeros(len(species))
+    shifts = fit_energy_shifts(np.zeros(len(labelled)), labelled, zero, zero > 0)
+    undetermined = tuple(species[i] for i in shifts.undetermined)
+    return Composition(dict(zip(species, counts.sum(axis=0).tolist())), shifts.rank, undetermined, directions)
 
 
 def _undetermined_directions(counts: np.ndarray, species: Sequence[str]) -> tuple[dict[str, float], ...]:

@@ -9,11 +9,12 @@ from nequip_elemtransfer import __version__
 from nequip_elemtransfer.config import LabelKind, start_text
 from nequip_elemtransfer.output.page import INK, drawing, page
 from nequip_elemtransfer.output.table import with_error
-from nequip_elemtransfer.plan.errors import Estimate, milli_text
+from nequip_elemtransfer.plan.errors import MAE, Estimate, milli_text
 from nequip_elemtransfer.plan.likeness.source_structures import AdversarialStep
 from nequip_elemtransfer.plan.result import CalculatorPlan, Plan
 from nequip_elemtransfer.plan.source_check.check import property_cells
 from nequip_elemtransfer.plan.start.cross_validation import Step
+from nequip_elemtransfer.plan.start.length_scan import LengthScan
 from nequip_elemtransfer.plan.start.ranking import Candidate
 from nequip_elemtransfer.plan.words import KIND_NAMES
 
@@ -22,15 +23,11 @@ _COMMON = {
     "significant": lambda value: "not known" if value is None else f"{value:.3g}",
 }
 _COLORS: dict[LabelKind, str] = {"forces": "#3b82c4", "energy": "#d97a2b", "stress": "#4d9a6a"}
-_RMSE: dict[LabelKind, str] = {
-    "forces": "force RMSE (meV/Å)",
-    "energy": "energy RMSE (meV/atom)",
-    "stress": "stress RMSE (meV/Å³)",
-}
-_MAE: dict[LabelKind, str] = {
-    "forces": "force MAE{} (meV/Å)",
-    "energy": "energy MAE{} (meV/atom)",
-    "stress": "stress MAE{} (meV/Å³)",
+# of an error of each kind, whose name fills the gap
+_AXIS: dict[LabelKind, str] = {
+    "forces": "force {} (meV/Å)",
+    "energy": "energy {} (meV/atom)",
+    "stress": "stress {} (meV/Å³)",
 }
 _STYLES = ("-", ":", "--", "-.")
 
@@ -55,7 +52,7 @@ def html_report(plan: Plan) -> str:
         version=__version__,
         title=", ".join(f"{target} from {start_text(start)}" for target, start in plan.elements.items()),
         ladder_figure=ladder_figure(plan),
-        scan_figure=scan_figure(plan) if plan.scan else None,
+        scan_figure=scan_figure(plan.scan) if plan.scan else None,
         ranking_figures={target: ranking_figure(plan, target) for target in targets},
         adversarial_figure=adversarial_figure(plan) if plan.adversarial else None,
     )
@@ -82,23 +79,21 @@ def ladder_figure(plan: Plan) -> str:
     with drawing(8.4, 2.3, max(len(panels), 1)) as (axes, picture):
         for ax, (kind, estimates) in zip(axes, panels.items()):
             _estimates(ax, names, estimates, _COLORS[kind])
-            refitted = ", refitted" if kind == "energy" else ""
-            ax.set_xlabel(_MAE[kind].format(refitted))
+            ax.set_xlabel(_AXIS[kind].format("MAE, refitted" if kind == "energy" else "MAE"))
         for ax in axes[1:]:
             ax.set_yticklabels([])
     return picture.svg
 
 
-def scan_figure(plan: Plan) -> str:
+def scan_figure(scan: LengthScan) -> str:
     """RMSE of each kind of label against λ; the candidates are marked, and where each kind alone is explained best."""
-    scan = plan.scan
-    panels = [(kind, label, rmse) for kind, label in _RMSE.items() if (rmse := scan.rmse(kind)) is not None]
+    panels = [(kind, label, rmse) for kind, label in _AXIS.items() if (rmse := scan.rmse(kind)) is not None]
     with drawing(8.4, 2.9, len(panels)) as (axes, picture):
         for ax, (kind, label, rmse) in zip(axes, panels):
             ax.plot(scan.length_scales, 1000 * np.array(rmse, dtype=float), "o-", ms=3.5, color=_COLORS[kind])
             ax.set_ylim(0)
             ax.set_xlabel(f"length scale λ of {scan.type}")
-            ax.set_title(label, fontsize=10)
+            ax.set_title(label.format("RMSE"), fontsize=10)
             for (name, value), style in zip(sorted(scan.marks.items(), key=lambda m: m[0] != scan.chosen), _STYLES):
                 ax.axvline(value, color=INK, lw=0.9, ls=style, label=f"{name} {value:.3f}")
             if kind in scan.asked:
@@ -115,7 +110,7 @@ def ranking_figure(plan: Plan, target: str) -> str:
     kind, estimates = next(iter(_panels(candidates).items()))
     with drawing(8.4, 0.7 + 0.3 * len(names), 1) as ((ax,), picture):
         _estimates(ax, names, estimates, _COLORS[kind])
-        ax.set_xlabel(f"held-out {_MAE[kind].format('')}")
+        ax.set_xlabel(f"held-out {_AXIS[kind].format('MAE')}")
     return picture.svg
 
 
@@ -154,7 +149,7 @@ def _estimates(ax: Axes, names: list[str], estimates: list[Estimate], color: str
 
 def _panels(rows: Sequence[Step | Candidate], energy: str = "energy_mae") -> dict[LabelKind, list[Estimate]]:
     """MAE of all rows in meV and Å, of each kind of label that all have."""
-    names: dict[LabelKind, str] = {"forces": "force_mae", "energy": energy, "stress": "stress_mae"}
+    names = MAE | {"energy": energy}
     found = {kind: [getattr(row, name) for row in rows] for kind, name in names.items()}
     return {
         kind: [Estimate(1000 * e.value, 1000 * e.low, 1000 * e.high) for e in estimates]

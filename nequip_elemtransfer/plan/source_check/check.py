@@ -131,7 +131,7 @@ def inspection(
 
 def faults_of(errors: SourceErrors | None, crystal: CrystalCheck | None) -> list[Fault]:
     """What lies beyond the tolerances."""
-    found = [fault for p in (crystal.properties if crystal else ()) if (fault := _fault(p, crystal))]
+    found = [fault for p in crystal.properties if (fault := _fault(p, crystal))] if crystal else []
     if crystal is not None and LATTICE_CONSTANT in crystal.failed:
         found.append(Fault(f"The source has {crystal.failed[LATTICE_CONSTANT].rstrip('.')}", True))
     left = errors.unexplained.get("stress", 0.0) if errors else 0.0
@@ -176,12 +176,8 @@ def _fault(found: Property, crystal: CrystalCheck) -> Fault | None:
 
 def source_text(check: SourceCheck) -> str:
     """Errors by group and properties of the crystal, for the terminal; faults are left to the caller."""
-    parts = []
-    if check.errors is not None:
-        parts.append(_groups(check))
-    if check.crystal is not None:
-        parts.append(_crystal(check))
-    return "\n\n".join(parts)
+    parts = [_groups(check.errors)] if check.errors else []
+    return "\n\n".join([*parts, _crystal(check.crystal)] if check.crystal else parts)
 
 
 def property_cells(found: Property) -> list[str]:
@@ -193,22 +189,21 @@ def property_cells(found: Property) -> list[str]:
     return [found.name.replace("_", " "), PROPERTY_UNITS[found.name], *numbers, off]
 
 
-def _groups(check: SourceCheck) -> str:
+def _groups(errors: SourceErrors) -> str:
     rows = [
         [
             g.group,
             str(g.n_structures),
             *map(milli_text, (g.force_mae, g.energy_mae, g.energy_mae_refitted, g.stress_mae)),
         ]
-        for g in check.errors.groups
+        for g in errors.groups
     ]
     header = ["source on its own", "structures", "force MAE", "energy MAE", "energy MAE, shifts refitted", "stress MAE"]
     units = ["", "", "meV/Å", "meV/atom", "meV/atom", "meV/Å³"]
     return table(header, [units, *rows], [False, *[True] * 5])
 
 
-def _crystal(check: SourceCheck) -> str:
-    crystal = check.crystal
+def _crystal(crystal: CrystalCheck) -> str:
     header = [f"{crystal.structure} {crystal.formula}", "unit", "source", "reference", "its data", "off by"]
     lines = [table(header, [property_cells(p) for p in crystal.properties], [False, False, *[True] * 4])]
     lines += [f"No {name.replace('_', ' ')}: {reason}" for name, reason in crystal.failed.items()]

@@ -60,7 +60,7 @@ class CrystalCheck:
 
     Args:
         structure, formula: of the crystal
-        properties: that could be had
+        properties: that could be computed
         failed: name -> why one could not
     """
 
@@ -117,7 +117,7 @@ def check_crystal(
     _require(model, species, crystal)
     check_references(references, crystal)
     given = {LATTICE_CONSTANT: crystal.a, **references}
-    calculator, failed = source_calculator(model, species), {}
+    calculator, failed = source_calculator(model, species), dict[str, str]()
     relaxed = _attempt(failed, LATTICE_CONSTANT, lambda: materials.equilibrium(crystal, calculator))
     if relaxed is None:
         return CrystalCheck(crystal.structure, crystal.formula, [], failed)
@@ -199,8 +199,8 @@ def _require(model: SourceModel, species: list[str], crystal: Crystal) -> None:
             f"the crystal {crystal.formula} holds {', '.join(missing)}, which the source does not know "
             f"({', '.join(species)}): give a crystal of the source's own elements."
         )
-    if model.architecture.get("do_derivatives") is False:
+    if not model.predicts_forces:
         raise ValueError("the source predicts energies alone, and the properties of a crystal need its forces.")
-    if embedded := model.architecture.get("categorical_graph_field_embed"):
-        names = ", ".join(field["field"] for field in embedded)
+    if model.embedded_fields:
+        names = ", ".join(field["field"] for field in model.embedded_fields)
         raise ValueError(f"the source reads {names} of each structure, which a crystal made here does not have.")

@@ -9,7 +9,7 @@ from ase import Atoms
 from nequip_elemtransfer.config import LabelKind
 from nequip_elemtransfer.energies.contributions import predict
 from nequip_elemtransfer.energies.fit import composition_residual
-from nequip_elemtransfer.plan.errors import Estimate, label_error, unexplained
+from nequip_elemtransfer.plan.errors import Estimate, label_error, mean_errors, unexplained
 from nequip_elemtransfer.source import SourceModel
 from nequip_elemtransfer.structures.files import to_frames
 from nequip_elemtransfer.structures.frames import compositions, evenly_spaced, with_neighbors
@@ -87,22 +87,24 @@ def evaluate(model: SourceModel, species: Sequence[str], structures: Sequence[At
         UnusableStructure: if one lacks a field that the model reads
     """
     groups = group_names(structures)
-    chosen = sorted(i for group in set(groups) for i in _few([i for i, g in enumerate(groups) if g == group]))
-    embedded = model.architecture.get("categorical_graph_field_embed") or []
-    picked = [structures[i] for i in chosen]
-    frames = to_frames(picked, model.type_names, species, embedded, chosen)
+    chosen = []
+    for name in set(groups):
+        members = [i for i, group in enumerate(groups) if group == name]
+        chosen += [members[i] for i in evenly_spaced(len(members), MAX_PER_GROUP)]
+    picked = [structures[i] for i in sorted(chosen)]
+    frames = to_frames(picked, model.type_names, species, model.embedded_fields, sorted(chosen))
     predicted = predict(model.build().eval(), [with_neighbors(frame, model.r_max) for frame in frames], task)
     counts = compositions(frames, len(model.type_names))
-    return Evaluated(picked, [groups[i] for i in chosen], labels_of(frames), predicted, counts)
+    return Evaluated(picked, [groups[i] for i in sorted(chosen)], labels_of(frames), predicted, counts)
 
 
 def source_errors(found: Evaluated) -> SourceErrors:
     """Errors by group, in the order of their names, and of all together."""
-    names = sorted(set(found.groups))
-    every = np.arange(len(found.groups))
-    rows = [_errors(name, np.flatnonzero(np.array(found.groups) == name), found) for name in names]
-    if len(names) > 1 or names == [EVERY]:
-        rows = [*(row for row in rows if row.group != EVERY), _errors(EVERY, every, found)]
+    groups = np.array(found.groups)
+    own = {name: np.flatnonzero(groups == name) for name in sorted(set(found.groups)) if name != EVERY}
+    if len(own) != 1 or EVERY in found.groups:
+        own[EVERY] = np.arange(len(groups))
+    rows = [_errors(name, members, found) for name, members in own.items()]
     return SourceErrors(rows, unexplained(found.predicted, found.labels, found.counts))
 
 
@@ -110,10 +112,6 @@ def group_names(structures: Sequence[Atoms]) -> list[str]:
     """Of each structure, by the first of ``GROUP_KEYS`` that any has; ``all`` where there is none."""
     key = next((key for key in GROUP_KEYS if any(key in atoms.info for atoms in structures)), None)
     return [str(atoms.info.get(key, "other")) if key else EVERY for atoms in structures]
-
-
-def _few(members: list[int]) -> list[int]:
-    return [members[i] for i in evenly_spaced(len(members), MAX_PER_GROUP)]
 
 
 def _errors(name: str, own: np.ndarray, found: Evaluated) -> GroupErrors:
@@ -124,8 +122,6 @@ def _errors(name: str, own: np.ndarray, found: Evaluated) -> GroupErrors:
     return GroupErrors(
         name,
         len(own),
-        force_mae=label_error("forces", predicted, labels, found.counts[own]),
-        energy_mae=label_error("energy", predicted, labels, found.counts[own]),
         energy_mae_refitted=label_error("energy", refitted, nothing, found.counts[own]),
-        stress_mae=label_error("stress", predicted, labels, found.counts[own]),
+        **mean_errors(predicted, labels, found.counts[own]),
     )

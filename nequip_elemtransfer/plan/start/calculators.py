@@ -109,22 +109,18 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class NamedCalculator:
-    """The description of a calculator, and the name that the user gave it."""
+class CalculatedSet:
+    """What a calculator says of structures.
+
+    Args:
+        name: given by the user
+        description: of the calculator
+        labels: NaN where it has none
+        failed: index among the structures -> why it has none
+    """
 
     name: str
     description: Mapping[str, Any]
-
-    def process(self) -> CalculatorProcess:
-        """The calculator in a process of its own; use as a context."""
-        return CalculatorProcess(f"--compare {self.name}", self.description)
-
-
-@dataclass(frozen=True)
-class CalculatedSet:
-    """A calculator's labels of structures, NaN where it has none, and index -> why not."""
-
-    named: NamedCalculator
     labels: Labels
     failed: dict[int, str]
 
@@ -141,8 +137,8 @@ def calculate_labels(
         FileNotFoundError: a file is missing
         ValueError: a file describes no calculator, which cannot be made, or has labels of none of the structures
     """
-    calculators = [NamedCalculator(name, read_description(path)) for name, path in compare.items()]
-    return [_calculated(named, structures, progress) for named in calculators]
+    descriptions = {name: read_description(path) for name, path in compare.items()}
+    return [_calculated(name, made_of, structures, progress) for name, made_of in descriptions.items()]
 
 
 def compare_calculators(
@@ -165,13 +161,13 @@ def compare_calculators(
     times: dict[str, StepCost] = {}
     if timed is not None:
         ours = None if start is None or start.target.source.embedded_fields else start.calculator()
-        times = _step_costs([row.named for row in found], ours, structures[timed])
+        times = _step_costs(found, ours, structures[timed])
     rows = [
         Compared(
-            row.named.name,
-            str(row.named.description["_target_"]),
-            _steps(row.named.name, row.labels, trial),
-            times.get(row.named.name),
+            row.name,
+            str(row.description["_target_"]),
+            _steps(row.name, row.labels, trial),
+            times.get(row.name),
             row.failed,
         )
         for row in found
@@ -180,13 +176,19 @@ def compare_calculators(
     return Comparison(rows, times.get(_OURS), atoms, better, has_start=start is not None)
 
 
-def _calculated(named: NamedCalculator, structures: Sequence[Atoms], progress: bool) -> CalculatedSet:
+def _process(name: str, description: Mapping[str, Any]) -> CalculatorProcess:
+    return CalculatorProcess(f"--compare {name}", description)
+
+
+def _calculated(
+    name: str, description: Mapping[str, Any], structures: Sequence[Atoms], progress: bool
+) -> CalculatedSet:
     energies, stresses = np.full(len(structures), np.nan), np.full((len(structures), 3, 3), np.nan)
     forces = [np.full((len(atoms), 3), np.nan) for atoms in structures]
     failed: dict[int, str] = {}
-    with named.process() as process:
+    with _process(name, description) as process:
         process.require_made()
-        bar = tqdm(structures, desc=named.name, unit="structure", disable=not progress, leave=False)
+        bar = tqdm(structures, desc=name, unit="structure", disable=not progress, leave=False)
         for i, atoms in enumerate(bar):
             labels = process.ask(LABEL, atoms)
             if isinstance(labels, str):
@@ -196,8 +198,8 @@ def _calculated(named: NamedCalculator, structures: Sequence[Atoms], progress: b
             if labels["stress"] is not None:
                 stresses[i] = voigt_6_to_full_3x3_stress(labels["stress"])
     if len(failed) == len(structures):
-        raise ValueError(f"--compare {named.name} has labels of none of the {len(structures)} structures: {failed[0]}.")
-    return CalculatedSet(named, Labels(energies, np.concatenate(forces), stresses), failed)
+        raise ValueError(f"--compare {name} has labels of none of the {len(structures)} structures: {failed[0]}.")
+    return CalculatedSet(name, description, Labels(energies, np.concatenate(forces), stresses), failed)
 
 
 def _steps(name: str, found: Labels, trial: HeldOut) -> list[Step]:
@@ -229,13 +231,13 @@ def _held_out(found: Labels, trial: HeldOut, *, scale: bool) -> Labels:
     return trial.predicted(predict)
 
 
-def _step_costs(calculators: Sequence[NamedCalculator], ours: Calculator | None, atoms: Atoms) -> dict[str, StepCost]:
+def _step_costs(calculators: Sequence[CalculatedSet], ours: Calculator | None, atoms: Atoms) -> dict[str, StepCost]:
     """Of each calculator, all in turn. What else runs delays long calls more than short ones."""
     times: dict[str, list[CallSeconds]] = {} if ours is None else {_OURS: []}
-    times |= {named.name: [] for named in calculators}
+    times |= {row.name: [] for row in calculators}
     rng = np.random.default_rng(0)
     with ExitStack() as stack:
-        processes = {named.name: stack.enter_context(named.process()) for named in calculators}
+        processes = {row.name: stack.enter_context(_process(row.name, row.description)) for row in calculators}
         for process in processes.values():
             process.require_made()
         for call in range(_WARM_UP + _TIMED):
@@ -261,10 +263,10 @@ def _better(own: Sequence[Step], rows: Sequence[Compared], times: Mapping[str, S
     starts = ({_OURS: own[-1]} if own else {}) | {row.name: row.steps[-1] for row in rows}
     sentences = []
     for what, unit, error in (
-        ("forces", "meV/Å", lambda step: step.force_mae),
-        ("energies", "meV/atom", lambda step: step.energy_mae),
+        ("forces", "meV/Å", "force_mae"),
+        ("energies", "meV/atom", "energy_mae"),
     ):
-        found: dict[str, Estimate] = {name: error(step) for name, step in starts.items() if error(step) is not None}
+        found: dict[str, Estimate] = {n: e for n, step in starts.items() if (e := getattr(step, error)) is not None}
         if len(found) > 1 and (_OURS in found or not own):
             ranked = sorted(found, key=lambda name: found[name].value)
             values = ", ".join(f"{name} {1000 * found[name].value:.1f}" for name in ranked)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 import numpy as np
 from nequip.data import AtomicDataDict
@@ -10,7 +9,14 @@ from nequip.data import AtomicDataDict
 from nequip_elemtransfer.config import LabelKind, TransferConfig
 from nequip_elemtransfer.energies import fit
 from nequip_elemtransfer.energies.contributions import NetworkParts
-from nequip_elemtransfer.plan.errors import Estimate, label_error, mean_error, structure_of_label, unexplained
+from nequip_elemtransfer.plan.errors import (
+    Estimate,
+    label_error,
+    mean_error,
+    mean_errors,
+    structure_of_label,
+    unexplained,
+)
 from nequip_elemtransfer.plan.structures import ChosenStructures, require_labels
 from nequip_elemtransfer.source import SourceModel
 from nequip_elemtransfer.structures.files import to_frames
@@ -61,15 +67,13 @@ class HeldOut:
         Args:
             refitted: predictions for the energies with the energy shifts refitted
         """
-        error = partial(label_error, reference=self.labels, counts=self.counts, families=self.families)
+        labels, counts, families = self.labels, self.counts, self.families
         return Step(
             name,
-            force_mae=error("forces", predicted),
-            force_rmse=error("forces", predicted, squared=True),
-            energy_mae=error("energy", predicted),
-            energy_mae_refitted=error("energy", refitted),
-            stress_mae=error("stress", predicted),
-            force_mae_per_type=self._by_type(predicted.forces - self.labels.forces),
+            force_rmse=label_error("forces", predicted, labels, counts, families=families, squared=True),
+            energy_mae_refitted=label_error("energy", refitted, labels, counts, families=families),
+            force_mae_per_type=self._by_type(predicted.forces - labels.forces),
+            **mean_errors(predicted, labels, counts, families),
         )
 
     def baseline(self) -> "Step":

@@ -9,7 +9,7 @@ from tqdm.auto import tqdm
 from nequip_elemtransfer.config import LabelKind, TransferConfig, TypeStart
 from nequip_elemtransfer.lengths.search import COARSE_FACTORS
 from nequip_elemtransfer.mapping.element_map import AUTO, ElementMap, NoNeighbours
-from nequip_elemtransfer.plan.errors import Estimate, label_error, unexplained
+from nequip_elemtransfer.plan.errors import MAE, Estimate, mean_errors, unexplained
 from nequip_elemtransfer.plan.settings import PlanSettings
 from nequip_elemtransfer.plan.start.cross_validation import CrossValidation, labelled_start
 from nequip_elemtransfer.plan.structures import ChosenStructures
@@ -50,11 +50,6 @@ class Candidate:
     energy_mae: Estimate | None
     stress_mae: Estimate | None
     unexplained: float | None
-
-    def error_of(self, kind: LabelKind) -> float:
-        """Held-out MAE of one kind of label, infinite where there are none."""
-        error = {"forces": self.force_mae, "energy": self.energy_mae, "stress": self.stress_mae}[kind]
-        return np.inf if error is None else error.value
 
 
 @dataclass(frozen=True)
@@ -148,19 +143,11 @@ class _Contest:
             start.scan(factors)
             trial = CrossValidation(start, self.folds)
             predicted = trial.held_out(None)
-            errors = {kind: label_error(kind, predicted, trial.labels, trial.counts) for kind in _JUDGES}
-            found.append(
-                Candidate(
-                    self.target,
-                    origin,
-                    float(start.scales[start.config.type_names.index(self.target)]),
-                    force_mae=errors["forces"],
-                    energy_mae=errors["energy"],
-                    stress_mae=errors["stress"],
-                    unexplained=unexplained(predicted, trial.labels, trial.counts).get(self.judge),
-                )
-            )
-        return sorted(found, key=lambda candidate: candidate.error_of(self.judge))
+            errors = mean_errors(predicted, trial.labels, trial.counts)
+            left = unexplained(predicted, trial.labels, trial.counts).get(self.judge)
+            scale = float(start.scales[start.config.type_names.index(self.target)])
+            found.append(Candidate(self.target, origin, scale, unexplained=left, **errors))
+        return sorted(found, key=lambda candidate: getattr(candidate, MAE[self.judge]).value)
 
 
 def _given(source_types: list[str], source: str, chosen: ChosenStructures, settings: PlanSettings) -> TransferConfig:

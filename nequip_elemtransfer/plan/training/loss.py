@@ -1,4 +1,4 @@
-r"""What a training on labelled structures had best minimise.
+r"""What a training on labelled structures should minimise.
 
 NequIP's loss is the weighted mean of the mean square errors of energies per atom, forces and stresses,
 
@@ -69,7 +69,7 @@ def loss_of(labels: Labels, counts: np.ndarray, kinds: Sequence[LabelKind]) -> L
     values = {kind: _values(kind, labels, counts) for kind in LABEL_KINDS if kind in kinds}
     rms = {kind: float(np.sqrt(np.mean(v**2))) for kind, v in values.items()}
     numbers = {kind: len(v) for kind, v in values.items()}
-    reference = next((kind for kind in _REFERENCES if kind in values), None)
+    reference = next((kind for kind in _REFERENCES if kind in values), _REFERENCES[0])
     coeffs = {kind: _coefficient(kind, reference, rms, numbers, counts) for kind in values}
     return Loss(coeffs, rms, numbers)
 

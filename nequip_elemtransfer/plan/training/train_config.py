@@ -3,16 +3,22 @@
 import json
 import math
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from functools import partial
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from nequip_elemtransfer.config import LabelKind
+from nequip_elemtransfer.optional_packages import extra
 from nequip_elemtransfer.plan.result import Plan
 from nequip_elemtransfer.plan.training.loss import Loss
 from nequip_elemtransfer.plan.training.training_files import n_validation
+
+with extra("plan", "a training's config"):
+    from jinja2 import Environment, StrictUndefined
 
 BATCH_SIZE = 5
 _MANAGER = "nequip.train.MetricsManager"
@@ -40,24 +46,35 @@ def train_config(plan: Plan, *, fit: bool = False, copies: Copies | None = None)
         fit: let ``nequip-train`` fit λ, α and μ again instead of taking the plan's numbers
         copies: files to train and to validate on, where the plan's own cannot be read as it is
     """
-    n_train = plan.n_structures - n_validation(plan.n_structures)
+    n_val = n_validation(plan.n_structures)
+    n_train = plan.n_structures - n_val
     batch = min(BATCH_SIZE, n_train)
     loss, metrics = loss_sections(plan.loss, plan.reading.as_they_are)
-    return _TEMPLATE.format(
-        source=_path(plan.source),
-        sha256=plan.sha256,
-        elements=_flow(plan.elements),
-        species=_species(plan.chemical_species),
-        **_scales(plan, fit),
-        data=_data(plan, copies),
-        type_map=_type_map(plan.chemical_species, list(plan.elements)),
-        batch=batch,
-        steps=max_steps(n_train),
-        epochs=max(1, round(_STEPS_BETWEEN_VALIDATIONS / math.ceil(n_train / batch))),
-        reason=_reason(plan.loss),
-        loss=_nested(loss),
-        metrics=_nested(metrics),
+    species = plan.chemical_species
+    values = {
+        "plan": plan,
+        "fit": fit,
+        "copies": copies,
+        "n_val": n_val,
+        "scales": {
+            name: {t: round(v, 6) for t, v in getattr(plan, name).items()}
+            for name in ("length_scale", "energy_scale", "energy_shifts")
+        },
+        "type_map": {species.get(t, t): t for t in plan.elements} if set(species) & set(plan.elements) else {},
+        "batch": batch,
+        "steps": max_steps(n_train),
+        "epochs": max(1, round(_STEPS_BETWEEN_VALIDATIONS / math.ceil(n_train / batch))),
+        "between": _STEPS_BETWEEN_VALIDATIONS,
+        "reason": _reason(plan.loss),
+        "loss": _nested(loss),
+        "metrics": _nested(metrics),
+    }
+    environment = Environment(
+        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
     )
+    environment.filters |= {"path": _path, "flow": partial(json.dumps, ensure_ascii=False)}
+    template = files(__package__).joinpath("train.yaml.jinja").read_text(encoding="utf-8")
+    return environment.from_string(template).render(values)
 
 
 def max_steps(n_train: int) -> int:
@@ -65,55 +82,9 @@ def max_steps(n_train: int) -> int:
     return int(min(3000, max(600, 20 * n_train)))
 
 
-def _path(path: str) -> str:
+def _path(path: str | Path) -> str:
     """Quoted, absolute if it is a file."""
-    return json.dumps(str(Path(path).resolve()) if Path(path).is_file() else path, ensure_ascii=False)
-
-
-def _flow(mapping: Mapping | Sequence[str]) -> str:
-    """A mapping or list in YAML's one-line form; JSON is YAML."""
-    return json.dumps(mapping, ensure_ascii=False)
-
-
-def _scales(plan: Plan, fit: bool) -> dict[str, str]:
-    if fit:
-        return {"length_scale": "fit", "energy_scale": "fit", "energy_shifts": "fit"}
-    rounded = {
-        "length_scale": plan.length_scale,
-        "energy_scale": plan.energy_scale,
-        "energy_shifts": plan.energy_shifts,
-    }
-    return {name: _flow({t: round(v, 6) for t, v in values.items()}) for name, values in rounded.items()}
-
-
-def _species(species: Mapping[str, str]) -> str:
-    return f"  chemical_species: {_flow(species)}\n" if species else ""
-
-
-def _type_map(species: Mapping[str, str], types: list[str]) -> str:
-    if not any(t in species for t in types):
-        return ""
-    symbols = {species.get(t, t): t for t in types}
-    return f"      chemical_species_to_atom_type_map: {_flow(symbols)}\n"
-
-
-def _data(plan: Plan, copies: Copies | None) -> str:
-    keys = [("include_keys", plan.reading.graph_fields), ("exclude_keys", plan.reading.unused)]
-    rest = "".join(f"\n  {name}: {_flow(names)}" for name, names in keys if names)
-    if copies is not None:
-        train, val = (_path(str(path)) for path in copies)
-        return (
-            f"  # copies of {_path(plan.data)}\n"
-            "  # in which missing labels are NaN; those for validation, which chooses the checkpoint, have every kind\n"
-            f"  train_file_path: {train}\n  val_file_path: {val}{rest}"
-        )
-    n_val, path = n_validation(plan.n_structures), _path(plan.data)
-    if not n_val:  # nothing to hold out
-        return f"  train_file_path: {path}\n  val_file_path: {path}    # one structure: validation is training{rest}"
-    return (
-        f"  split_dataset:\n    file_path: {path}\n    train: {plan.n_structures - n_val}\n"
-        f"    val: {n_val}                   # chooses the checkpoint; test on structures of your own{rest}"
-    )
+    return json.dumps(str(Path(path).resolve()) if Path(path).is_file() else str(path), ensure_ascii=False)
 
 
 def loss_sections(loss: Loss, as_they_are: bool) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -168,82 +139,3 @@ def _reason(loss: Loss) -> str:
     if len(loss.coeffs) > 1:
         text += " NequIP divides by the sum of the weights. Those of val_metrics are the square roots."
     return textwrap.fill(text, 112, initial_indent="  # ", subsequent_indent="  # ")
-
-
-_TEMPLATE = """\
-# Written by `nequip-elemtransfer plan`. Run it with
-#   nequip-train -cp FOLDER_OF_THIS_FILE -cn train
-run: [train]
-
-device: cpu                # cuda on a GPU
-seed: 0
-max_steps: {steps}            # the error of a transfer levels off early: the best checkpoint is kept
-
-element_transfer:
-  source: {source}
-  sha256: {sha256}
-  elements: {elements}
-{species}  # found by the plan and fixed, so that the start is reproducible; `fit` fits each again
-  length_scale: {length_scale}
-  energy_scale: {energy_scale}
-  energy_shifts: {energy_shifts}
-
-model_type_names: ${{element_transfer:type_names}}
-cutoff_radius: ${{element_transfer:r_max}}
-
-data:
-  _target_: nequip.data.datamodule.ASEDataModule
-  seed: ${{seed}}
-{data}
-  transforms:
-    - _target_: nequip.data.transforms.ChemicalSpeciesToAtomTypeMapper
-      model_type_names: ${{model_type_names}}
-{type_map}    - _target_: nequip.data.transforms.NeighborListTransform
-      r_max: ${{cutoff_radius}}
-  train_dataloader:
-    _target_: torch.utils.data.DataLoader
-    batch_size: {batch}          # small, so that few structures still give many steps
-    shuffle: true
-  val_dataloader:
-    _target_: torch.utils.data.DataLoader
-    batch_size: 16
-
-trainer:
-  _target_: lightning.Trainer
-  accelerator: ${{device}}
-  devices: 1
-  max_steps: ${{max_steps}}
-  max_epochs: -1
-  check_val_every_n_epoch: {epochs}  # about every {between} steps
-  log_every_n_steps: 10
-  logger:
-    _target_: lightning.pytorch.loggers.CSVLogger
-    save_dir: ${{hydra:runtime.output_dir}}
-    name: metrics
-    version: ""
-  callbacks:
-    - _target_: lightning.pytorch.callbacks.ModelCheckpoint
-      monitor: val0_epoch/weighted_sum
-      dirpath: ${{hydra:runtime.output_dir}}
-      filename: best
-      save_last: true
-      save_on_train_epoch_end: true  # with EMA a checkpoint must not be saved inside a validation
-
-training_module:
-  _target_: nequip.train.EMALightningModule
-  ema_decay: 0.99
-{reason}
-  loss:
-{loss}
-  val_metrics:
-{metrics}
-  optimizer:
-    _target_: torch.optim.Adam
-    lr: 0.002              # below the 0.005 of a start from random weights: the start is good, and is to be kept
-  lr_scheduler:
-    scheduler:
-      _target_: torch.optim.lr_scheduler.CosineAnnealingLR
-      T_max: ${{max_steps}}
-    interval: step
-  model: ${{element_transfer:model}}
-""".replace("{between}", str(_STEPS_BETWEEN_VALIDATIONS))

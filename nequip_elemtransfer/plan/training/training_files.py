@@ -5,9 +5,8 @@ missing has no error of that kind. In the copies every structure carries every l
 structures set aside for validation are those with most labels.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -64,7 +63,7 @@ def reading_of(structures: Sequence[Atoms], kinds: Sequence[LabelKind], graph_fi
         for frame in frames
         for kind in kinds
     )
-    stored = {name for atoms in structures for holder in _holders(atoms) for name in holder}
+    stored = {name for a in structures for name in (*a.arrays, *a.info, *getattr(a.calc, "results", {}))}
     return Reading(alike and complete, list(graph_fields), sorted(stored & set(UNUSED)))
 
 
@@ -116,10 +115,6 @@ def label_notes(
     if partly:
         notes.append(f"Missing labels were left out, the others kept: of {n} structures, {', '.join(partly)}.")
     return notes
-
-
-def _holders(atoms: Atoms) -> list[Mapping[str, Any]]:
-    return [atoms.arrays, atoms.info, getattr(atoms.calc, "results", {})]
 
 
 def _copy(atoms: Atoms, labels: Labels, kinds: Sequence[LabelKind], graph_fields: Sequence[str]) -> Atoms:
