@@ -91,6 +91,11 @@ def _energy_notes(provenance: Mapping) -> list[str]:
             f"pair potential {potential}: neither λ nor α scales it, but its envelope ends at the target's cutoff; "
             "what is fitted of λ, α and μ is fitted to the labels less it"
         )
+        if provenance["length_scale"].get("decided_by") in ("given", "covalent radii"):
+            notes.append(
+                "λ was not fitted: beside a pair potential it is that of the network alone, which ratios of lattice "
+                "constants and of radii are not"
+            )
     return notes
 
 

@@ -168,11 +168,14 @@ def test_what_was_fitted_carries_its_errors():
 
 def test_what_was_done_with_a_pair_potential_is_said():
     assert notes(pair_potential=None) == []
-    (said,) = notes(pair_potential="ZBL")
+    said, given = notes(pair_potential="ZBL", length_scale={"decided_by": "given"})
     assert said == (
         "pair potential ZBL: neither λ nor α scales it, but its envelope ends at the target's cutoff; what is fitted "
         "of λ, α and μ is fitted to the labels less it"
     )
+    assert given.startswith("λ was not fitted: beside a pair potential it is that of the network alone")
+    fitted = {"decided_by": "labels", "covalent_radii": None}
+    assert notes(pair_potential="ZBL", length_scale=fitted) == [said]
 
 
 def test_a_receipt_of_an_earlier_version_can_still_be_read():
