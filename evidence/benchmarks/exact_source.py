@@ -16,7 +16,7 @@ from ase import Atoms
 from nequip_elemtransfer.config import LABEL_KINDS
 from nequip_elemtransfer.data.stillinger_weber import lattice_constant, stillinger_weber_calculator
 from nequip_elemtransfer.energies import fit
-from nequip_elemtransfer.energies.least_unexplained import objective
+from nequip_elemtransfer.energies.least_unexplained import no_resemblance, objective
 from nequip_elemtransfer.structures.labels import Labels
 
 LENGTHS = np.arange(1.0, 1.0951, 0.005)
@@ -52,7 +52,7 @@ def unexplained(structures: Sequence[Atoms], length: float) -> tuple[float, floa
     try:
         alpha = fit.fit_energy_scales(terms, WEIGHTS, FITTED).scales
     except fit.NoResemblance:
-        return np.nan, fit.NO_RESEMBLANCE, [np.nan] * len(terms)
+        return np.nan, no_resemblance(terms, WEIGHTS, FITTED), [np.nan] * len(terms)
     return float(alpha[0]), objective(terms, WEIGHTS, alpha), [terms[kind].unexplained(alpha) for kind in terms]
 
 

@@ -187,6 +187,11 @@ class TransferRecord:
                 f"pair potential {self.pair_potential}: neither λ nor α scales it, but its envelope ends at the "
                 "target's cutoff; what is fitted of λ, α and μ is fitted to the labels less it"
             )
+            if self.length_scale.decided_by in ("given", "covalent radii"):
+                notes.append(
+                    "λ was not fitted: beside a pair potential it is that of the network alone, which ratios of "
+                    "lattice constants and of radii are not"
+                )
         return notes
 
     def _label_notes(self) -> list[str]:

@@ -1,7 +1,7 @@
 """What a target model predicts, taken apart by type so that energy scales and shifts act without re-running it."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -46,14 +46,10 @@ class NetworkParts:
             stresses=np.tensordot(alpha, self.stresses, axes=1) + self.fixed.stresses,
         )
 
-    def learned(self, labels: Labels) -> Labels:
-        """Labels less what no energy scale multiplies: what the network has to learn at these lengths."""
-        return Labels(*(getattr(labels, f.name) - getattr(self.fixed, f.name) for f in fields(Labels)))
-
-    def terms(self, labels: Labels, learned: Labels | None = None) -> dict[LabelKind, Term]:
+    def terms(self, labels: Labels) -> dict[LabelKind, Term]:
         """What fits to labels have to explain, see :func:`.fit.make_terms`."""
         by_kind: dict[LabelKind, np.ndarray] = {"energy": self.energies, "forces": self.forces, "stress": self.stresses}
-        return fit.make_terms(labels, self.fixed, by_kind, self.counts, learned)
+        return fit.make_terms(labels, self.fixed, by_kind, self.counts)
 
     def fit_shifts(
         self, labels: Labels, alpha: np.ndarray, start: np.ndarray, frozen: np.ndarray

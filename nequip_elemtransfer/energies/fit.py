@@ -19,9 +19,6 @@ from nequip_elemtransfer.structures.labels import LabelKind, Labels
 # A scale whose standard error is above this part of it counts as undetermined.
 _MAX_RELATIVE_ERROR = 0.1
 
-# Value of the objective where not even the sign of the labels agrees: worse than explaining nothing.
-NO_RESEMBLANCE = float(np.log(2.0))
-
 # A kind with fewer independent values than this says nothing of λ and α.
 _LEAST_VALUES = 2
 
@@ -88,7 +85,6 @@ def make_terms(
     fixed: Labels,
     parts: Mapping[LabelKind, np.ndarray],
     counts: np.ndarray,
-    learned: Labels | None = None,
 ) -> dict[LabelKind, Term]:
     """What the fits explain, one term for each kind of label that says something.
 
@@ -97,17 +93,15 @@ def make_terms(
         fixed: predictions that do not scale
         parts: of each kind, the predictions by type, the type axis first
         counts: atoms of each type in each structure, shape (n_frames, n_types)
-        learned: what a network has to learn, of which the unexplained part is one; ``labels`` less ``fixed`` if None
     """
     found: dict[LabelKind, Term] = {}
     for kind in labels.kinds:
         label, constant = labels.of(kind), fixed.of(kind)
-        reference = label - constant if learned is None else learned.of(kind)
         by_type = parts[kind].reshape(len(parts[kind]), *label.shape)
         numbers = _structures(kind, counts).reshape(-1, *[1] * (label.ndim - 1))
         there = np.isfinite(label) & np.isfinite(constant) & np.isfinite(by_type).all(axis=0)
         n, scale = int(there.sum()), label[there]
-        reference, rest, by_type = reference[there], (label - constant)[there], by_type[:, there]
+        reference, rest, by_type = label[there], (label - constant)[there], by_type[:, there]
         if kind == "energy":
             n, scale = n - _rank(counts[there]), scale / counts[there].sum(axis=1)
             reference, rest, *of_types = (composition_residual(x, counts[there]) for x in (reference, rest, *by_type))

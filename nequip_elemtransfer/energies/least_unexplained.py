@@ -1,8 +1,7 @@
 """The objective of the fits, its minimum over energy scales α, and how well structures determine a number.
 
 Each kind of label k (energies per atom less what composition explains, forces, stresses) leaves a part
-``u_k = Σ (x_ref − x)² / Σ x_ref²`` unexplained, where ``x_ref`` is the reference less the pair potential: what a
-network has to learn. The fits minimise
+``u_k = Σ (x_ref − x)² / Σ x_ref²`` unexplained, and the fits minimise
 
     J = Σ_k w_k ln(u_k + δ) / Σ_k w_k ,
 
@@ -25,8 +24,8 @@ from nequip_elemtransfer.structures.labels import LabelKind
 # δ above: what is left unexplained weighs by its ratio above this part, by its difference below it.
 _SMALL = 0.2
 
-# Value of the objective where nothing is explained.
-NOTHING_EXPLAINED = float(np.log(1.0 + _SMALL))
+# What is added to the objective of a source that says nothing where it says the opposite.
+_OPPOSITE = float(np.log(2.0 / (1.0 + _SMALL)))
 
 # Rounds after which reweighting is given up; some ten are needed.
 _MAX_ROUNDS = 100
@@ -37,7 +36,7 @@ class Term:
     """One kind of label: what is to be explained and by what.
 
     Args:
-        reference: what a network has to learn, shape (n,)
+        reference: labels, shape (n,)
         rest: reference less what does not scale, shape (n,)
         parts: predictions at the source's energy scale by type, shape (n_types, n)
         structures: number of the structure that each value belongs to, shape (n,)
@@ -57,6 +56,21 @@ def objective(terms: Mapping[LabelKind, Term], weights: Mapping[LabelKind, float
     """J of the module's head; 0 where nothing is explained, and ``ln δ`` where everything is."""
     parts = [weights[kind] * np.log(term.unexplained(alpha) + _SMALL) for kind, term in terms.items()]
     return float(np.sum(parts) / np.sum([weights[kind] for kind in terms]))
+
+
+def nothing_explained(terms: Mapping[LabelKind, Term], weights: Mapping[LabelKind, float]) -> float:
+    """J of a network that says nothing: ``ln(1 + δ)``, or what a pair potential alone comes to."""
+    n_types = len(next(iter(terms.values())).parts)
+    return objective(terms, weights, np.zeros(n_types))
+
+
+def no_resemblance(terms: Mapping[LabelKind, Term], weights: Mapping[LabelKind, float], fixed: np.ndarray) -> float:
+    """J where no positive α is best: more than that of any, which comes near the one of α = 0.
+
+    Args:
+        fixed: types whose α stays one, shape (n_types,)
+    """
+    return objective(terms, weights, fixed.astype(float)) + _OPPOSITE
 
 
 def jackknife_error(left_out: np.ndarray) -> np.ndarray:

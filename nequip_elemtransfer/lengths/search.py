@@ -2,14 +2,19 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from tqdm.auto import tqdm
 
 from nequip_elemtransfer.energies import fit
 from nequip_elemtransfer.energies.contributions import NetworkParts
-from nequip_elemtransfer.energies.least_unexplained import NOTHING_EXPLAINED, Term, jackknife_error, objective
+from nequip_elemtransfer.energies.least_unexplained import (
+    Term,
+    jackknife_error,
+    no_resemblance,
+    nothing_explained,
+    objective,
+)
 from nequip_elemtransfer.structures.labels import LabelKind, Labels
 
 # λ is searched as a factor on the first guess of each type: coarsely over the range, then finely about the best.
@@ -126,24 +131,15 @@ class LengthSearch:
         try:
             alpha = fit.fit_energy_scales(fitted, self.weights, self.frozen).scales
         except fit.NoResemblance:
-            return fit.NO_RESEMBLANCE
+            return no_resemblance(counted, self.weights, self.frozen) if counted else 0.0
         return objective(counted, self.weights, alpha) if counted else 0.0
 
     def _terms(self, factor: float, frames: np.ndarray | None) -> dict[LabelKind, Term]:
-        """What is to be explained at a factor, each kind as a part of the same at every factor."""
-        parts, labels, learned = self.parts(self.scales(factor)), self.labels, self._learned
+        """What is to be explained at a factor."""
+        parts, labels = self.parts(self.scales(factor)), self.labels
         if frames is not None:
-            labels, learned = (x.of_frames(frames, parts.counts) for x in (labels, learned))
-            parts = parts.of_frames(frames)
-        return {kind: term for kind, term in parts.terms(labels, learned).items() if self.weights[kind] > 0}
-
-    @cached_property
-    def _learned(self) -> Labels:
-        """What a network has to learn at the first guess: the envelope of a pair potential moves with λ.
-
-        Parts of it are comparable at all λ, where parts of what is to be learned at each λ would not be.
-        """
-        return self.parts(self.scales(1.0)).learned(self.labels)
+            parts, labels = parts.of_frames(frames), labels.of_frames(frames, parts.counts)
+        return {kind: term for kind, term in parts.terms(labels).items() if self.weights[kind] > 0}
 
     def best_factor(self, frames: np.ndarray | None = None) -> float:
         """The factor of the lowest minimum, between the factors evaluated by the parabola through three of them.
@@ -187,17 +183,23 @@ class LengthSearch:
         """Whether the labels prefer a factor to the first guess."""
         if not COARSE_FACTORS[0] < factor < COARSE_FACTORS[-1]:
             return False
-        without = min(self.objective(1.0, frames), NOTHING_EXPLAINED)
-        return without - self.least(frames) > _NO_PREFERENCE
+        values = self._values(frames, None)
+        place = _best(values)
+        terms = self._terms(self.factors[place], frames)
+        if not terms:
+            return False
+        without = min(self.objective(1.0, frames), nothing_explained(terms, self.weights))
+        return bool(without - values[place] > _NO_PREFERENCE)
 
     def _error(self, frames: np.ndarray | None) -> float:
         """Standard error of :meth:`best_factor`, from the factors found without each structure."""
         rows = []
         for factor in self.factors:
+            terms = self._terms(factor, frames)
             try:
-                rows.append(fit.fit_energy_scales(self._terms(factor, frames), self.weights, self.frozen).left_out)
+                rows.append(fit.fit_energy_scales(terms, self.weights, self.frozen).left_out)
             except fit.NoResemblance:
-                rows.append(np.array([fit.NO_RESEMBLANCE]))
+                rows.append(np.array([no_resemblance(terms, self.weights, self.frozen)]))
         left_out = np.array(np.broadcast_arrays(*rows)).T  # (n_structures, n_factors)
         return float(jackknife_error(np.array([self._vertex(values, _best(values)) for values in left_out])))
 

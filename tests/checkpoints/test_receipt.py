@@ -159,10 +159,29 @@ def test_what_the_fits_left_out_is_said():
     ]
 
 
-def test_fitted_shifts_carry_their_errors():
+def test_what_was_fitted_carries_its_errors():
+    """None of what was given, and a question mark where one structure does not tell."""
     provenance = copy.deepcopy(PROVENANCE)
+    provenance["length_scale"]["errors"] = {"Ge": 0.00456, "Pb": 0.0}
+    provenance["energy_scale"]["errors"] = {"Ge": None, "Pb": 0.021}
     provenance["energy_shifts"]["errors"]["Ge"] = 0.0123
-    assert "-3.9000 ± 0.0123" in receipt(provenance)
+    _, _, _, *rows, _ = receipt(provenance).split("\n\n")[2].splitlines()
+    assert [cells(row) for row in rows] == [
+        ["Ge", "1.0811 ± 0.0046", "0.7500 ± ?", "-3.9000 ± 0.0123"],
+        ["Pb", "1.1000", "0.7500 ± 0.0210", "-12.3457"],
+    ]
+
+
+def test_what_was_done_with_a_pair_potential_is_said():
+    assert notes(pair_potential=None) == []
+    said, given = notes(pair_potential="ZBL", length_scale={"decided_by": "given"})
+    assert said == (
+        "pair potential ZBL: neither λ nor α scales it, but its envelope ends at the target's cutoff; what is fitted "
+        "of λ, α and μ is fitted to the labels less it"
+    )
+    assert given.startswith("λ was not fitted: beside a pair potential it is that of the network alone")
+    fitted = {"decided_by": "labels", "covalent_radii": None}
+    assert notes(pair_potential="ZBL", length_scale=fitted) == [said]
 
 
 def test_a_receipt_of_an_earlier_version_can_still_be_read():

@@ -4,6 +4,7 @@ import copy
 
 import pytest
 from ase.build import bulk
+from made_labels import labelled_by, transfer
 
 from nequip_elemtransfer.architecture import builders as arch
 from nequip_elemtransfer.checkpoints.record import TransferRecord
@@ -42,6 +43,38 @@ def record(nequip_architecture, graph):
         return Transfer(TransferConfig.from_mapping(key | setting), source, frames).run().provenance
 
     return make
+
+
+def test_errors_are_those_of_what_was_fitted(nequip_architecture):
+    """Of one structure: the others, by which errors are known, are missing."""
+    architecture = nequip_architecture("Si")
+    source = SourceModel("si.ckpt", "0" * 64, architecture, arch.build(architecture).state_dict())
+    model, target = transfer(source, {"Ge": "Si"}, length_scale=1.05, energy_scale=0.8, energy_shifts="source")
+    frames = labelled_by(model, target.architecture, [0], n_frames=1)
+    key = {"source": "si.ckpt", "elements": {"Ge": "Si"}, "length_scale": 1.05}
+    made = Transfer(TransferConfig.from_mapping(key), source, lambda r_max: frames).run().provenance
+    assert made["length_scale"]["errors"] == {"Ge": 0.0}
+    assert made["energy_scale"]["errors"] == {"Ge": None}
+    assert made["pair_potential"] is None
+    TransferRecord.from_dict(made)
+    for name in ("length_scale", "energy_scale", "energy_shifts"):  # as earlier versions wrote it
+        del made[name]["errors"]
+    del made["pair_potential"]
+    TransferRecord.from_dict(made)
+
+
+@pytest.mark.parametrize("name", ["length_scale", "energy_scale", "energy_shifts"])
+@pytest.mark.parametrize("errors", [None, 0.1, {"Ge": "0.1"}, {"Ge": -0.1}, {"Ge": float("inf")}, {1: 0.1}], ids=str)
+def test_other_errors_are_refused(record, name, errors):
+    altered = copy.deepcopy(record({}))
+    altered[name]["errors"] = errors
+    with pytest.raises(RefusedFile, match=f"`{name}.errors` of the record of its transfer is .*no transfer writes"):
+        TransferRecord.from_dict(altered)
+
+
+def test_a_pair_potential_that_is_no_name_is_refused(record):
+    with pytest.raises(RefusedFile, match="`pair_potential` of the record of its transfer is"):
+        TransferRecord.from_dict(record({}) | {"pair_potential": {"Ge": 1.0}})
 
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=str)

@@ -7,7 +7,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.optimize import minimize
 
 from nequip_elemtransfer.energies import fit
-from nequip_elemtransfer.energies.least_unexplained import objective
+from nequip_elemtransfer.energies.least_unexplained import Term, no_resemblance, nothing_explained, objective
 
 
 @pytest.mark.parametrize("alpha", [0.75, 1.0, 13.0])
@@ -144,6 +144,19 @@ def test_objective_by_hand():
     found = objective(terms, {"energy": 3.0, "forces": 1.0}, np.ones(1))
     assert found == pytest.approx((3 * np.log(1.25 + 0.2) + np.log(0.2)) / 4, rel=1e-14)
     assert objective(terms, ONE, np.zeros(1)) == pytest.approx(np.log(1.2), rel=1e-14)
+
+
+def test_objective_of_a_source_that_says_nothing_and_of_one_that_says_the_opposite():
+    """ln 1.2 and ln 2; more beside a pair potential, less beside a kept type that explains half."""
+    labels, parts = np.array([2.0, 2.0]), np.array([[2.0, 0.0], [1.0, 1.0]])
+    plain = {"forces": term(labels, parts)}
+    assert nothing_explained(plain, ONE) == pytest.approx(np.log(1.2), rel=1e-14)
+    assert no_resemblance(plain, ONE, FREE) == pytest.approx(np.log(2.0), rel=1e-14)
+    beside = {"forces": Term(labels, labels - [6.0, 2.0], parts, np.arange(2))}  # −4 and 0: 16 of 8
+    assert nothing_explained(beside, ONE) == pytest.approx(np.log(2.2), rel=1e-14)
+    assert no_resemblance(beside, ONE, FREE) == pytest.approx(np.log(2.2 * 2 / 1.2), rel=1e-14)
+    kept = np.array([True, False])
+    assert no_resemblance(plain, ONE, kept) == pytest.approx(np.log(0.7 * 2 / 1.2), rel=1e-14)
 
 
 def test_a_kind_that_cannot_be_explained_hardly_moves_the_scale(random):
