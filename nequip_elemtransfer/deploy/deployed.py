@@ -64,6 +64,7 @@ class DeployedModel:
             raise ValueError(f"{path} was compiled for {self.info['device']} and cannot run on {device}.")
         require_device(device)
         self.device = torch.device(device)
+        self._model: Any
         initialize_nequip()
         if self.info["kind"] == "ML-IAP":
             self._model = MliapModel(path)

@@ -109,7 +109,8 @@ class Rank:
         to_ghosts: Exchange,
         from_ghosts: Exchange,
     ) -> None:
-        self.rij, self.pair_i, self.pair_j = vectors.double().numpy(), *pairs.numpy().astype(np.int32)
+        self.rij = vectors.double().numpy()
+        self.pair_i, self.pair_j = pairs[0].numpy().astype(np.int32), pairs[1].numpy().astype(np.int32)
         self.elems = types.numpy().astype(np.int32)
         self.nlocal, self.ntotal, self.npairs = n_local, len(types), len(vectors)
         self.eatoms, self.energy = np.zeros(n_local), 0.0

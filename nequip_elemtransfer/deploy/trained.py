@@ -33,6 +33,7 @@ class TrainedModel:
         sha256: of that file
         model: eager, with the weights NequIP evaluates with
         provenance: of the transfer that made it, if one did
+        checkpoint: what the file holds; None of a package
         migrated: what is not as an older NequIP wrote it, in words
     """
 
@@ -40,6 +41,7 @@ class TrainedModel:
     sha256: str
     model: GraphModel
     provenance: dict[str, Any] | None
+    checkpoint: dict[str, Any] | None = None
     migrated: tuple[str, ...] = ()
 
     @property
@@ -49,7 +51,7 @@ class TrainedModel:
 
 
 class NoTrainingData(Exception):
-    """The training data of a model cannot be had."""
+    """The training data of a model cannot be read."""
 
 
 def load_trained(path: Path) -> TrainedModel:
@@ -63,21 +65,26 @@ def load_trained(path: Path) -> TrainedModel:
         RefusedFile: if it is damaged or hostile, or holds no model or weights that are not finite
     """
     if is_package(path):
-        provenance, migrated, model = read_info(path)["element_transfer"], (), packaged_model(path, _WHAT)
+        trained = TrainedModel(path, sha256_of(path), packaged_model(path, _WHAT), read_info(path)["element_transfer"])
     else:
-        configuration, model = checkpoint_model(path, _WHAT)
-        provenance, migrated = configuration.provenance, configuration.migrated
-    require_finite(model, str(path))
-    return TrainedModel(path, sha256_of(path), model, provenance, migrated)
+        checkpoint = read_checkpoint(path, _WHAT)
+        configuration, model = checkpoint_model(checkpoint, path, _WHAT)
+        found = configuration.provenance, checkpoint, configuration.migrated
+        trained = TrainedModel(path, sha256_of(path), model, *found)
+    require_finite(trained.model, str(path))
+    return trained
 
 
-def modified(path: Path, modifiers: Sequence[str]) -> GraphModel:
-    """The model of a file with NequIP's model modifiers applied, as ``nequip-compile --modifiers`` does.
+def modified(trained: TrainedModel, modifiers: Sequence[str]) -> GraphModel:
+    """Another model of the file, with NequIP's model modifiers applied as ``nequip-compile --modifiers`` does.
 
     Raises:
         ValueError: if the model has no such modifier, or it cannot be applied here
     """
-    model = packaged_model(path, _WHAT) if is_package(path) else checkpoint_model(path, _WHAT)[1]
+    if trained.checkpoint is None:
+        model = packaged_model(trained.path, _WHAT)
+    else:
+        model = checkpoint_model(trained.checkpoint, trained.path, _WHAT)[1]
     available = list(get_all_modifiers(model))
     for modifier in modifiers:
         if modifier not in available:
@@ -88,7 +95,7 @@ def modified(path: Path, modifiers: Sequence[str]) -> GraphModel:
         raise ValueError(f"--modifiers {' '.join(modifiers)} cannot be applied here: {error}") from error
 
 
-def example_data(path: Path) -> AtomicDataDict.Type:
+def example_data(trained: TrainedModel) -> AtomicDataDict.Type:
     """A structure of the training data, from a package or by way of a checkpoint's configuration.
 
     Of a checkpoint's ``data:`` section, only NequIP's own readers of plain files are called.
@@ -96,10 +103,11 @@ def example_data(path: Path) -> AtomicDataDict.Type:
     Raises:
         NoTrainingData: if the data cannot be read
     """
-    if not is_package(path) and (name := uncalled_data(read_checkpoint(path, _WHAT))):
+    path, checkpoint = trained.path, trained.checkpoint
+    if checkpoint is not None and (name := uncalled_data(checkpoint)):
         raise NoTrainingData(f"the training data of {path} are made by {name}, which is not called from a file")
     try:
-        return data_dict_from_package(str(path)) if is_package(path) else data_dict_from_checkpoint(str(path))
+        return data_dict_from_package(str(path)) if checkpoint is None else data_dict_from_checkpoint(str(path))
     except Exception as error:  # whatever the user's data section raises
         raise NoTrainingData(
             f"the training data of {path} cannot be read ({first_line(error.__cause__ or error)})"

@@ -4,8 +4,9 @@ import os
 import pickle
 import sys
 import traceback
+from pathlib import Path
 
-from nequip_elemtransfer.deploy.write import write_and_verify
+from nequip_elemtransfer.deploy.write import Recipe, Verdict, write_and_verify
 
 
 def main() -> None:
@@ -13,12 +14,15 @@ def main() -> None:
     with os.fdopen(os.dup(1), "wb") as answer:
         os.dup2(2, 1)
         recipe, out = pickle.load(sys.stdin.buffer)
-        try:
-            result = write_and_verify(recipe, out)
-        except Exception as error:
-            traceback.print_exc()
-            result = _plain(error)
-        pickle.dump(result, answer)
+        pickle.dump(_done(recipe, out), answer)
+
+
+def _done(recipe: Recipe, out: Path) -> Verdict | Exception:
+    try:
+        return write_and_verify(recipe, out)
+    except Exception as error:
+        traceback.print_exc()
+        return _plain(error)
 
 
 def _plain(error: Exception) -> Exception:

@@ -92,7 +92,7 @@ def write_and_verify(recipe: Recipe, out: Path) -> Verdict:
     trained = load_trained(recipe.model)
     frames, note = _check_structures(trained, recipe.common_cutoff)
     expected = verify.expected(trained.model, frames, recipe.device)
-    model = modified(recipe.model, recipe.modifiers) if recipe.modifiers else trained.model
+    model = modified(trained, recipe.modifiers) if recipe.modifiers else trained.model
     try:
         _write(recipe, trained, model, next(iter(frames.values())), out)
     except (ValueError, OSError):
@@ -137,7 +137,7 @@ def _write(recipe: Recipe, trained: TrainedModel, model: GraphModel, frame: Atom
 def _check_structures(trained: TrainedModel, common_cutoff: bool) -> tuple[verify.TrialFrames, str]:
     cutoffs, note = _cutoffs(trained.model), ""
     try:
-        example = example_data(trained.path)
+        example = example_data(trained)
     except NoTrainingData as error:
         example, note = verify.made_up_crystal(cutoffs), f"{error}; a made-up crystal stands in for it."
     if trained.migrated:

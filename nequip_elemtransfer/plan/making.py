@@ -53,7 +53,7 @@ def plan(source: str, data: str | Path, settings: PlanSettings = _DEFAULTS) -> P
     check_references(settings.references, crystal)
     model, progress = load_source(source), settings.progress
     chosen = ChosenStructures.of(read_structures(data), settings.max_structures, model.r_max)
-    own, origin = source_structures(model.path, settings.source_data)
+    own, origin = source_structures(model, settings.source_data)
     calculated = calculate_labels(settings.compare, chosen.picked, progress)
 
     proposal = propose(model, chosen, settings)

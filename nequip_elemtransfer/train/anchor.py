@@ -48,10 +48,11 @@ class AnchorToStart(Callback):
 
     def __init__(self, decay: float | Mapping[str, float]) -> None:
         decay = plain_settings(decay)
-        if isinstance(decay, Mapping):
-            self._decay = {role: not_negative(value, f"decay.{role}") for role, value in decay.items()}
-        else:
-            self._decay = not_negative(decay, "decay")
+        self._decay = (
+            {role: not_negative(value, f"decay.{role}") for role, value in decay.items()}
+            if isinstance(decay, Mapping)
+            else not_negative(decay, "decay")
+        )
         self._start: dict[str, torch.Tensor] = {}
         # index of a group, its decay, its weights and where they started
         self._anchored: list[tuple[int, float, list[torch.Tensor], list[torch.Tensor]]] = []

@@ -1,6 +1,6 @@
 """``ParameterGroups``, which gives the parameters of each role their own learning rate and weight decay."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -118,7 +118,7 @@ def refuse_schedule_free(optimizer: torch.optim.Optimizer, who: str) -> None:
         )
 
 
-def refuse_all_frozen(groups: list[dict[str, Any]], where: str) -> None:
+def refuse_all_frozen(groups: Sequence[Mapping[str, Any]], where: str) -> None:
     """Refuse groups none of which is trained.
 
     Raises:
@@ -137,7 +137,7 @@ def set_frozen(group: dict[str, Any], frozen: bool) -> None:
             parameter.grad = None
 
 
-def describe_groups(groups: list[dict[str, Any]]) -> str:
+def describe_groups(groups: Sequence[Mapping[str, Any]]) -> str:
     """A table of the groups, for the log."""
     rows = [
         [

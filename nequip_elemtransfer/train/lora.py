@@ -226,11 +226,11 @@ class LowRankUpdate:
             part = block.of(gradient.contiguous())
             down.grad, up.grad = part @ up.detach().T, down.detach().T @ part
 
-    @torch.no_grad()
     def merge(self) -> None:
         """Make the weight of its start and the factors."""
-        for block, (down, up) in zip(self.blocks, self._factors):
-            torch.addmm(block.of(self._start), down, up, out=block.of(self.weight))
+        with torch.no_grad():
+            for block, (down, up) in zip(self.blocks, self._factors):
+                torch.addmm(block.of(self._start), down, up, out=block.of(self.weight))
 
 
 def _replace(

@@ -88,8 +88,9 @@ def find_roles(
     names = [name for name, _ in model.named_parameters()]
     given = _given(names, assigned or {})
     pipeline = _Pipeline(model)
-    places = {name: given.get(name) or pipeline.place(name, bool(axes.get(name))) for name in names}
-    unknown = [name for name, place in places.items() if place is None]
+    found = {name: given.get(name) or pipeline.place(name, bool(axes.get(name))) for name in names}
+    places = {name: place for name, place in found.items() if place is not None}
+    unknown = [name for name in names if name not in places]
     if unknown:
         raise ValueError(
             f"these parameters have no role that the architecture tells: {', '.join(unknown)}. Give them one, as in "
@@ -167,7 +168,7 @@ def _is_convolution(module: torch.nn.Module) -> bool:
 
 
 def _given(names: list[str], assigned: Mapping[str, str]) -> dict[str, Place]:
-    given = {}
+    given: dict[str, Place] = {}
     for pattern, text in assigned.items():
         role, _, layer = str(text).partition(".")
         check_role(role, f"parameters.{pattern}")

@@ -85,7 +85,7 @@ def energy_shift_record(setting: Setting, found: EnergyShiftFit, types: Sequence
         found.rank,
         [types[i] for i in found.fitted],
         [types[i] for i in found.undetermined],
-        _by_type(types, found.errors),
+        known_errors(types, found.errors.tolist()),
     )
 
 

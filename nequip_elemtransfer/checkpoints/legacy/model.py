@@ -174,8 +174,14 @@ def _energies(
             f"and today's models have energies of atoms only. {TRAIN_AGAIN}"
         )
     scale = _value(state, "scale_by", 1.0)
-    stored = (_value(state, "per_species_rescale.scales", 1.0), _value(state, "per_species_rescale.shifts", 0.0))
-    return tuple(dict(zip(options.type_names, (scale * v).expand(len(options.type_names)).tolist())) for v in stored)
+
+    def by_type(stored: torch.Tensor) -> dict[str, float]:
+        return dict(zip(options.type_names, (scale * stored).expand(len(options.type_names)).tolist()))
+
+    scales, shifts = (
+        _value(state, f"per_species_rescale.{name}", one) for name, one in (("scales", 1.0), ("shifts", 0.0))
+    )
+    return by_type(scales), by_type(shifts)
 
 
 def _value(state: Mapping[str, torch.Tensor], name: str, default: float) -> torch.Tensor:

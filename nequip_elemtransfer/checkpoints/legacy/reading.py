@@ -107,11 +107,15 @@ def old_training_file(path: str | Path) -> str | None:
     return named if isinstance(named, str) else None
 
 
+def _plain_sequence(loader: yaml.SafeLoader, node: yaml.SequenceNode) -> list[Any]:
+    return loader.construct_sequence(node)
+
+
 class _PlainLoader(yaml.SafeLoader):
     """Plain data; a tuple is a list, and what only code could make is not read."""
 
 
-_PlainLoader.add_constructor("tag:yaml.org,2002:python/tuple", yaml.SafeLoader.construct_sequence)
+_PlainLoader.add_constructor("tag:yaml.org,2002:python/tuple", _plain_sequence)
 _PlainLoader.add_multi_constructor("tag:yaml.org,2002:python/", lambda loader, tag, node: Unread(f"python/{tag}"))
 
 

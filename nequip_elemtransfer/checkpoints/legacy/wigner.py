@@ -65,14 +65,15 @@ def _stored_signs(old: OldModel, state: Mapping[str, torch.Tensor]) -> Mapping[s
         if "_w3j" not in name:
             continue
         match = _STORED.fullmatch(name)
-        sign = _sign(tensor, *map(int, match.groups()[1:])) if match else None
+        l1, l2, l3 = map(int, match.groups()[1:]) if match else (-1, -1, -1)
+        sign = _sign(tensor, l1, l2, l3) if match else None
         product = match["product"] if match else name
         if sign is None or (sign < 0 and not _CONVOLUTION.fullmatch(product)):
             raise ValueError(
                 f"source {old.path!r} holds a Wigner 3j tensor {name!r} that is neither today's nor, in a convolution, "
                 "its negative: either the file is damaged, or it is of an unknown e3nn."
             )
-        found[product][tuple(map(int, match.groups()[1:]))] = sign
+        found[product][l1, l2, l3] = sign
     return found
 
 

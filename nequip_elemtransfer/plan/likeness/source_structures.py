@@ -11,7 +11,7 @@ from nequip.nn import GraphModel
 from nequip_elemtransfer.energies.contributions import Frames
 from nequip_elemtransfer.plan.likeness.adversarial import MIN_FAMILIES, AdversarialResult, adversarial_validation
 from nequip_elemtransfer.plan.structures import ChosenStructures
-from nequip_elemtransfer.source import training_file
+from nequip_elemtransfer.source import SourceModel
 from nequip_elemtransfer.structures.checks import UnusableStructure
 from nequip_elemtransfer.structures.copies import duplicate_families
 from nequip_elemtransfer.structures.environments import Environments, descriptor_environments, model_environments
@@ -40,11 +40,11 @@ class AdversarialStep:
     result: AdversarialResult
 
 
-def source_structures(source: str, given: str | Path | None) -> tuple[list[Atoms], str]:
+def source_structures(source: SourceModel, given: str | Path | None) -> tuple[list[Atoms], str]:
     """Structures the source was trained on, and where they are from.
 
     Args:
-        source: as given to :func:`nequip_elemtransfer.source.load_source`
+        source: the trained model
         given: a file of them; else the training file that a checkpoint names, if it is still there
 
     Returns:
@@ -55,7 +55,7 @@ def source_structures(source: str, given: str | Path | None) -> tuple[list[Atoms
     """
     if given is not None:
         return read_structures(given), str(given)
-    named = training_file(source)
+    named = source.training_file
     if named is None:
         return [], "the source names no file of training structures; give --source-data FILE"
     if not Path(named).is_file():
