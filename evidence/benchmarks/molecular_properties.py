@@ -10,16 +10,10 @@ import tempfile
 from pathlib import Path
 
 from nequip_elemtransfer.data.xtb import SEEN, UNSEEN, gfn2_calculator
-from nequip_elemtransfer.study.config.evaluation_settings import (
-    BOND_ANGLES,
-    BOND_LENGTHS,
-    DEVIATIONS,
-    TORSIONS,
-    WAVENUMBERS,
-    MoleculeFile,
-)
+from nequip_elemtransfer.study.config.evaluation_settings import MoleculeFile
 from nequip_elemtransfer.study.measure.measurements import molecular_properties, molecules_in
 from nequip_elemtransfer.study.measure.one_evaluation import trained_calculator
+from nequip_elemtransfer.study.quantities import BOND_ANGLES, BOND_LENGTHS, DEVIATIONS, TORSIONS, WAVENUMBERS
 from nequip_elemtransfer.study.report.property_errors import deviation
 
 
