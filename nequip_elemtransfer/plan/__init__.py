@@ -2,7 +2,7 @@
 
 from typing import Any
 
-__all__ = ["Plan", "PlanSettings", "plan"]
+__all__ = ["Plan", "PlanOptions", "plan"]
 
 
 def __getattr__(name: str) -> Any:

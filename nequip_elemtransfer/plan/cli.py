@@ -101,11 +101,11 @@ def _only_one_plan(out: Path, force: bool) -> AbstractContextManager:
 
 
 def _make(args: argparse.Namespace) -> None:
-    from nequip_elemtransfer.plan.making import PlanSettings, compare_alone, plan
+    from nequip_elemtransfer.plan.making import PlanOptions, compare_alone, plan
     from nequip_elemtransfer.plan.report.summary import calculators_summary, summary
     from nequip_elemtransfer.plan.report.write import write_calculators, write_plan
 
-    settings = PlanSettings(
+    options = PlanOptions(
         elements=pairs("--elements", args.elements, parse_start),
         chemical_species=pairs("--chemical-species", args.chemical_species, str),
         source_data=args.source_data,
@@ -118,14 +118,14 @@ def _make(args: argparse.Namespace) -> None:
         progress=True,
     )
     if args.source == NO_SOURCE:
-        found = compare_alone(args.data, settings)
+        found = compare_alone(args.data, options)
         if args.out is not None:
             write_calculators(found, args.out, force=args.force)
         print(calculators_summary(found))
         if args.out is not None:
             print(f"\nWrote report.json and report.html to {args.out}.")
         return
-    made = plan(args.source, args.data, settings)
+    made = plan(args.source, args.data, options)
     if args.out is not None:
         write_plan(made, args.out, fit=args.fit, force=args.force)
     print(summary(made))

@@ -11,8 +11,8 @@ from nequip_elemtransfer.energies.units import check_units
 from nequip_elemtransfer.materials.crystal import parse_crystal
 from nequip_elemtransfer.plan.likeness.source_structures import AdversarialStep, compare_structures, source_structures
 from nequip_elemtransfer.plan.likeness.sufficiency import assess
+from nequip_elemtransfer.plan.options import PlanOptions
 from nequip_elemtransfer.plan.result import CalculatorPlan, Plan
-from nequip_elemtransfer.plan.settings import PlanSettings
 from nequip_elemtransfer.plan.source_check.check import check_source, inherited
 from nequip_elemtransfer.plan.source_check.crystal import check_references
 from nequip_elemtransfer.plan.start.calculators import calculate_labels, compare_calculators
@@ -30,18 +30,18 @@ from nequip_elemtransfer.structures.frames import compositions, isolated_atoms
 from nequip_elemtransfer.structures.labels import labels_of
 from nequip_elemtransfer.transfer.start import Start
 
-_DEFAULTS = PlanSettings()
+_DEFAULTS = PlanOptions()
 # Å; without a model, structures that agree within it are copies, and atoms without a neighbour within it are isolated
 _REACH = 5.0
 
 
-def plan(source: str, data: str | Path, settings: PlanSettings = _DEFAULTS) -> Plan:
+def plan(source: str, data: str | Path, options: PlanOptions = _DEFAULTS) -> Plan:
     """Find out what a transfer will do, before any training.
 
     Args:
         source: ``.ckpt`` or ``.nequip.zip`` file, or ``nequip.net:group/model:version``
         data: labelled structures of the target, any format of ASE
-        settings: what is asked besides
+        options: what is asked besides
 
     Raises:
         FileNotFoundError: if a file is missing
@@ -49,29 +49,29 @@ def plan(source: str, data: str | Path, settings: PlanSettings = _DEFAULTS) -> P
         UnusableStructure, NoLabels, WrongUnit: naming a structure that is damaged, or what is wrong with the labels
         ModuleNotFoundError: naming the extra, if scikit-learn or the descriptor library is not installed
     """
-    crystal = None if settings.crystal is None else parse_crystal(settings.crystal)
-    check_references(settings.references, crystal)
-    model, progress = load_source(source), settings.progress
-    chosen = ChosenStructures.of(read_structures(data), settings.max_structures, model.r_max)
-    own, origin = source_structures(model, settings.source_data)
-    calculated = calculate_labels(settings.compare, chosen.picked, progress)
+    crystal = None if options.crystal is None else parse_crystal(options.crystal)
+    check_references(options.references, crystal)
+    model, progress = load_source(source), options.progress
+    chosen = ChosenStructures.of(read_structures(data), options.max_structures, model.r_max)
+    own, origin = source_structures(model, options.source_data)
+    calculated = calculate_labels(options.compare, chosen.picked, progress)
 
-    proposal = propose(model, chosen, settings)
+    proposal = propose(model, chosen, options)
     start = labelled_start(proposal.config, model, chosen)
     start.scan(task="length scale" if progress else "")
     _check_units(start)
-    trial = CrossValidation(start, chosen.folds(settings.seed), chosen.families)
+    trial = CrossValidation(start, chosen.folds(options.seed), chosen.families)
     ladder = trial.ladder(trial.tried_scales)
-    scan = length_scan(start, settings.lattice_ratio) if start.searchable else None
+    scan = length_scan(start, options.lattice_ratio) if start.searchable else None
     scan_warnings, disagreement = (scan.warnings, scan.disagreement) if scan else ([], "")
     energies = trial.energies(start.scales, np.arange(len(chosen.places)))
 
     labels, types = trial.labels, trial.type_names
     species = start.config.species(model.type_names)
-    check = check_source(model, species, own, crystal, settings.references, "source" if progress else "")
+    check = check_source(model, species, own, crystal, options.references, "source" if progress else "")
     n_stresses = int(np.isfinite(labels.stresses).all(axis=(1, 2)).sum())
     kept_faults, mended_faults = inherited(check.faults if check else [], labels.kinds, n_stresses)
-    likeness, likeness_notes = compare_structures(own, origin, chosen, start, settings.seed)
+    likeness, likeness_notes = compare_structures(own, origin, chosen, start, options.seed)
 
     target_model, r_max = start.target.model_at(start.scales)
     n_parameters = sum(p.numel() for p in target_model.parameters())
@@ -84,7 +84,7 @@ def plan(source: str, data: str | Path, settings: PlanSettings = _DEFAULTS) -> P
         data=str(data),
         source_types=model.type_names,
         elements=start.target.element_map.describe(),
-        chemical_species=dict(settings.chemical_species),
+        chemical_species=dict(options.chemical_species),
         proposed=proposal.proposed,
         n_structures=len(chosen.every),
         n_evaluated=len(chosen.places),
@@ -110,28 +110,28 @@ def plan(source: str, data: str | Path, settings: PlanSettings = _DEFAULTS) -> P
     )
 
 
-def compare_alone(data: str | Path, settings: PlanSettings) -> CalculatorPlan:
+def compare_alone(data: str | Path, options: PlanOptions) -> CalculatorPlan:
     """Compare calculators with labelled structures and each other, where there is no model to transfer from.
 
     Args:
         data: labelled structures, any format of ASE
-        settings: of which ``compare``, ``max_structures``, ``seed`` and ``progress`` count
+        options: of which ``compare``, ``max_structures``, ``seed`` and ``progress`` count
 
     Raises:
         FileNotFoundError: a file is missing
         ValueError: no calculator is named, one cannot be made, or structures are damaged
         NoLabels: the structures have no labels
     """
-    if not settings.compare:
+    if not options.compare:
         raise ValueError("without a source there is nothing to plan but --compare NAME=FILE.yaml: name a calculator.")
-    chosen = ChosenStructures.of(read_structures(data), settings.max_structures, _REACH)
+    chosen = ChosenStructures.of(read_structures(data), options.max_structures, _REACH)
     elements = elements_in(chosen.picked)
     frames = to_frames(chosen.picked, elements, elements, places=chosen.places)
     isolated = isolated_atoms(frames, _REACH)
     labels = labels_of(frames).without(isolated, compositions(frames, len(elements)))
     require_labels(labels)
-    trial = HeldOut(frames, labels, elements, chosen.folds(settings.seed), chosen.families)
-    calculated = calculate_labels(settings.compare, chosen.picked, settings.progress)
+    trial = HeldOut(frames, labels, elements, chosen.folds(options.seed), chosen.families)
+    calculated = calculate_labels(options.compare, chosen.picked, options.progress)
     comparison = compare_calculators(calculated, chosen.picked, trial)
     notes = [
         f"No structure has a label of {kind}, so its errors are not known."

@@ -37,7 +37,7 @@ from units import ENERGY, LENGTH, SHIFT
 
 from nequip_elemtransfer.cli import main
 from nequip_elemtransfer.energies import fit
-from nequip_elemtransfer.plan import PlanSettings, making
+from nequip_elemtransfer.plan import PlanOptions, making
 from nequip_elemtransfer.plan.report.summary import summary
 
 
@@ -77,7 +77,7 @@ def made(source, monkeypatch):
     """The plan for a file of structures."""
     monkeypatch.setattr(making, "load_source", lambda path: source)
     monkeypatch.setattr(making, "source_structures", lambda *args: ([], "there are none"))
-    return lambda path, **options: making.plan("a source", path, PlanSettings(**options))
+    return lambda path, **options: making.plan("a source", path, PlanOptions(**options))
 
 
 REFUSED = {

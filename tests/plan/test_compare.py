@@ -8,7 +8,7 @@ import pytest
 from units import ENERGY, LENGTH, SHIFT
 
 from nequip_elemtransfer.cli import main
-from nequip_elemtransfer.plan import PlanSettings, plan
+from nequip_elemtransfer.plan import PlanOptions, plan
 from nequip_elemtransfer.plan.making import compare_alone
 from nequip_elemtransfer.plan.report.html import html_report
 from nequip_elemtransfer.plan.report.summary import summary
@@ -74,7 +74,7 @@ def test_what_is_fitted_is_found(files):
     made = plan(
         "si.ckpt",
         folder / "ge.xyz",
-        PlanSettings(elements={"Ge": "Si"}, compare={"half": describe("half", factor=0.5, zero=2.0)}),
+        PlanOptions(elements={"Ge": "Si"}, compare={"half": describe("half", factor=0.5, zero=2.0)}),
     )
     raw, zero, scaled = made.comparison.rows[0].steps
     assert [step.name for step in (raw, zero, scaled)] == [
@@ -98,7 +98,7 @@ def test_what_is_fitted_is_found(files):
 def test_terminal_page_and_json_name_the_better_start(files):
     folder, describe = files
     bad = describe("bad", factor=-1.0)
-    made = plan("si.ckpt", folder / "ge.xyz", PlanSettings(elements={"Ge": "Si"}, compare={"bad": bad}))
+    made = plan("si.ckpt", folder / "ge.xyz", PlanOptions(elements={"Ge": "Si"}, compare={"bad": bad}))
     assert "The better start in forces is this start" in made.comparison.better
     assert "A step costs, in steps of this start: bad " in made.comparison.better
     for text in (summary(made), html_report(made)):
@@ -106,7 +106,7 @@ def test_terminal_page_and_json_name_the_better_start(files):
     row = made.to_dict()["comparison"]["rows"][0]
     assert row["name"] == "bad" and row["steps"][2]["force_mae"]["value"] > 0
     assert SHIFT != 0 and ENERGY != 1  # or the fits had nothing to find
-    assert plan("si.ckpt", folder / "ge.xyz", PlanSettings(elements={"Ge": "Si"})).comparison is None
+    assert plan("si.ckpt", folder / "ge.xyz", PlanOptions(elements={"Ge": "Si"})).comparison is None
 
 
 def test_what_a_calculator_lacks(files):
@@ -117,7 +117,7 @@ def test_what_a_calculator_lacks(files):
     structures[2].calc = None
     ase.io.write(folder / "ge.xyz", structures)
     options = {"stressless": describe("stressless", without="[stress]"), "large": describe("large", fails=6)}
-    made = plan("si.ckpt", folder / "ge.xyz", PlanSettings(elements={"Ge": "Si"}, compare=options))
+    made = plan("si.ckpt", folder / "ge.xyz", PlanOptions(elements={"Ge": "Si"}, compare=options))
     stressless, large = made.comparison.rows
     assert stressless.steps[0].stress_mae is None and stressless.steps[0].force_mae.value == pytest.approx(0, abs=1e-9)
     assert large.failed == {2: "RuntimeError: too small"}
@@ -152,8 +152,8 @@ def test_without_a_source_the_errors_are_the_same(files):
     """The folds are those of the plan, so what is fitted outside each is too."""
     folder, describe = files
     options = {"half": describe("half", factor=0.5, zero=2.0), "exact": describe("exact")}
-    beside = plan("si.ckpt", folder / "ge.xyz", PlanSettings(elements={"Ge": "Si"}, compare=options))
-    alone = compare_alone(folder / "ge.xyz", PlanSettings(compare=options))
+    beside = plan("si.ckpt", folder / "ge.xyz", PlanOptions(elements={"Ge": "Si"}, compare=options))
+    alone = compare_alone(folder / "ge.xyz", PlanOptions(compare=options))
     assert alone.baseline == beside.ladder[0]
     assert [row.steps for row in alone.comparison.rows] == [row.steps for row in beside.comparison.rows]
     assert list(alone.comparison.costs) == ["half", "exact"] and all(alone.comparison.costs.values())
@@ -163,7 +163,7 @@ def test_without_a_source_the_errors_are_the_same(files):
 def test_a_call_that_waits_costs_time_and_no_processor(files):
     folder, describe = files
     (row,) = compare_alone(
-        folder / "ge.xyz", PlanSettings(compare={"waits": describe("waits", waits=0.1)})
+        folder / "ge.xyz", PlanOptions(compare={"waits": describe("waits", waits=0.1)})
     ).comparison.rows
     assert row.cost.clock >= 1000 * 0.1 / 8  # ms per atom
     assert row.cost.clock - row.cost.processor >= 0.9 * 1000 * 0.1 / 8
@@ -186,7 +186,10 @@ def test_command_without_a_source(files, capsys):
     "arguments, sentence",
     [
         ([], "without a source there is nothing to do but --compare"),
-        (["--compare", "a=half.yaml", "--elements", "Ge=Si", "--fit"], "without a source, --elements, --fit cannot be"),
+        (
+            ["--compare", "a=half.yaml", "--elements", "Ge=Si", "--fit"],
+            "without a source, --elements, --fit mean nothing",
+        ),
         (["--compare", "a=nowhere.yaml"], "'nowhere.yaml' does not exist"),
         (["--compare", "a=half.yaml", "--max-structures", "0"], "max_structures must be at least 1"),
     ],
@@ -205,4 +208,4 @@ def test_structures_without_labels_and_without_a_source(files):
         atoms.calc = None
     ase.io.write(folder / "bare.xyz", structures)
     with pytest.raises(ValueError, match="no structure has energies, forces or stresses"):
-        compare_alone(folder / "bare.xyz", PlanSettings(compare={"a": describe("half")}))
+        compare_alone(folder / "bare.xyz", PlanOptions(compare={"a": describe("half")}))

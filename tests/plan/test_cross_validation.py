@@ -4,12 +4,18 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from ase.build import bulk
 from numpy.testing import assert_allclose
 from units import ENERGY, LENGTH, SHIFT
 
 from nequip_elemtransfer.config import LABEL_KINDS, TransferConfig
 from nequip_elemtransfer.plan.errors import label_error, mean_error, structure_of_label
+from nequip_elemtransfer.plan.start.cross_validation import CrossValidation
 from nequip_elemtransfer.plan.start.length_scan import length_scan
+from nequip_elemtransfer.plan.structures import ChosenStructures
+from nequip_elemtransfer.structures.files import folds, to_frames
+from nequip_elemtransfer.structures.frames import MAX_FRAMES, evenly_spaced
+from nequip_elemtransfer.transfer.start import Start
 from nequip_elemtransfer.transfer.transfer import Transfer
 
 
@@ -132,6 +138,43 @@ def test_kept_types_keep_everything(source, crystals, trial_of):
     assert not trial.start.searchable and trial.start.lengths.scales == pytest.approx([1.0])
     fitted = trial.energies(np.ones(1), np.arange(3))
     assert fitted.scales == [1.0] and fitted.shifts == [0.0]
+
+
+def test_kept_types_are_fitted_where_the_key_says_so(source, crystals):
+    """Silicon in other units, as by another reference method: the start and its folds find them."""
+    frames = to_frames(crystals(source, "Si", 4, 5.4), ["Si"], ["Si"])
+    start = Start.of(TransferConfig("random", {"Si": "Si"}, kept_types="fit"), source, lambda r_max: frames)
+    trial = CrossValidation(start, folds(range(4), 2, 0))
+    assert not start.frozen.any() and start.scales == pytest.approx([LENGTH], abs=0.002)
+    fitted = trial.energies(np.array([LENGTH]), np.array([0, 1]))
+    assert fitted.scales == pytest.approx([ENERGY], rel=1e-7) and fitted.shifts == pytest.approx([SHIFT], rel=1e-7)
+    assert max(trial.unexplained(np.array([LENGTH])).values()) < 1e-12
+
+
+def test_a_start_without_structures_fits_nothing(source):
+    given = Start.of(TransferConfig("random", {"Ge": "Si"}, length_scale=1.05), source)
+    assert given.scales == [1.05]
+    with pytest.raises(ValueError, match="no labelled structures"):
+        _ = Start.of(TransferConfig("random", {"Ge": "Si"}), source).scales
+
+
+def test_another_map_of_the_same_structures(trial):
+    """What is known of the source and the labels stays; λ is searched anew."""
+    other = trial.start.remapped({"Ge": "random"})
+    assert other.structures is trial.start.structures and other.config.elements == {"Ge": "random"}
+    assert other.target.element_map.random.all() and not len(other.search.factors)
+
+
+def test_chosen_structures_are_those_of_the_key():
+    """Of more than 200, the same ones among which `length_scale: fit` searches; copies stay together."""
+    structures = [bulk("Ge", "diamond", a=5.5 + 0.001 * (i // 2)) for i in range(300)]
+    chosen = ChosenStructures.of(structures, 40, 4.0)
+    seen = evenly_spaced(300, MAX_FRAMES)
+    assert chosen.places == seen[evenly_spaced(len(seen), 40)].tolist() and len(chosen.picked) == 40
+    few = ChosenStructures(structures, list(range(8)), [0, 0, 1, 1, 2, 2, 3, 3]).fewer(4)
+    assert few.places == [0, 2, 5, 7] and few.families == [0, 1, 2, 3]
+    parts = ChosenStructures(structures, list(range(8)), [0, 0, 1, 1, 2, 2, 3, 3]).folds(0)
+    assert sorted(tuple(part // 2) for part in parts) == [(0, 0), (1, 1), (2, 2), (3, 3)]
 
 
 def test_opposite_forces_resemble_nothing(source, crystals, trial_of):

@@ -10,7 +10,7 @@ from nequip_elemtransfer.config import LabelKind, TransferConfig, TypeStart
 from nequip_elemtransfer.lengths.search import COARSE_FACTORS
 from nequip_elemtransfer.mapping.element_map import AUTO, ElementMap, NoNeighbours
 from nequip_elemtransfer.plan.errors import MAE, Estimate, mean_errors, unexplained
-from nequip_elemtransfer.plan.settings import PlanSettings
+from nequip_elemtransfer.plan.options import PlanOptions
 from nequip_elemtransfer.plan.start.cross_validation import CrossValidation, labelled_start
 from nequip_elemtransfer.plan.structures import ChosenStructures
 from nequip_elemtransfer.source import SourceModel
@@ -67,21 +67,21 @@ class Proposal:
     ranking: list[Candidate]
 
 
-def propose(model: SourceModel, chosen: ChosenStructures, settings: PlanSettings) -> Proposal:
+def propose(model: SourceModel, chosen: ChosenStructures, options: PlanOptions) -> Proposal:
     """The element map that was asked for, and the best start of each type that was left out.
 
     Raises:
         ValueError: if the elements asked for do not go with source and structures
         NoLabels: if starts are to be ranked, and there are no labels to judge by
     """
-    given = _given(model.type_names, model.path, chosen, settings)
+    given = _given(model.type_names, model.path, chosen, options)
     new = [t for t in given.type_names if t not in model.type_names]
-    proposed = [t for t in new if t not in settings.elements]
+    proposed = [t for t in new if t not in options.elements]
     if len(model.type_names) == 1 or not new:
         return Proposal(given, proposed, [])
     few = chosen.fewer(_MAX_STRUCTURES)
-    task = "ranking" if settings.progress else ""
-    ranking = rank(labelled_start(given, model, few), few.folds(settings.seed), new, task)
+    task = "ranking" if options.progress else ""
+    ranking = rank(labelled_start(given, model, few), few.folds(options.seed), new, task)
     best = {candidate.target: candidate.start for candidate in reversed(ranking)}
     elements = given.elements | {t: best[t] for t in proposed if t in best}
     return Proposal(replace(given, elements=elements), proposed, ranking)
@@ -150,9 +150,9 @@ class _Contest:
         return sorted(found, key=lambda candidate: getattr(candidate, MAE[self.judge]).value)
 
 
-def _given(source_types: list[str], source: str, chosen: ChosenStructures, settings: PlanSettings) -> TransferConfig:
+def _given(source_types: list[str], source: str, chosen: ChosenStructures, options: PlanOptions) -> TransferConfig:
     """What was asked for; types left out keep their name, or start from the periodic table for now."""
-    elements, species = dict(settings.elements), settings.chemical_species
+    elements, species = dict(options.elements), options.chemical_species
     symbols = [species.get(name, name) for name in elements]
     first = source_types[0] if len(source_types) == 1 else AUTO
     for symbol in elements_in(chosen.every):

@@ -11,14 +11,14 @@ from nequip_elemtransfer.study.run.training_configs import config_of
 
 def plan_of(out: Path, run: str, source_data: str | None) -> dict[str, Any]:
     """What ``plan`` says, given the run's own training set, and as ``rescales`` whether the run has a length scale."""
-    from nequip_elemtransfer.plan import PlanSettings, plan  # here, since other evaluations do without its libraries
+    from nequip_elemtransfer.plan import PlanOptions, plan  # here, since other evaluations do without its libraries
 
     config = OmegaConf.load(config_of(out, run))
     key: Any = OmegaConf.to_container(config.element_transfer, resolve=True)
-    settings = PlanSettings(
+    options = PlanOptions(
         elements=key.get("elements", {}), chemical_species=key.get("chemical_species", {}), source_data=source_data
     )
-    found = plan(key["source"], config.data.train_file_path, settings)
+    found = plan(key["source"], config.data.train_file_path, options)
     return {"rescales": key.get("length_scale") != "none", **found.to_dict()}
 
 

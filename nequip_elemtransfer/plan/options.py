@@ -11,7 +11,7 @@ from nequip_elemtransfer.transfer.structures import MAX_SEARCH_FRAMES
 
 
 @dataclass(frozen=True)
-class PlanSettings:
+class PlanOptions:
     """What a plan is asked besides the source and the structures.
 
     Args:
