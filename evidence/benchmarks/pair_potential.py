@@ -83,14 +83,14 @@ def report(
         best = found.best()
         length = f"{found.scales(best.factor)[0]:.3f} ± {best.error * guess[0]:.3f}"
         text = length if best.decided else f"{guess[0]:.3f}, not decided (lowest {found.best_factor() * guess[0]:.3f})"
-        line(name, measure, text, found.scales(best.factor), parts_at, parts_of_test, labels, wanted, found.least())
-    line(name, "(λ of the lattices)", f"{LATTICES:.3f}", np.array([LATTICES]), parts_at, parts_of_test, labels, wanted)
+        line((name, measure, text), found.scales(best.factor), parts_at, parts_of_test, labels, wanted, found.least())
+    line(
+        (name, "(λ of the lattices)", f"{LATTICES:.3f}"), np.array([LATTICES]), parts_at, parts_of_test, labels, wanted
+    )
 
 
 def line(
-    name: str,
-    measure: str,
-    text: str,
+    cells: tuple[str, str, str],
     scales: np.ndarray,
     parts_at: PartsAt,
     parts_of_test: PartsAt,
@@ -110,7 +110,7 @@ def line(
     ]
     alpha = f"{energies.scales[0]:.3f} ± {energies.errors[0]:.3f}"
     objective = "" if least is None else f"{least:.3f}"
-    print(f"| {name} | {measure} | {text} | {alpha} | {objective} | " + " | ".join(errors) + " |", flush=True)
+    print("| " + " | ".join([*cells, alpha, objective, *errors]) + " |", flush=True)
 
 
 def of_source(path: str) -> Callable[[list[Atoms]], PartsAt]:

@@ -46,19 +46,19 @@ class EnergyScaleFit:
         common: types that share one α, all that were fitted or none
         errors: standard error of each α at its λ, zero for one that was not fitted, infinite where the structures do
             not tell, shape (n_types,)
-        left_out: the objective with each structure left out and α fitted again, NaN where the others do not determine
-            α, shape (n_structures,); empty where nothing was fitted
+        left_out: number of a structure -> the objective without it, α fitted again, NaN where the others do not
+            determine α; empty where nothing was fitted
     """
 
     scales: np.ndarray
     common: tuple[int, ...]
     errors: np.ndarray
-    left_out: np.ndarray
+    left_out: dict[int, float]
 
     @classmethod
     def given(cls, scales: np.ndarray) -> "EnergyScaleFit":
         """Energy scales that were not fitted."""
-        return cls(scales, (), np.zeros(len(scales)), np.zeros(0))
+        return cls(scales, (), np.zeros(len(scales)), {})
 
 
 @dataclass(frozen=True)

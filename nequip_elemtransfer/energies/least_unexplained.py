@@ -96,12 +96,12 @@ class Minimum:
     Args:
         alpha: shape (n_types,)
         errors: standard errors, infinite where the minimum is not unique or hangs on one structure, shape (n_types,)
-        left_out: the objective at its minimum without each structure, NaN where that is not unique, (n_structures,)
+        left_out: number of a structure -> the objective at its minimum without it, NaN where that is not unique
     """
 
     alpha: np.ndarray
     errors: np.ndarray
-    left_out: np.ndarray
+    left_out: dict[int, float]
 
     @classmethod
     def of(cls, rows: Sequence[tuple[float, Term]]) -> "Minimum":
@@ -111,8 +111,9 @@ class Minimum:
         if not np.isfinite(alpha[0]).all():
             normal, moments = sums.normal(sums.first_factors())
             alpha[0] = np.linalg.lstsq(normal[0], moments[0], rcond=None)[0]
-            return cls(alpha[0], np.full(len(alpha[0]), np.inf), np.full(len(alpha) - 1, np.nan))
-        return cls(alpha[0], jackknife_error(alpha[1:]), sums.objective(alpha)[1:])
+            return cls(alpha[0], np.full(len(alpha[0]), np.inf), dict.fromkeys(sums.structures, np.nan))
+        left_out = dict(zip(sums.structures, sums.objective(alpha)[1:].tolist()))
+        return cls(alpha[0], jackknife_error(alpha[1:]), left_out)
 
 
 @dataclass(frozen=True)
@@ -120,12 +121,14 @@ class _Sums:
     """All that the objective needs of the labels: sums over all structures, and over all but each of them.
 
     Args:
+        structures: their numbers
         weights: of the kinds, shape (n_kinds,)
         totals: of squares of the reference, shape (n_kinds, 1 + n_structures)
         products: of the rest and of the parts of each type with one another, the rest first, shape
             (n_kinds, 1 + n_structures, 1 + n_types, 1 + n_types)
     """
 
+    structures: list[int]
     weights: np.ndarray
     totals: np.ndarray
     products: np.ndarray
@@ -141,7 +144,7 @@ class _Sums:
             of_each = [[np.bincount(place, a * b, n) for b in values] for a in values]
             totals.append(counted @ np.bincount(place, term.reference**2, n))
             products.append(np.moveaxis(np.array(of_each) @ counted.T, -1, 0))
-        return cls(np.array([w for w, _ in rows]), np.array(totals), np.array(products))
+        return cls(numbers.tolist(), np.array([w for w, _ in rows]), np.array(totals), np.array(products))
 
     def unexplained(self, alpha: np.ndarray) -> np.ndarray:
         """``Σ (x_ref − x)²`` at α of shape (1 + n_structures, n_types), shape (n_kinds, 1 + n_structures)."""

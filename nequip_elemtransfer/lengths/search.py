@@ -193,15 +193,18 @@ class LengthSearch:
 
     def _error(self, frames: np.ndarray | None) -> float:
         """Standard error of :meth:`best_factor`, from the factors found without each structure."""
-        rows = []
+        rows: list[dict[int, float]] = []  # of each factor: structure -> the objective without it
         for factor in self.factors:
-            terms = self._terms(factor, frames)
             try:
-                rows.append(fit.fit_energy_scales(terms, self.weights, self.frozen).left_out)
+                rows.append(fit.fit_energy_scales(self._terms(factor, frames), self.weights, self.frozen).left_out)
             except fit.NoResemblance:
-                rows.append(np.array([no_resemblance(terms, self.weights, self.frozen)]))
-        left_out = np.array(np.broadcast_arrays(*rows)).T  # (n_structures, n_factors)
-        return float(jackknife_error(np.array([self._vertex(values, _best(values)) for values in left_out])))
+                rows.append({})
+        values = self._values(frames, None)
+        structures = sorted(set().union(*rows))
+        left_out = np.array([[row.get(g, value) for row, value in zip(rows, values)] for g in structures])
+        if np.isnan(left_out).any():
+            return float("inf")
+        return float(jackknife_error(np.array([self._vertex(without, _best(without)) for without in left_out])))
 
     def _minimum_near(self, best: float, frames: np.ndarray | None, kind: LabelKind) -> float | None:
         """The minimum of one kind of label nearest to a factor; far from it a label may be explained by being small."""

@@ -188,6 +188,38 @@ def test_error_of_the_length_is_a_jackknife_over_searches():
     assert found.best().error == pytest.approx(3 * np.std(left_out), rel=1e-6)
 
 
+def test_structures_that_some_lengths_say_nothing_of():
+    """At λ below 0.9 the first structure has no neighbours, and no forces: it is none of those left out there."""
+    whole = lengths_of_their_own(np.random.default_rng(1), 0.02)
+
+    def fewer(scales):
+        parts = whole.parts(scales)
+        forces = parts.forces.copy()
+        if scales[0] < 0.9:
+            forces[:, :N_ATOMS] = np.nan
+        return NetworkParts(parts.energies, forces, parts.stresses, parts.fixed, parts.counts)
+
+    found = LengthSearch(fewer, whole.labels, np.array([1.0]), np.array([False]), ONE)
+    found.scan()
+    assert found.best().error == pytest.approx(whole.best().error, rel=1e-6)
+
+
+def test_a_length_that_hangs_on_one_structure():
+    """Two structures, of which one alone has labels where λ is long: what the other would ask for is not known."""
+    whole = lengths_of_their_own(np.random.default_rng(1), 0.0, 2)
+
+    def fewer(scales):
+        parts = whole.parts(scales)
+        forces = parts.forces.copy()
+        if scales[0] > 1.15:
+            forces[:, :N_ATOMS] = np.nan
+        return NetworkParts(parts.energies, forces, parts.stresses, parts.fixed, parts.counts)
+
+    found = LengthSearch(fewer, whole.labels, np.array([1.0]), np.array([False]), ONE)
+    found.scan()
+    assert found.best().decided and found.best().error == np.inf
+
+
 def test_a_length_that_was_not_found_or_rests_on_one_structure():
     assert search(labels_at(1.6)).best().error == 0.0
     assert search(labels_at(1.04)).best().error == pytest.approx(0.0, abs=1e-4)

@@ -234,6 +234,6 @@ def test_a_failing_fit_is_not_taken_for_an_answer(file, made, monkeypatch):
     def fail(*args):
         raise np.linalg.LinAlgError("SVD did not converge")
 
-    monkeypatch.setattr(fit, "_reweighted_least_squares", fail)
+    monkeypatch.setattr(fit.Minimum, "of", fail)
     with pytest.raises(np.linalg.LinAlgError):
         made(file(lambda s: None))
