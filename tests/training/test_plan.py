@@ -31,7 +31,13 @@ def test_files_and_output(planned):
     report = json.loads((out / "report.json").read_text())
     assert printed.startswith(f"Verdict: {report['verdict']['word']} (")
     assert report["elements"] == {"Ge": "Si"} and report["proposed"] == ["Ge"]
-    assert f"{report['length_scale']['Ge']:.4f}" in printed
+    for name in ("length_scale", "energy_scale"):
+        value, error = report[name]["Ge"], report[f"{name}_errors"]["Ge"]
+        assert 0 < error < 0.2 * value
+        assert (
+            f"{value:.4f} ± {error:.4f}" in printed
+            and f"{value:.4f} ± {error:.4f}" in (out / "report.html").read_text()
+        )
     assert [step["name"] for step in report["ladder"]][-1] == "+ energy shifts"
     assert set(report["scan"]["marks"]) == {"covalent radii", "lattice", "fit"}
     # the checkpoint names its training file, so both kinds of features are compared at each length
@@ -129,6 +135,7 @@ def test_more_of_the_same(source, labelled, capsys):
 def test_one_structure(source, labelled, capsys):
     printed = plan_of(source, labelled(structures("Ge", 1)), capsys)
     assert "Verdict: go with care" in printed and "leaves nothing to hold out" in printed
+    assert " ± ?" in printed
 
 
 def test_molecules_among_crystals(source, labelled, capsys):
