@@ -24,10 +24,15 @@ from nequip_elemtransfer.checkpoints.gate import existing_file, read_checkpoint,
 from nequip_elemtransfer.checkpoints.legacy.model import load_old_model
 from nequip_elemtransfer.checkpoints.legacy.reading import is_old_model, old_training_file, weights_file
 from nequip_elemtransfer.checkpoints.migration import Release, release, todays_state, who_wrote
-from nequip_elemtransfer.checkpoints.model import BUILDERS_ERRORS, checkpoint_model, require_finite
-from nequip_elemtransfer.checkpoints.model_section import read_configuration
-from nequip_elemtransfer.checkpoints.package import is_package, packaged_section
 from nequip_elemtransfer.checkpoints.record import TransferRecord
+from nequip_elemtransfer.checkpoints.stored_model import (
+    BUILDERS_ERRORS,
+    checkpoint_model,
+    is_package,
+    packaged_section,
+    read_configuration,
+    require_finite,
+)
 from nequip_elemtransfer.output.refusal import RefusedFile, first_line
 from nequip_elemtransfer.output.table import printable
 

@@ -15,7 +15,7 @@ import torch
 
 from nequip_elemtransfer.checkpoints.gate import read_checkpoint
 from nequip_elemtransfer.checkpoints.nequip_loader import require_loadable
-from nequip_elemtransfer.checkpoints.package import is_package
+from nequip_elemtransfer.checkpoints.stored_model import is_package
 from nequip_elemtransfer.config import TransferConfig
 from nequip_elemtransfer.source import load_source
 from nequip_elemtransfer.structures.frames import training_frames

@@ -105,6 +105,16 @@ def model_builder_code() -> Any:
     return code
 
 
+def untransformed(dataset: Any, index: int) -> Any:
+    """A structure of a NequIP ``AtomicDataset`` as it is before the dataset's transforms.
+
+    Raises:
+        UnknownName: if the installed NequIP's datasets do not tell
+    """
+    imported("nequip.data.dataset.AtomicDataset._get_data_list")
+    return dataset._get_data_list([index])[0]
+
+
 def modules(model: Any, kind: Kind) -> list[Any]:
     """The modules of a kind in a model; there may be none.
 

@@ -9,12 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from nequip_elemtransfer.architecture.nequip_names import BEST_PATH, RANKED_PATHS, SAVED_PATHS
-from nequip_elemtransfer.checkpoints.callables import not_callable
 from nequip_elemtransfer.checkpoints.gate import read_checkpoint
 from nequip_elemtransfer.checkpoints.migration import versions_of, who_wrote
-from nequip_elemtransfer.checkpoints.model import check_weights, training_module_class
-from nequip_elemtransfer.checkpoints.model_section import Configuration, read_configuration
-from nequip_elemtransfer.checkpoints.package import is_package
+from nequip_elemtransfer.checkpoints.named_calls import refused_call
+from nequip_elemtransfer.checkpoints.stored_model import (
+    Configuration,
+    check_weights,
+    is_package,
+    read_configuration,
+    training_module_class,
+)
 from nequip_elemtransfer.output.refusal import RefusedFile, shortened
 
 # sections that a training module instantiates, and the kind of what they may name
@@ -43,7 +47,7 @@ def require_loadable(
     """A checkpoint, and its model's configuration, once it is known to make NequIP's loader call only what it should.
 
     Args:
-        vouched: the :func:`.callables.calls` in a configuration that the user wrote, such as
+        vouched: the :func:`.named_calls.calls` in a configuration that the user wrote, such as
             that of a loss of the user's
         what: as for :func:`~nequip_elemtransfer.checkpoints.gate.read_checkpoint`
 
@@ -90,7 +94,7 @@ def require_loadable_data(path: str | Path, vouched: Collection[Mapping] = (), w
 
 def uncalled_data(checkpoint: Mapping[str, Any], vouched: Collection[Mapping] = ()) -> str | None:
     """The first name in the ``data:`` section of a checkpoint that is not called from a file; None if there is none."""
-    return not_callable((checkpoint["hyper_parameters"].get("info_dict") or {}).get("data"), "data", vouched)
+    return refused_call((checkpoint["hyper_parameters"].get("info_dict") or {}).get("data"), "data", vouched)
 
 
 def _check_sections(checkpoint: Mapping, vouched: Collection[Mapping]) -> None:
@@ -106,7 +110,7 @@ def _check_sections(checkpoint: Mapping, vouched: Collection[Mapping]) -> None:
         if name in _READ_ELSEWHERE:
             continue
         # a section that nothing is known of may only call what the user's configuration does
-        if refused := not_callable(section, _KINDS.get(name, "nothing"), vouched):
+        if refused := refused_call(section, _KINDS.get(name, "nothing"), vouched):
             raise RefusedFile(
                 f"its `{name}` names {refused}, which is not called from a file: it is not on the list of NequIP's, "
                 "PyTorch's and the installed extensions' parts of a training, and no config of yours that is known "

@@ -8,9 +8,8 @@ from typing import Any
 from nequip_elemtransfer.architecture.builders import check_model_options
 from nequip_elemtransfer.checkpoints import archive
 from nequip_elemtransfer.checkpoints.legacy.reading import is_old_model
-from nequip_elemtransfer.checkpoints.model_section import is_transferred
-from nequip_elemtransfer.checkpoints.package import read_package, type_names
 from nequip_elemtransfer.checkpoints.record import TransferRecord
+from nequip_elemtransfer.checkpoints.stored_model import is_transferred, read_package, type_names
 from nequip_elemtransfer.deploy.executable_stack import asks_for_executable_stack
 from nequip_elemtransfer.output.refusal import RefusedFile, first_line, shortened
 from nequip_elemtransfer.output.table import printable, table

@@ -13,9 +13,8 @@ from nequip.nn import GraphModel
 
 from nequip_elemtransfer.architecture.nequip_names import ALLEGRO, modules
 from nequip_elemtransfer.checkpoints.gate import read_checkpoint, sha256_of
-from nequip_elemtransfer.checkpoints.model import checkpoint_model, require_finite
 from nequip_elemtransfer.checkpoints.nequip_loader import uncalled_data
-from nequip_elemtransfer.checkpoints.package import is_package
+from nequip_elemtransfer.checkpoints.stored_model import checkpoint_model, is_package, require_finite
 from nequip_elemtransfer.config import suggest
 from nequip_elemtransfer.deploy.info import read_info
 from nequip_elemtransfer.output.refusal import first_line

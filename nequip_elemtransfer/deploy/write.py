@@ -10,7 +10,7 @@ from nequip.nn import GraphModel
 from nequip.nn.graph_model import PER_EDGE_TYPE_CUTOFF_KEY
 from nequip.utils.global_state import set_global_state
 
-from nequip_elemtransfer.checkpoints.package import is_package
+from nequip_elemtransfer.checkpoints.stored_model import is_package
 from nequip_elemtransfer.deploy import export, verify
 from nequip_elemtransfer.deploy.deployed import DeployedModel, neighbor_list, require_device
 from nequip_elemtransfer.deploy.info import kind_of

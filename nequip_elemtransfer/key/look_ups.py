@@ -18,9 +18,9 @@ from lightning.pytorch.utilities.seed import isolate_rng
 from nequip.utils.logger import RankedLogger
 from omegaconf import DictConfig, OmegaConf
 
-from nequip_elemtransfer.checkpoints.callables import calls
-from nequip_elemtransfer.checkpoints.model_section import TRANSFERRED_MODEL, is_transferred
+from nequip_elemtransfer.checkpoints.named_calls import calls
 from nequip_elemtransfer.checkpoints.nequip_loader import require_loadable
+from nequip_elemtransfer.checkpoints.stored_model import TRANSFERRED_MODEL, is_transferred
 from nequip_elemtransfer.config import TransferConfig, suggest
 from nequip_elemtransfer.key.consistency import (
     require_cutoff,

@@ -69,6 +69,6 @@ def require_same(digests: list[str]) -> None:
 def _starts(model: Any) -> list[Any]:
     """Architecture and digest of the weights of each transferred model in a ``model:`` section."""
     from nequip_elemtransfer.architecture.builders import nested
-    from nequip_elemtransfer.checkpoints.model_section import is_transferred
+    from nequip_elemtransfer.checkpoints.stored_model import is_transferred
 
     return [[part["architecture"], part["provenance"]["weights"]] for part in nested(model) if is_transferred(part)]

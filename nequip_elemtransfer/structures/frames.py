@@ -15,7 +15,7 @@ from nequip.data.dataset import AtomicDataset
 from nequip.nn import with_edge_vectors_
 from nequip.utils.logger import RankedLogger
 
-from nequip_elemtransfer.architecture.nequip_names import imported
+from nequip_elemtransfer.architecture.nequip_names import untransformed
 from nequip_elemtransfer.structures.checks import check_atoms, check_distances, check_frame, check_whole_file
 
 # More frames than this say nothing new about one number per type, and would be paid for at every start.
@@ -164,7 +164,7 @@ def _species(dataset: torch.utils.data.Dataset, index: int) -> str:
         dataset, index = dataset.dataset, int(dataset.indices[index])
     if not isinstance(dataset, AtomicDataset):
         return "several elements"
-    raw = imported("nequip.data.dataset.AtomicDataset._get_data_list")(dataset, [index])[0]
+    raw = untransformed(dataset, index)
     return ", ".join(chemical_symbols[z] for z in sorted(set(raw[AtomicDataDict.ATOMIC_NUMBERS_KEY].tolist())))
 
 

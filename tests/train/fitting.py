@@ -11,7 +11,7 @@ from hydra.utils import instantiate
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 
 from nequip_elemtransfer.architecture import builders as arch
-from nequip_elemtransfer.checkpoints.model_section import TRANSFERRED_MODEL
+from nequip_elemtransfer.checkpoints.stored_model import TRANSFERRED_MODEL
 from nequip_elemtransfer.data.stillinger_weber import stillinger_weber_calculator
 from nequip_elemtransfer.model import hand_over
 from nequip_elemtransfer.transfer.transfer import state_digest

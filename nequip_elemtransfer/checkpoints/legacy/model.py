@@ -14,9 +14,10 @@ from nequip.nn import ConvNetLayer
 
 from nequip_elemtransfer.architecture import builders as arch
 from nequip_elemtransfer.architecture.builders import Architecture
-from nequip_elemtransfer.checkpoints.legacy import weights, wigner
+from nequip_elemtransfer.checkpoints.legacy import weights
 from nequip_elemtransfer.checkpoints.legacy.options import OldOptions, check_builders, read_options
 from nequip_elemtransfer.checkpoints.legacy.reading import TRAIN_AGAIN, OldModel, energy_network, read_old_model
+from nequip_elemtransfer.checkpoints.legacy.weights import changes, momenta_of, path_signs
 
 _CHEMICAL = "chemical_embedding.linear.weight"
 _ROOTS = "radial_basis.basis.bessel_weights"
@@ -71,14 +72,14 @@ def load_old_model(path: str | Path) -> ConvertedModel:
     architecture = _architecture(old, options, state)
     model = arch.build(architecture)
     convolutions = [model.model.func.get_submodule(f"layer{i}_convnet.conv") for i in range(options.n_layers)]
-    signs = wigner.path_signs(old, state, [wigner.momenta_of(conv.tp_scatter.tp) for conv in convolutions])
+    signs = path_signs(old, state, [momenta_of(conv.tp_scatter.tp) for conv in convolutions])
     try:
         converted = weights.convert(options, state, layers, signs, model)
     except ValueError as error:
         raise ValueError(f"the weights of source {old.path!r} do not fit its configuration: {error}.") from error
     _set_parameters(model, converted)
     state = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
-    return ConvertedModel(architecture, state, wigner.changes(signs))
+    return ConvertedModel(architecture, state, changes(signs))
 
 
 def _check_tensors(old: OldModel, options: OldOptions, state: Mapping[str, torch.Tensor]) -> None:

@@ -12,8 +12,8 @@ from ase.calculators.calculator import Calculator
 from nequip.integrations.ase import NequIPCalculator
 
 from nequip_elemtransfer.architecture.nequip_names import imported
-from nequip_elemtransfer.checkpoints.callables import calls
 from nequip_elemtransfer.checkpoints.gate import sha256_of
+from nequip_elemtransfer.checkpoints.named_calls import calls
 from nequip_elemtransfer.checkpoints.nequip_loader import require_loadable, require_loadable_data
 from nequip_elemtransfer.materials.calculator import make_calculator
 from nequip_elemtransfer.output.atomic import written_together
@@ -75,7 +75,7 @@ def trained_calculator(
         checkpoint: of ``nequip-train``
         engine: ``eager`` or ``aotinductor``
         folder: for the compiled model, which is used again for this checkpoint; those of others are removed
-        vouched: the :func:`.callables.calls` in the config of the training, which are the user's
+        vouched: the :func:`.named_calls.calls` in the config of the training, which are the user's
 
     Raises:
         RefusedFile: it is damaged or hostile, or names what NequIP's loader should not call

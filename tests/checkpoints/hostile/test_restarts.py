@@ -12,7 +12,7 @@ import torch
 import yaml
 from hostile_checkpoints import INFO, Pickled, put
 
-from nequip_elemtransfer.checkpoints.callables import calls
+from nequip_elemtransfer.checkpoints.named_calls import calls
 from nequip_elemtransfer.output.refusal import RefusedFile
 from nequip_elemtransfer.study.config.evaluation_settings import EAGER
 from nequip_elemtransfer.study.measure.one_evaluation import trained_calculator

@@ -9,7 +9,7 @@ from old_models import FIXTURES, config_of, predict, references, state_of, write
 from nequip_elemtransfer.architecture import builders as arch
 from nequip_elemtransfer.checkpoints.legacy.model import load_old_model
 from nequip_elemtransfer.checkpoints.legacy.reading import OldModel
-from nequip_elemtransfer.checkpoints.legacy.wigner import path_signs
+from nequip_elemtransfer.checkpoints.legacy.weights import path_signs
 
 OLD = {tuple(map(int, name.split("_"))): tensor for name, tensor in np.load(FIXTURES / "e3nn_0_4_4.npz").items()}
 

@@ -1,7 +1,7 @@
 """What a file may name under ``_target_``, which is where Hydra finds what to call.
 
 A checkpoint holds the whole configuration of its training. Most of it is a record that nothing calls: see
-:func:`fault`. What NequIP's loaders do call must be on a closed list for its kind: see :func:`not_callable`.
+:func:`unlike_a_record`. What NequIP's loaders do call must be on a closed list for its kind: see :func:`refused_call`.
 """
 
 import inspect
@@ -56,7 +56,7 @@ _DATA = (
 )
 
 
-def fault(record: Any) -> str | None:
+def unlike_a_record(record: Any) -> str | None:
     """What keeps plain data of a file from being the record of a training, as the end of a sentence; None if nothing.
 
     Nothing is imported. An honest record is a finite tree. It holds no interpolation, since NequIP has resolved them
@@ -105,7 +105,7 @@ def names(section: Any) -> list[Any]:
     return [call["_target_"] for call in calls(section)]
 
 
-def not_callable(section: Any, kind: str, vouched: Collection[Mapping] = ()) -> str | None:
+def refused_call(section: Any, kind: str, vouched: Collection[Mapping] = ()) -> str | None:
     """The first name in a section that must not be called, as Python writes it; None if all may be.
 
     A call is accepted if its name is on the list of its kind, or if the user's own configuration holds the same call:
@@ -113,7 +113,7 @@ def not_callable(section: Any, kind: str, vouched: Collection[Mapping] = ()) -> 
     differ, and where the configuration has an interpolation, which is not resolved here, any value may stand.
 
     Args:
-        section: that :func:`fault` has found none in
+        section: that :func:`unlike_a_record` has found none in
         kind: ``metrics`` (of losses, too), ``optimizer``, ``scheduler``, ``data``, or ``nothing``
         vouched: the :func:`calls` in a configuration that the user wrote
     """
