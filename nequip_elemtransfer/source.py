@@ -86,7 +86,8 @@ class SourceModel:
         title = printable(f"{self.path} (sha256 {self.sha256})")
         lines = [title, "", yaml.safe_dump(options, sort_keys=False).rstrip()]
         lines.append(f"\n{sum(t.numel() for t in self.build().parameters())} parameters")
-        lines += self.conversion
+        if self.conversion:
+            lines.append(f"read as a model of today: {'; '.join(self.conversion)}")
         if self.provenance is not None:
             lines += ["", "made by a transfer:", "", TransferRecord.from_dict(self.provenance).text()]
         return "\n".join(lines)

@@ -31,8 +31,8 @@ from nequip_elemtransfer.energies.zero_shot import zero_shot
 from nequip_elemtransfer.lengths.scales import first_guess
 from nequip_elemtransfer.lengths.search import LengthSearch
 from nequip_elemtransfer.mapping.element_map import ElementMap
-from nequip_elemtransfer.plan.structures import to_frames
 from nequip_elemtransfer.source import load_source
+from nequip_elemtransfer.structures.files import to_frames
 from nequip_elemtransfer.structures.frames import with_neighbors
 from nequip_elemtransfer.structures.labels import Labels, labels_of
 from nequip_elemtransfer.transfer.target import TargetBuilder

@@ -12,8 +12,7 @@ from pathlib import Path
 
 import ase.io
 
-from nequip_elemtransfer.config import TransferConfig
-from nequip_elemtransfer.mapping.element_map import start_text
+from nequip_elemtransfer.config import TransferConfig, start_text
 from nequip_elemtransfer.plan.errors import label_error
 from nequip_elemtransfer.plan.start.ranking import rank
 from nequip_elemtransfer.plan.structures import N_FOLDS

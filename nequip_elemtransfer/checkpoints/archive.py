@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import torch
-
+from nequip_elemtransfer.architecture.nequip_names import imported
 from nequip_elemtransfer.output.refusal import first_line
 
 # of zipfile for what it does not understand, an encrypted part among them, and of PyTorch's reader
@@ -61,7 +60,7 @@ def check_as_pytorch_reads(path: str | Path) -> None:
         with zipfile.ZipFile(path) as archive:
             _require_distinct_names(archive)
             members = {info.filename.partition("/")[2]: info for info in archive.infolist()}
-        reader = torch._C.PyTorchFileReader(str(path))
+        reader = imported("torch._C.PyTorchFileReader")(str(path))
         if set(reader.get_all_records()) != set(members):
             raise Damaged("its parts are not those of its table of contents")
         size = Path(path).stat().st_size

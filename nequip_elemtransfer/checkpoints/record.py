@@ -254,6 +254,10 @@ def _is_number_or_none(value: Any) -> bool:
     return value is None or _is_number(value)
 
 
+def _is_error(value: Any) -> bool:
+    return value is None or (_is_known_number(value) and value >= 0)
+
+
 def _is_mapping_to(is_right: Callable[[Any], bool]) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, Mapping) and all(map(_is_text, value)) and all(map(is_right, value.values()))
 
@@ -287,7 +291,7 @@ _CHECKS: dict[Any, Callable[[Any], bool]] = {
     tuple[int, ...]: lambda value: isinstance(value, (list, tuple)) and all(map(_is_count, value)),
     PerType: _is_per_type,
     PerType | None: lambda value: value is None or _is_per_type(value),
-    ErrorPerType: _is_mapping_to(_is_number_or_none),
+    ErrorPerType: _is_mapping_to(_is_error),
     Species: _is_mapping_to(lambda symbol: _is_text(symbol) and atomic_numbers.get(symbol, 0) > 0),
     dict[str, int]: _is_mapping_to(_is_count),
     dict[str, Any]: _is_mapping_to(lambda value: True),

@@ -10,6 +10,7 @@ from nequip.nn import GraphModel
 from tqdm.auto import tqdm
 
 from nequip_elemtransfer.architecture.builders import evaluation_mode, set_energies
+from nequip_elemtransfer.architecture.nequip_names import PAIR_POTENTIAL
 from nequip_elemtransfer.energies import fit
 from nequip_elemtransfer.energies.least_unexplained import Term
 from nequip_elemtransfer.structures.frames import compositions
@@ -105,7 +106,7 @@ def network_parts(
     zero, counts = np.zeros(n_types), compositions(frames, n_types)
     nothing = Labels(np.zeros(len(frames)), np.zeros((counts.sum(), 3)), np.zeros((len(frames), 3, 3)))
     fixed = nothing
-    if any(name.endswith("pair_potential") for name, _ in model.named_modules()):
+    if any(name.endswith(PAIR_POTENTIAL) for name, _ in model.named_modules()):
         set_energies(model, zero, zero)
         fixed = predict(model, frames, task)
     found: dict[int, Labels] = {}

@@ -5,9 +5,9 @@ import pytest
 from made_labels import evaluate, labelled_by, structure, transfer
 from nequip.data import AtomicDataDict
 from nequip.nn import with_edge_vectors_
-from nequip_elemtransfer.transfer.receipt import receipt
 
 from nequip_elemtransfer.architecture.builders import build, set_energies
+from nequip_elemtransfer.checkpoints.record import TransferRecord
 from nequip_elemtransfer.config import LABEL_KINDS, TransferConfig
 from nequip_elemtransfer.energies.contributions import NetworkParts
 from nequip_elemtransfer.lengths.search import LengthSearch
@@ -81,7 +81,7 @@ def test_a_scaled_source_is_found_again_beside_its_pair_potential(original, gone
     if gone != "total_energy":
         assert provenance["energy_shifts"]["per_type"]["Ge"] == pytest.approx(-3.3, abs=1e-8)
     assert provenance["pair_potential"] == "ZBL"
-    assert "pair potential ZBL: neither λ nor α scales it" in receipt(provenance)
+    assert "pair potential ZBL: neither λ nor α scales it" in TransferRecord.from_dict(provenance).text()
 
 
 # ---- the search of λ beside a pair potential that the network has to undo

@@ -42,7 +42,7 @@ def test_what_was_changed_and_compared_is_said(tmp_path, capsys):
     info = torch.load(new, weights_only=True)["hyper_parameters"]["info_dict"]
     assert info["imported_from"]["notes"] == [turned, compared]
     assert main(["inspect", str(FIXTURES / "e3nn04_sic_l2")]) == 0
-    assert turned in capsys.readouterr().out.splitlines()
+    assert f"read as a model of today: {turned}" in capsys.readouterr().out.splitlines()
 
 
 def test_nothing_of_a_file_runs_where_that_is_asked(tmp_path, capsys, monkeypatch):
