@@ -35,6 +35,10 @@ lint: $(READY)
 types: $(READY)
 	$(BIN)/mypy
 
+# files that are no code, one of each kind and place
+PACKED := data/smiles/tetrel.smi data/checksums/mlearn.sha256 output/page.css plan/report/report.html.jinja \
+  plan/training/train.yaml.jinja selection/report.html.jinja study/report/page.html.jinja py.typed
+
 # sdist and wheel are built, and each is installed in a new environment that has what they need and nothing else of
 # ours: the commands start, and the files that are no code were packed
 wheel: $(READY)
@@ -47,7 +51,7 @@ wheel: $(READY)
 	  build/env/bin/python -m pip install --quiet --no-deps $$built; \
 	  $(BIN)/python -c "$(SITE)" > $$site/others.pth; \
 	  for command in nequip-elemtransfer nequip-deploy; do (cd build; env/bin/$$command --help > /dev/null); done; \
-	  for f in data/smiles/tetrel.smi output/page.css plan/report.html.jinja selection/report.html.jinja study/report/page.html.jinja py.typed; do \
+	  for f in $(PACKED); do \
 	    test -f $$site/nequip_elemtransfer/$$f || { echo "$$built lacks $$f"; exit 1; }; done; done
 
 comma := ,
