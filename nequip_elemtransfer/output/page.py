@@ -7,6 +7,7 @@ import io
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from importlib.resources import files
 from typing import Any
 
@@ -66,7 +67,7 @@ def drawing(width: float, height: float, panels: int) -> Iterator[tuple[list[Axe
 
 
 def page(package: str, template: str, filters: Mapping[str, Any], **values: Any) -> str:
-    """Render a template with the style that all reports share, as ``style``.
+    """Render a template with what all reports share: the ``style``, and the ``version`` of this package.
 
     Args:
         package: that holds the template, and those that it includes
@@ -80,4 +81,4 @@ def page(package: str, template: str, filters: Mapping[str, Any], **values: Any)
     )
     environment.filters |= filters
     style = files(__package__).joinpath("page.css").read_text(encoding="utf-8")
-    return environment.get_template(template).render(style=style, **values)
+    return environment.get_template(template).render(style=style, version=version("nequip-elemtransfer"), **values)

@@ -3,7 +3,6 @@
 import numpy as np
 from sklearn.decomposition import PCA
 
-from nequip_elemtransfer import __version__
 from nequip_elemtransfer.output.page import INK, drawing, page
 from nequip_elemtransfer.selection.selecting import Selection
 
@@ -38,7 +37,6 @@ def selection_page(selection: Selection, candidates: str, model: str, have: str 
         candidates=candidates,
         model=model,
         have=have,
-        version=__version__,
     )
 
 

@@ -14,7 +14,8 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import Enum
-from functools import lru_cache
+from functools import lru_cache, partial
+from importlib import metadata
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,7 +23,6 @@ from typing import Any, NamedTuple
 import ase.io
 from ase import Atoms
 
-from nequip_elemtransfer import __version__
 from nequip_elemtransfer.output.atomic import folder_beside, put_in_place, write_text
 from nequip_elemtransfer.structures.files import read_structures
 from nequip_elemtransfer.study.config import study_file
@@ -108,7 +108,7 @@ class Grid:
     validate_every: int | None = None
     evaluations: Mapping[str, Any] = field(default_factory=dict)
     baseline: str = study_file.SCRATCH
-    version: str = __version__
+    version: str = field(default_factory=partial(metadata.version, "nequip-elemtransfer"))
 
     def write(self, out: Path) -> None:
         """Write the grid to ``out``, for the report."""

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
-from nequip_elemtransfer import __version__
 from nequip_elemtransfer.config import LabelKind, start_text
 from nequip_elemtransfer.output.page import INK, drawing, page
 from nequip_elemtransfer.output.table import with_error
@@ -49,7 +48,6 @@ def html_report(plan: Plan) -> str:
         plan=plan,
         steps=plan.steps,
         comparison=plan.comparison,
-        version=__version__,
         title=", ".join(f"{target} from {start_text(start)}" for target, start in plan.elements.items()),
         ladder_figure=ladder_figure(plan),
         scan_figure=scan_figure(plan.scan) if plan.scan else None,
@@ -65,7 +63,6 @@ def calculators_report(plan: CalculatorPlan) -> str:
         "without_source.html.jinja",
         _COMMON,
         plan=plan,
-        version=__version__,
         title=", ".join(row.name for row in plan.comparison.rows),
         steps=plan.steps,
         comparison=plan.comparison,

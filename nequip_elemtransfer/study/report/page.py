@@ -4,10 +4,10 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from nequip_elemtransfer import __version__
 from nequip_elemtransfer.output.atomic import written_together
 from nequip_elemtransfer.output.page import page
 from nequip_elemtransfer.study import quantities
@@ -105,7 +105,7 @@ def _gaps(grid: Grid, out: Path, results: Sequence[RunResult]) -> list[Gap]:
 
 def _as_json(results: Sequence[RunResult], curves: Sequence[Curve], evaluated: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        "version": __version__,
+        "version": metadata.version("nequip-elemtransfer"),
         "units": {"forces": "eV/Å", "energies": "eV/atom", "stresses": "eV/Å³", "time": "s"},
         "machines": _machines(results),
         "curves": [asdict(curve) for curve in curves],
@@ -149,7 +149,6 @@ def _html(
         __package__,
         "page.html.jinja",
         {function.__name__: function for function in (*numbers, *tables)},
-        version=__version__,
         results=results,
         finished=sum(result.state is State.FINISHED for result in results),
         gaps=gaps,
