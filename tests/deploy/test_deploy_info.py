@@ -79,7 +79,8 @@ def test_json(deployed, capsys):
 
 
 def test_nothing_is_run(deployed, monkeypatch):
-    files = [deployed("ge", ending) for ending in (".nequip.pth", ".nequip.pt2", ".nequip.zip")]
+    kinds = [("ge", ".nequip.pth"), ("ge_one_layer", ".nequip.pt2"), ("ge", ".nequip.zip")]
+    files = [deployed(run, ending) for run, ending in kinds]
 
     def forbidden(*args, **options):
         raise AssertionError("info loads the file")
