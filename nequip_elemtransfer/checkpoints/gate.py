@@ -3,6 +3,7 @@
 import hashlib
 import os
 import pickle
+import struct
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,7 +30,6 @@ _SECTIONS = {
     "hyper_parameters.info_dict.data": Mapping,
     "hyper_parameters.info_dict.training_module": Mapping,
 }
-
 
 # extra files in TorchScript of NequIP 0.5 and 0.6, and of 0.7 and later
 _DEPLOYED, _COMPILED = {"config", "nequip_version"}, {"r_max", "type_names"}
@@ -185,7 +185,7 @@ def pickled(path: Path) -> str:
     """
     try:
         objects = sorted(get_unsafe_globals_in_checkpoint(path))
-    except Exception:  # of many kinds, if it is malformed
+    except (*_UNREADABLE, pickle.UnpicklingError, struct.error):  # malformed, which is not what is asked here
         objects = []
     if any(name.endswith(f".{_MLIAP_CLASS}") for name in objects):
         return _compiled("ML-IAP")

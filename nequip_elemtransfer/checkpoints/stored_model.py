@@ -56,7 +56,7 @@ LOADERS = {
     "nequip.model.ModelFromPackage": "package_path",
 }
 
-# what a builder meets in options that `model_options` does not know
+# what a builder meets in options that `check_model_options` does not know
 BUILDERS_ERRORS = (RuntimeError, TypeError, ValueError, AttributeError, LookupError, ArithmeticError, AssertionError)
 
 _METADATA, _CONFIG = "model/package_metadata.txt", "model/config.yaml"
