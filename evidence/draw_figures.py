@@ -21,12 +21,13 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import NullFormatter, ScalarFormatter
 from table_cells import ERROR_TITLES, errors_of_runs
 
+from nequip_elemtransfer.intervals import Ratio, Replicate, paired_ratio
 from nequip_elemtransfer.output.page import INK, Picture, drawing
 from nequip_elemtransfer.plan.verdict import GO, STOP
 from nequip_elemtransfer.study.config.study_file import CORRESPONDING_STATES, ELEMENT_MAP, SCRATCH
-from nequip_elemtransfer.study.grid import Replicate
-from nequip_elemtransfer.study.report.comparison import PairedDifference, paired_difference, spread
+from nequip_elemtransfer.study.report.comparison import spread
 from nequip_elemtransfer.study.report.curves import TEST_ERRORS
+from nequip_elemtransfer.study.report.survival import Survival, survival_picture
 from nequip_elemtransfer.study.run.results import ENERGY_MAE, FORCE_MAE
 
 HERE = Path(__file__).parent
@@ -102,7 +103,7 @@ def ways() -> Picture:
         for ax, quantity in zip(axes, TEST_ERRORS):
             for i, (transfer, study) in enumerate(_WAYS.items()):
                 base = errors(study, "adam", 10, "all", quantity)
-                found = {n: paired_difference(errors(study, n, 10, "all", quantity), base) for n in names}
+                found = {n: paired_ratio(errors(study, n, 10, "all", quantity), base) for n in names}
                 _dots(ax, names, found, (i - 1.5) * 0.18, _MORE_COLORS[i], transfer)
             ax.set_xlim(60, 180)
             _panel(ax, names, f"{_TITLES[quantity]}, % of plain Adam's", first=ax is axes[0])
@@ -178,6 +179,16 @@ def sizes() -> Picture:
         ],
     }
     return _learning(panels, "all")
+
+
+def survival() -> Picture:
+    """How long models go on in the hottest liquid of the data."""
+    return survival_picture([Survival(**model) for model in report("mlearn_sources")["stability"]])
+
+
+def survival_forces_alone() -> Picture:
+    """The same of classical germanium trained on forces alone."""
+    return survival_picture([Survival(**model) for model in report("sw")["stability"]])
 
 
 def forecast() -> Picture:
@@ -257,7 +268,7 @@ def _ratios(entries: Mapping[str, tuple[str, str, str]], other: str, title: str)
     with drawing(11, 0.34 * len(entries) + 1.1, len(TEST_ERRORS)) as (axes, picture):
         for ax, quantity in zip(axes, TEST_ERRORS):
             found = {
-                name: paired_difference(*(errors(study, which, 10, structures, quantity) for which in (start, other)))
+                name: paired_ratio(*(errors(study, which, 10, structures, quantity) for which in (start, other)))
                 for name, (study, start, structures) in entries.items()
             }
             _dots(ax, list(entries), found, 0.0, _MORE_COLORS[0], None)
@@ -270,18 +281,17 @@ def _ratios(entries: Mapping[str, tuple[str, str, str]], other: str, title: str)
 def _dots(
     ax: Axes,
     names: Sequence[str],
-    found: Mapping[str, PairedDifference | None],
+    found: Mapping[str, Ratio | None],
     shift: float,
     color: str,
     label: str | None,
 ) -> None:
-    """100 % is the other start; bars are the intervals of the paired differences."""
+    """100 % is the other start; bars are the intervals of the paired ratios."""
     known = [(i + shift, found[name]) for i, name in enumerate(names) if found[name] is not None]
-    base = [d.mean / d.relative for _, d in known]
-    middle = [100 * (1 + d.relative) for _, d in known]
-    reach = [100 * (d.high - d.mean) / b if d.high is not None else 0.0 for (_, d), b in zip(known, base)]
-    places = [y for y, _ in known]
-    ax.errorbar(middle, places, xerr=reach, fmt="o", ms=4, color=color, capsize=2, lw=1, label=label)
+    places, middle = [y for y, _ in known], [100 * r.ratio for _, r in known]
+    ends = [(r.ratio - r.low, r.high - r.ratio) if r.low is not None else (0.0, 0.0) for _, r in known]
+    below_and_above = [[100 * end for end in side] for side in zip(*ends)]
+    ax.errorbar(middle, places, xerr=below_and_above, fmt="o", ms=4, color=color, capsize=2, lw=1, label=label)
     ax.axvline(100, color=INK, lw=0.8)
 
 
@@ -300,6 +310,8 @@ FIGURES: tuple[Callable[[], Picture], ...] = (
     sources,
     molecules,
     sizes,
+    survival,
+    survival_forces_alone,
     forecast,
     baselines,
 )

@@ -22,8 +22,9 @@ from efficiency_table import efficiency, ten_against_scratch
 from forecast_tables import forecast_score, forecasts
 from sources_table import of_sources, over_sources
 from survival_table import survival
-from table_cells import ERROR_TITLES, percent, shown_spread, with_difference
+from table_cells import ERROR_TITLES, shown_spread, with_ratio
 
+from nequip_elemtransfer.intervals import Ratio
 from nequip_elemtransfer.study.config.study_file import CORRESPONDING_STATES, ELEMENT_MAP, SCRATCH
 from nequip_elemtransfer.study.quantities import DEVIATIONS, VALUES
 from nequip_elemtransfer.study.report.comparison import Spread
@@ -118,7 +119,7 @@ def starts(reports: Mapping[str, Any]) -> tuple[Sequence[str], list[list[str]]]:
     for curve in report["curves"]:
         for row in curve["test_sets"]["all"]:
             if row["errors"]:
-                found = [with_difference(row, name) for name in ("forces_mae", "per_atom_energy_mae", "stress_mae")]
+                found = [with_ratio(row, name) for name in ("forces_mae", "per_atom_energy_mae", "stress_mae")]
                 steps = row["steps"]
                 best = f"{steps['mean']:.0f} ({steps['low']:.0f} to {steps['high']:.0f})" if steps else "–"
                 rows.append((row["size"], [curve["start"].replace("_", " "), *found, best]))
@@ -137,7 +138,7 @@ def divided(reports: Mapping[str, Any]) -> tuple[Sequence[str], list[list[str]]]
             if not point["errors"]:
                 continue
             parts = [curve["test_sets"][name][i] for name in names]
-            errors = [with_difference(part, kind) for part in parts for kind in ("forces_mae", "per_atom_energy_mae")]
+            errors = [with_ratio(part, kind) for part in parts for kind in ("forces_mae", "per_atom_energy_mae")]
             best = f"{point['steps']['mean']:.0f}" if point["steps"] else "–"
             rows.append((point["size"], [curve["start"].replace("_", " "), *errors, best]))
     rows.sort(key=lambda row: row[0])
@@ -231,9 +232,9 @@ def _transfers(reports: Mapping[str, Any]) -> list[tuple[str, int, dict[str, Any
 
 
 def _relative(point: Mapping[str, Any] | None, quantity: str) -> str:
-    if point is None or quantity not in point["differences"]:
+    if point is None or quantity not in point["ratios"]:
         return "–"
-    return "{} ({})".format(*percent(point["differences"][quantity]))
+    return Ratio(**point["ratios"][quantity]).percent.replace(" %", "")
 
 
 def selection(reports: Mapping[str, Any]) -> tuple[Sequence[str], list[list[str]]]:
