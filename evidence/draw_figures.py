@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from baselines_table import models
+from claims_table import against_scratch
 from forecast_tables import planned_transfers
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullFormatter, ScalarFormatter
@@ -49,6 +50,36 @@ _TRANSFERS = {
     "Si → Ge, unseen molecules": ("xtb", CORRESPONDING_STATES, "unseen"),
     "S → Se, unseen molecules": ("xtb_se", CORRESPONDING_STATES, "unseen"),
 }
+# transfers of the forest plot: trained until the validation error has stopped falling or for 8000 steps, and for
+# at most 1000 or 2000
+_CONVERGED = (
+    ("Si → Ge, DFT", against_scratch("mlearn_five_structures", 5)),
+    ("Si → Ge, DFT", against_scratch("mlearn_converged")),
+    ("Si → Ge, DFT, three sources", against_scratch("mlearn_sources")),
+    ("Si → Ge, DFT", against_scratch("mlearn_more_structures", 25)),
+    ("Si → Ge, DFT", against_scratch("mlearn_fifty_structures", 50)),
+    ("Si → Ge, DFT", against_scratch("mlearn_more_structures", 152)),
+    ("Si → Ge, classical", against_scratch("sw_converged")),
+    ("the same, longer source", against_scratch("sw_longer_source", scratch="sw_converged")),
+)
+_SHORT = (
+    ("Cu → Ag, three sources", against_scratch("emt_sources")),
+    ("Cu → Ag, three sources", against_scratch("emt_sources", 25)),
+    ("CuAu → AgAu", against_scratch("emt_alloy_recipes", start="adam")),
+    ("CuAu → AgAu", against_scratch("agau_25", 25, start="adam")),
+    ("Mo → W, DFT", against_scratch("w")),
+    ("Nb → Ta, DFT", against_scratch("ta")),
+    ("Mo → MoW, DFT", against_scratch("mow")),
+    ("Nb → NbTa, DFT", against_scratch("nbta")),
+    ("Nb → NbTa, DFT", against_scratch("nbta", 25)),
+    ("Si → Ge, unseen molecules", against_scratch("xtb", 5, "unseen")),
+    ("Si → Ge, unseen molecules", against_scratch("xtb", 10, "unseen")),
+    ("Si → Ge, unseen molecules", against_scratch("xtb", 25, "unseen")),
+    ("Si → Ge, unseen molecules", against_scratch("xtb", 100, "unseen")),
+    ("S → Se, unseen molecules", against_scratch("xtb_se", 5, "unseen")),
+    ("S → Se, unseen molecules", against_scratch("xtb_se", 10, "unseen")),
+    ("S → Se, unseen molecules", against_scratch("xtb_se", 25, "unseen")),
+)
 _WAYS = {
     "Si → Ge, Stillinger-Weber": "sw_recipes",
     "Si → Ge, DFT": "mlearn_recipes",
@@ -84,6 +115,37 @@ def errors(study: str, start: str, size: int, structures: str, quantity: str) ->
 def transfers() -> Picture:
     """Errors by transfer in per cent of those from scratch."""
     return _ratios(_TRANSFERS, SCRATCH, "error by transfer, % of that from scratch")
+
+
+def forest() -> Picture:
+    """Errors by transfer in per cent of those from scratch: converged trainings above, short ones below."""
+    groups = {"until converged, or 8000 steps": _CONVERGED, "at most 1000 or 2000 steps": _SHORT}
+    rows = [row for title, entries in groups.items() for row in ((title, None), *entries)]
+    studies = {side.study for _, entry in rows if entry for side in (entry.own, entry.other)}
+    reports = {study: report(study) for study in studies}
+    labels = [name if entry is None else f"{name} ({entry.counted(reports)})" for name, entry in rows]
+    with drawing(11, 0.26 * len(rows) + 1.0, len(TEST_ERRORS)) as (axes, picture):
+        for ax, quantity in zip(axes, TEST_ERRORS):
+            color = ""
+            for y, (_, entry) in enumerate(rows):
+                if entry is None:
+                    color = _COLORS[SCRATCH] if color else _MORE_COLORS[0]
+                elif ratio := entry.ratio(reports, quantity):
+                    ax.plot(100 * ratio.ratio, y, "o", ms=4, color=color)
+                    ax.plot([100 * ratio.low, 100 * ratio.high], [y, y], color=color, lw=1.2, solid_capstyle="butt")
+            ax.set_yticks(range(len(rows)), labels if ax is axes[0] else [""] * len(rows))
+            ax.set_ylim(len(rows) - 0.5, -0.5)
+            ax.axvline(100, color=INK, lw=0.8)
+            ax.set_xscale("log")
+            ax.set_xlim(2, 300)
+            ax.set_xticks([5, 10, 20, 50, 100, 200], ["5", "10", "20", "50", "100", "200"])
+            ax.xaxis.set_minor_formatter(NullFormatter())
+            ax.set_xlabel(_TITLES[quantity])
+            ax.grid(axis="x", lw=0.3)
+        for label, (_, entry) in zip(axes[0].get_yticklabels(), rows):
+            label.set_fontweight("bold" if entry is None else "normal")
+        axes[1].set_xlabel(f"{_TITLES[TEST_ERRORS[1]]}\nerror by transfer, % of that from scratch")
+    return picture
 
 
 def lengths() -> Picture:
@@ -303,6 +365,7 @@ def _panel(ax: Axes, names: Sequence[str], title: str, *, first: bool) -> None:
 
 
 FIGURES: tuple[Callable[[], Picture], ...] = (
+    forest,
     transfers,
     lengths,
     ways,

@@ -18,9 +18,11 @@ from statistics import fmean, median
 from typing import Any
 
 from baselines_table import baselines
+from claims_table import claims, commands, failed
 from efficiency_table import efficiency, ten_against_scratch
 from forecast_tables import forecast_score, forecasts
 from sources_table import of_sources, over_sources
+from surfaces_table import other_structures, surfaces
 from survival_table import survival
 from table_cells import ERROR_TITLES, shown_spread, with_ratio
 
@@ -72,7 +74,8 @@ def _table(found: re.Match) -> str:
         for name in found["studies"].split()
     }
     header, rows = VIEWS[found["view"]](reports)
-    lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
+    aligned = "---" if found["view"] in WORDS else "---:"
+    lines = [header, ["---"] + [aligned] * (len(header) - 1), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
@@ -304,7 +307,14 @@ VIEWS: dict[str, Callable[[Mapping[str, Any]], tuple[Sequence[str], list[list[st
     "headline": headline,
     "survival": survival,
     "baselines": baselines,
+    "claims": claims,
+    "failed": failed,
+    "commands": commands,
+    "surfaces": surfaces,
+    "other_structures": other_structures,
 }
+
+WORDS = {"claims", "commands", "failed"}  # views whose cells are sentences
 
 if __name__ == "__main__":
     sys.exit(main())
