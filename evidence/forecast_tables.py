@@ -1,6 +1,7 @@
 """Tables of what ``plan`` said of the transfers of studies before training, and of what training showed.
 
-A transfer helps if its force error is lower than from scratch. "Go with care" is counted apart, for it says neither.
+A transfer helps if its error is lower than from scratch, in forces if nothing else is said. "Go with care" is counted
+apart, for it says neither.
 """
 
 import itertools
@@ -12,7 +13,11 @@ from typing import Any
 from scipy.stats import binomtest
 
 from nequip_elemtransfer.plan.verdict import CARE, GO, LIMITS, STOP, Limits, judge
+from nequip_elemtransfer.study.config.study_file import SCRATCH
+from nequip_elemtransfer.study.report.curves import TEST_ERRORS
+from nequip_elemtransfer.study.run.results import FORCE_MAE
 
+_NAMES = ("forces", "energies", "stresses")  # of TEST_ERRORS
 # limits that a choice on the other targets has
 TRIED = [
     Limits(*values) for values in itertools.product((0.02, 0.05, 0.1, 0.2), (0.3, 0.5, 0.8), (0.8, 0.9, 0.95, 0.99))
@@ -27,7 +32,7 @@ class Transfer:
         target, source: what is to be learned, and the model that it starts from
         unexplained, auc: that the verdict is made of
         verdict: of ``plan``
-        error, scratch: test force MAE, eV/Å
+        errors, of_scratch: kind -> test MAE
     """
 
     target: str
@@ -35,12 +40,21 @@ class Transfer:
     unexplained: float
     auc: float
     verdict: str
-    error: float
-    scratch: float
+    errors: Mapping[str, float]
+    of_scratch: Mapping[str, float]
 
     @property
-    def helps(self) -> bool:
-        return self.error < self.scratch
+    def error(self) -> float:
+        """Of forces, eV/Å."""
+        return self.errors[FORCE_MAE]
+
+    @property
+    def scratch(self) -> float:
+        """The same from scratch."""
+        return self.of_scratch[FORCE_MAE]
+
+    def helps(self, kind: str = FORCE_MAE) -> bool:
+        return self.errors[kind] < self.of_scratch[kind]
 
     def word(self, limits: Limits) -> str:
         """The verdict with other limits."""
@@ -59,7 +73,7 @@ def forecasts(reports: Mapping[str, Any]) -> tuple[Sequence[str], list[list[str]
             t.verdict,
             f"{1000 * t.error:.1f}",
             f"{1000 * t.scratch:.1f}",
-            "yes" if t.helps else "no",
+            "yes" if t.helps() else "no",
         ]
         for t in planned_transfers(reports)
     ]
@@ -67,22 +81,27 @@ def forecasts(reports: Mapping[str, Any]) -> tuple[Sequence[str], list[list[str]
 
 
 def forecast_score(reports: Mapping[str, Any]) -> tuple[Sequence[str], list[list[str]]]:
-    """How often each verdict was right: with today's limits, and with limits chosen on the other targets."""
+    """How often each verdict was right: with today's limits by each error, and with limits chosen on other targets."""
     transfers = planned_transfers(reports)
-    rows = [
-        _score("as they are", [(t, t.verdict) for t in transfers]),
-        _score("chosen on the other targets", list(_held_out(transfers))),
-    ]
+    said = [(t, t.verdict) for t in transfers]
+    rows = [_score(f"as they are, in {name}", said, kind) for kind, name in zip(TEST_ERRORS, _NAMES)]
+    rows.append(_score("chosen on the other targets, in forces", list(_held_out(transfers))))
     return ["limits", "go, and it helps", "do not, and it does not help", "go with care, and it helps"], rows
 
 
 def planned_transfers(reports: Mapping[str, Any]) -> list[Transfer]:
     """The transfers of studies, each named after its target."""
     return [
-        Transfer(_target(study), f["start"], f["unexplained"], f["auc"], f["verdict"], f["after"], f["scratch"])
+        Transfer(_target(study), f["start"], f["unexplained"], f["auc"], f["verdict"], *_errors(report, f["start"]))
         for study, report in reports.items()
         for f in report["forecasts"]
     ]
+
+
+def _errors(report: Mapping[str, Any], start: str) -> tuple[Mapping[str, float], Mapping[str, float]]:
+    """Of the one training of a start, and of that from scratch."""
+    tests = {run["settings"]["start"]: run["tests"]["all"] for run in report["runs"]}
+    return tests[start], tests[SCRATCH]
 
 
 def _target(study: str) -> str:
@@ -99,12 +118,12 @@ def _held_out(transfers: Sequence[Transfer]) -> Iterable[tuple[Transfer, str]]:
 
 
 def _right(transfers: Iterable[Transfer], limits: Limits) -> int:
-    return sum(t.word(limits) == (GO if t.helps else STOP) for t in transfers)
+    return sum(t.word(limits) == (GO if t.helps() else STOP) for t in transfers)
 
 
-def _score(name: str, verdicts: Sequence[tuple[Transfer, str]]) -> list[str]:
+def _score(name: str, verdicts: Sequence[tuple[Transfer, str]], kind: str = FORCE_MAE) -> list[str]:
     said = Counter(word for _, word in verdicts)
-    right = Counter(word for t, word in verdicts if t.helps == (word != STOP))
+    right = Counter(word for t, word in verdicts if t.helps(kind) == (word != STOP))
     return [name, *(_share(right[word], said[word]) for word in (GO, STOP, CARE))]
 
 
