@@ -90,7 +90,7 @@ def _check_whole_text(text: bytes, path: str) -> None:
                 )
             return
         start += int(header) + 2
-        if start > len(ends):
+        if start > len(ends) and int(header):
             raise UnusableStructure(
                 f"structure {index} of {path!r} announces {shortened(int(header))} atoms, and the file ends "
                 f"before they do: cannot be read by ASE, is it cut?"

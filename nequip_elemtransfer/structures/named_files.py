@@ -1,6 +1,6 @@
 """The files that a NequIP ``data:`` section names."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,7 +69,7 @@ def options_of(section: Mapping[str, Any]) -> DataOptions:
     mapping, excluded = section.get("key_mapping"), section.get("exclude_keys")
     pairs = mapping.items() if isinstance(mapping, Mapping) else ()
     mapped = {str(name): kinds[str(field)] for name, field in pairs if str(field) in kinds}
-    names = excluded if isinstance(excluded, (list, tuple)) else ()
+    names = excluded if isinstance(excluded, Sequence) and not isinstance(excluded, str) else ()
     return DataOptions(mapped | {str(name): NO_LABEL for name in names})
 
 
