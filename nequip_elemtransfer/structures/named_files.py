@@ -7,7 +7,7 @@ from typing import Any
 
 from nequip_elemtransfer.structures.names import FIELDS
 from nequip_elemtransfer.structures.options import NO_LABEL, DataOptions
-from nequip_elemtransfer.structures.reading import split_spec
+from nequip_elemtransfer.structures.specs import split_spec
 
 ROLES = ("train", "val", "test", "predict")
 _ASE = ("ASEDataModule", "ASEDataset")

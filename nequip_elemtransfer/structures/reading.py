@@ -5,7 +5,6 @@ calculator, as NequIP reads them. What was read under another name, converted or
 refused.
 """
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -40,6 +39,7 @@ from nequip_elemtransfer.structures.options import (
     VIRIAL,
     DataOptions,
 )
+from nequip_elemtransfer.structures.specs import split_spec
 
 # What ASE's readers raise on a file that is not what its name says
 _READER_ERRORS = (
@@ -134,21 +134,6 @@ def _read(spec: str, structures: list[Atoms], options: DataOptions, labels: bool
             atoms.info.pop(name, None)
         check_atoms(atoms, f"structure {i} of {spec!r}")
     return read if labels else replace(read, said=(*read.said, *names.said(spec)))
-
-
-def split_spec(spec: str | Path) -> tuple[Path, str]:
-    """Path of a file, and ASE's selection among its structures; an empty one for all."""
-    text = str(spec)
-    if Path(text).exists() or "@" not in os.path.basename(text):
-        return Path(text), ""
-    path, _, selection = text.rpartition("@")
-    return Path(path), selection
-
-
-def absolute_spec(spec: str | Path) -> str:
-    """The same with an absolute path."""
-    path, selection = split_spec(spec)
-    return f"{path.resolve()}@{selection}" if selection else str(path.resolve())
 
 
 def require_file(spec: str | Path, what: str = "") -> Path:
