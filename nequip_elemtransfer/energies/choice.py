@@ -103,19 +103,19 @@ def shifts_of_isolated_atoms(
 def references_in(
     energies: np.ndarray, counts: np.ndarray, isolated: Sequence[int], types: Sequence[str]
 ) -> dict[str, float]:
-    """Energy in eV of an isolated atom of each type that the structures hold, the mean where there are several.
+    """Energy in eV of an isolated atom of each type that the structures tell, the mean where there are several.
 
     Args:
         energies: of the structures, NaN where missing, shape (n_frames,)
         counts: atoms of each type in each structure, shape (n_frames, n_types)
-        isolated: indices of the structures that are isolated atoms
+        isolated: indices of the structures that are isolated atoms, one or several far apart
     """
-    found = {}
-    for t, name in enumerate(types):
-        own = [energies[i] for i in isolated if counts[i, t] and np.isfinite(energies[i])]
-        if own:
-            found[name] = float(np.mean(own))
-    return found
+    known = [i for i in isolated if np.isfinite(energies[i])]
+    n_atoms = counts[known].sum(axis=1, keepdims=True)
+    fractions, per_atom = counts[known] / n_atoms, energies[known] / n_atoms[:, 0]
+    inverse = np.linalg.pinv(fractions)  # (n_types, n_known)
+    determined = np.isclose(np.diag(inverse @ fractions), 1.0)
+    return {name: float(e) for name, e, told in zip(types, inverse @ per_atom, determined) if told}
 
 
 def isolated_frames(n_types: int) -> list[AtomicDataDict.Type]:
