@@ -34,7 +34,7 @@ from nequip_elemtransfer.source import load_source
 from nequip_elemtransfer.structures.files import elements_in, to_frames
 from nequip_elemtransfer.structures.frames import compositions, isolated_atoms
 from nequip_elemtransfer.structures.labels import labels_of
-from nequip_elemtransfer.structures.reading import read_structures
+from nequip_elemtransfer.structures.reading import read_files
 from nequip_elemtransfer.transfer.start import Start
 
 _DEFAULTS = PlanOptions()
@@ -59,9 +59,10 @@ def plan(source: str, data: str | Path, options: PlanOptions = _DEFAULTS) -> Pla
     crystal = None if options.crystal is None else parse_crystal(options.crystal)
     check_references(options.references, crystal)
     model, progress = load_source(source), options.progress
-    read = read_structures(data, options.data)
+    given = () if options.source_data is None else (options.source_data,)
+    read, *source_data = read_files([data, *given], options.data)
     chosen = ChosenStructures.of(read.structures, options.max_structures, model.r_max)
-    own, origin = source_structures(model, options.source_data, options.data)
+    own, origin = source_structures(model, *source_data)
     calculated = calculate_labels(options.compare, chosen.picked, progress)
 
     proposal = propose(model, chosen, options)
@@ -116,7 +117,13 @@ def plan(source: str, data: str | Path, options: PlanOptions = _DEFAULTS) -> Pla
         data_options=options.data,
         reading=reading_of(read, labels.kinds, [field["field"] for field in model.embedded_fields]),
         warnings=[warning for warning in (*other_method, *scan_warnings, disagreement, *kept_faults) if warning],
-        notes=[*read.said, *notes, *mended_faults, *likeness_notes],
+        notes=[
+            *read.said,
+            *(line for each in source_data for line in each.said),
+            *notes,
+            *mended_faults,
+            *likeness_notes,
+        ],
         comparison=comparison,
     )
 
@@ -135,7 +142,7 @@ def compare_alone(data: str | Path, options: PlanOptions) -> CalculatorPlan:
     """
     if not options.compare:
         raise ValueError("without a source there is nothing to plan but --compare NAME=FILE.yaml: name a calculator.")
-    read = read_structures(data, options.data)
+    [read] = read_files([data], options.data)
     chosen = ChosenStructures.of(read.structures, options.max_structures, _REACH)
     elements = elements_in(chosen.picked)
     frames = to_frames(chosen.picked, elements, elements, places=chosen.places)

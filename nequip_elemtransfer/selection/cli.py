@@ -70,6 +70,8 @@ def _run_select(args: argparse.Namespace) -> None:
         staged_page.write_text(selection_page(found, args.candidates, args.model, args.have), encoding="utf-8")
         if args.folder is not None:
             write_inputs(structures, args.write, args.folder)
+    for sentence in found.said:
+        print(sentence)
     print(f"{args.out}: {len(structures)} of {len(found.candidates)} candidates, {len(found.copies)} of them copies")
     low, high = found.random_reach
     print(f"Farthest candidate left: {found.reach:.3g}; with as many at random {low:.3g} to {high:.3g}.")

@@ -124,7 +124,7 @@ ONE = '2\nLattice="3 0 0 0 3 0 0 0 3"\nGe 0 0 0\nGe 1.5 1.5 1.5\n'
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (ONE + "\n" + ONE, "text behind the empty line 5, where ASE stops reading, after 1 structures"),
+        (ONE + "\n" + ONE, "text behind the empty line 5, where ASE stops reading, after 1 structure:"),
         (ONE + ONE + "  \t\nthe end", "text behind the empty line 9, .* after 2 structures"),
         ((ONE + "\n" + ONE).replace("\n", "\r\n"), "text behind the empty line 5"),
         ("1000000000\n" + ONE[2:], "structure 0 of .* announces 1000000000 atoms, and the file ends"),
