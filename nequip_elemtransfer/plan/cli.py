@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
+from nequip_elemtransfer.config import KEPT_TYPES
 from nequip_elemtransfer.optional_packages import require_plan
 from nequip_elemtransfer.output.arguments import add_crystal_options, pairs, parse_number, parse_start, require_seed
 from nequip_elemtransfer.output.atomic import require_folder
@@ -15,6 +16,7 @@ NO_SOURCE = "none"
 _OF_A_SOURCE = (
     "--elements",
     "--chemical-species",
+    "--kept-types",
     "--source-data",
     "--crystal",
     "--reference",
@@ -46,6 +48,12 @@ def add_plan(commands: Any) -> None:
     )
     plan.add_argument(
         "--chemical-species", nargs="+", default=[], metavar="TYPE=ELEMENT", help="types not named after their element"
+    )
+    plan.add_argument(
+        "--kept-types",
+        choices=KEPT_TYPES,
+        help="types that keep their name stay as they are in the source (frozen, the default), or are fitted as any "
+        "other, for the same element by another method or code",
     )
     plan.add_argument("--source-data", metavar="FILE", help="structures the source was trained on")
     add_data_options(plan)
@@ -110,6 +118,7 @@ def _make(args: argparse.Namespace) -> None:
     options = PlanOptions(
         elements=pairs("--elements", args.elements, parse_start),
         chemical_species=pairs("--chemical-species", args.chemical_species, str),
+        kept_types=args.kept_types or KEPT_TYPES[0],
         source_data=args.source_data,
         crystal=args.crystal,
         references=pairs("--reference", args.reference, parse_number),

@@ -18,6 +18,7 @@ class PlanOptions:
     Args:
         elements: target type -> start, as in the key; types that are left out get a proposal
         chemical_species: chemical symbol of types that are not named after their element
+        kept_types: ``frozen`` or ``fit``, as in the key
         source_data: structures the source was trained on; a checkpoint's own training file if left out
         crystal: of the source's elements, as ``diamond:Si:5.43``, whose properties are compared with references
         references: name -> value of properties of the crystal beside its lattice constant
@@ -34,6 +35,7 @@ class PlanOptions:
 
     elements: Mapping[str, TypeStart] = field(default_factory=dict)
     chemical_species: Mapping[str, str] = field(default_factory=dict)
+    kept_types: str = "frozen"
     source_data: str | Path | None = None
     crystal: str | None = None
     references: Mapping[str, float] = field(default_factory=dict)

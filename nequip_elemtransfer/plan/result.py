@@ -30,7 +30,7 @@ class Plan:
         data: path of the target's structures
         data_options: how that file is read
         source_types: of the source
-        elements, chemical_species: the map, as in the key
+        elements, chemical_species, kept_types: the map, as in the key
         proposed: target types whose start was proposed rather than asked for
         n_structures: in ``data``
         n_evaluated: of them, evenly spaced, that were run through the model
@@ -78,6 +78,7 @@ class Plan:
     notes: list[str]
     data_options: DataOptions = field(default_factory=DataOptions)
     comparison: Comparison | None = None
+    kept_types: str = "frozen"
 
     @property
     def steps(self) -> list[Step]:

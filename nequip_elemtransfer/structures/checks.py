@@ -18,6 +18,8 @@ from nequip_elemtransfer.structures.labels import LabelKind
 
 # Closer than this no two nuclei come: the shortest bond, that of H2, has 0.74 Å.
 _LEAST_DISTANCE = 0.3
+# Neighbours are searched in bins as wide as the distance; a box of 1000 Å would have more than fit into memory.
+_MOST_BINS = 1e7
 
 # Å; a tenth of a millimetre. Neighbour lists of larger numbers run out of memory, or of digits.
 _LARGEST_COORDINATE = 1e6
@@ -122,8 +124,9 @@ def check_atoms(atoms: Atoms, name: str, labels: Mapping[str, str] = _OWN_NAMES)
         atom = int(np.argmin(atoms.numbers))
         raise UnusableStructure(f"atom {atom} of {name} is no chemical element: name one, or leave the structure out.")
     cell = complete_cell(atoms.cell)
-    if neighbour_list("d", positions=atoms.positions, cell=cell, pbc=atoms.pbc, cutoff=_LEAST_DISTANCE).size:
-        i, j, d = neighbour_list("ijd", positions=atoms.positions, cell=cell, pbc=atoms.pbc, cutoff=_LEAST_DISTANCE)
+    reach = max(_LEAST_DISTANCE, float(abs(np.linalg.det(cell)) / _MOST_BINS) ** (1 / 3))
+    if neighbour_list("d", positions=atoms.positions, cell=cell, pbc=atoms.pbc, cutoff=reach).size:
+        i, j, d = neighbour_list("ijd", positions=atoms.positions, cell=cell, pbc=atoms.pbc, cutoff=reach)
         check_distances(d, np.array([i, j]), name)
 
 

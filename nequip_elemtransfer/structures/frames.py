@@ -86,13 +86,13 @@ def edge_lengths(frame: AtomicDataDict.Type) -> np.ndarray:
 
 
 def isolated_atoms(frames: Sequence[AtomicDataDict.Type], r_max: float) -> list[int]:
-    """Indices of the frames that hold one atom and no neighbour within ``r_max`` in Å, periodic images included."""
-    return [
-        i
-        for i, frame in enumerate(frames)
-        if len(frame[AtomicDataDict.POSITIONS_KEY]) == 1
-        and with_neighbors(frame, r_max)[AtomicDataDict.EDGE_INDEX_KEY].shape[1] == 0
-    ]
+    """Indices of the frames in which no atom has a neighbour within ``r_max`` in Å, periodic images included."""
+    return [i for i, frame in enumerate(frames) if not is_bonded(with_neighbors(frame, r_max))]
+
+
+def is_bonded(frame: AtomicDataDict.Type) -> bool:
+    """Whether any atom of a frame with a neighbour list has a neighbour."""
+    return frame[AtomicDataDict.EDGE_INDEX_KEY].shape[1] > 0
 
 
 def _edge_lengths_inside(frame: AtomicDataDict.Type, cutoffs: np.ndarray) -> np.ndarray:

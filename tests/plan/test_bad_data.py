@@ -203,10 +203,11 @@ ANSWERED: dict[str, tuple[Callable, Answer]] = {
     "one structure": (lambda s: s[:1], Answer("nothing to hold out", exact=False, verdict="go with care")),
     "copies of one": (lambda s: [s[0]] * N, Answer("nothing to hold out", exact=False, verdict="go with care")),
     "two structures": (lambda s: s[:2], Answer(exact=False)),
-    "an isolated atom": (added(isolated(-1.0)), Answer(f"Structure no. {N} is an isolated atom", verdict="go")),
-    "an absurd isolated atom": (added(isolated(50.0)), Answer(f"no. {N} is an isolated atom", verdict="go")),
+    "an isolated atom": (added(isolated(-1.0)), Answer(f"Structure no. {N} holds isolated atoms only", verdict="go")),
+    "an absurd isolated atom": (added(isolated(50.0)), Answer(f"no. {N} holds isolated atoms only", verdict="go")),
     "two isolated atoms": (
-        lambda s: [isolated(-1.0), *s, isolated(-2.0)], Answer(f"no. 0, no. {N + 1} are isolated atoms", verdict="go")
+        lambda s: [isolated(-1.0), *s, isolated(-2.0)],
+        Answer(f"no. 0, no. {N + 1} hold isolated atoms only", verdict="go"),
     ),
     "a molecule among crystals": (added(dimer()), Answer("stresses in 1", exact=False)),
     "slab stresses": (

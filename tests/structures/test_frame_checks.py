@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from ase import Atoms
 from ase.build import bulk
 from ase.calculators.singlepoint import SinglePointCalculator
 from nequip.data import AtomicDataDict, from_ase
@@ -107,13 +108,14 @@ def test_a_field_that_the_model_reads(atoms):
     check_fields(from_ase(atoms), [], "it")
 
 
-def test_isolated_atoms_are_single_and_see_no_image_of_themselves():
+def test_isolated_atoms_see_no_other_and_no_image_of_themselves():
     alone = bulk("Ge", "sc", a=20.0)
     near = bulk("Ge", "sc", a=3.0)
     free = bulk("Ge", "sc", a=3.0)
     free.pbc = False
-    frames = [from_ase(a) for a in (near, alone, bulk("Ge", "diamond", a=30.0), free)]
-    assert isolated_atoms(frames, 5.0) == [1, 3]
+    apart, together = (Atoms("Ge2", [[0, 0, 0], [0, 0, d]]) for d in (5.1, 4.9))
+    frames = [from_ase(a) for a in (near, alone, bulk("Ge", "diamond", a=30.0), free, apart, together)]
+    assert isolated_atoms(frames, 5.0) == [1, 2, 3, 4]
 
 
 ONE = '2\nLattice="3 0 0 0 3 0 0 0 3"\nGe 0 0 0\nGe 1.5 1.5 1.5\n'

@@ -58,7 +58,7 @@ def train_config(plan: Plan, *, fit: bool = False, copies: Copies | None = None)
         "copies": None if copies is None else [copy.resolve() for copy in copies],
         "n_val": n_val,
         "scales": {
-            name: {t: round(v, 6) for t, v in getattr(plan, name).items()}
+            name: {t: float(f"{v:.10g}") for t, v in getattr(plan, name).items()}
             for name in ("length_scale", "energy_scale", "energy_shifts")
         },
         "type_map": {species.get(t, t): t for t in plan.elements} if set(species) & set(plan.elements) else {},

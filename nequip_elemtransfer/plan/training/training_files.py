@@ -108,8 +108,8 @@ def label_notes(
         one = len(isolated) == 1
         notes.append(
             f"Structure{'' if one else 's'} {listed([places[i] for i in isolated])} "
-            f"{'is an isolated atom and was' if one else 'are isolated atoms and were'} left out of every fit and "
-            "error: `energy_shifts: isolated_atoms` takes such energies as references."
+            f"{'holds isolated atoms only and was' if one else 'hold isolated atoms only and were'} left out of every "
+            "fit and error: `energy_shifts: isolated_atoms` takes such energies as references."
         )
     if not predicts_forces:
         notes.append("The source predicts neither forces nor stresses, so those of the structures were left out.")
