@@ -21,7 +21,7 @@ from nequip_elemtransfer.plan.start.length_scan import length_scan
 from nequip_elemtransfer.plan.start.ranking import propose
 from nequip_elemtransfer.plan.structures import ChosenStructures, require_labels
 from nequip_elemtransfer.plan.training.loss import loss_of
-from nequip_elemtransfer.plan.training.training_files import label_notes, reading_of
+from nequip_elemtransfer.plan.training.training_files import label_notes, n_validation, reading_of
 from nequip_elemtransfer.plan.verdict import PlanVerdict, judge
 from nequip_elemtransfer.plan.words import listed
 from nequip_elemtransfer.source import load_source
@@ -53,6 +53,7 @@ def plan(source: str, data: str | Path, options: PlanOptions = _DEFAULTS) -> Pla
     check_references(options.references, crystal)
     model, progress = load_source(source), options.progress
     chosen = ChosenStructures.of(read_structures(data), options.max_structures, model.r_max)
+    held_back = n_validation(len(chosen.every), options.held_back)
     own, origin = source_structures(model, options.source_data)
     calculated = calculate_labels(options.compare, chosen.picked, progress)
 
@@ -88,6 +89,7 @@ def plan(source: str, data: str | Path, options: PlanOptions = _DEFAULTS) -> Pla
         proposed=proposal.proposed,
         n_structures=len(chosen.every),
         n_evaluated=len(chosen.places),
+        held_back=held_back,
         labels=list(labels.kinds),
         length_scale=dict(zip(types, start.scales.tolist())),
         length_scale_errors=known_errors(types, start.lengths.errors.tolist()),

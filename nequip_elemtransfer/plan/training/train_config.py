@@ -15,7 +15,6 @@ from nequip_elemtransfer.config import LabelKind
 from nequip_elemtransfer.optional_packages import extra
 from nequip_elemtransfer.plan.result import Plan
 from nequip_elemtransfer.plan.training.loss import Loss
-from nequip_elemtransfer.plan.training.training_files import n_validation
 
 with extra("plan", "a training's config"):
     from jinja2 import Environment, StrictUndefined
@@ -38,33 +37,44 @@ _NAMES: dict[LabelKind, str] = {"energy": "per_atom_energy", "forces": "forces",
 _STEPS_BETWEEN_VALIDATIONS = 50
 
 
-def train_config(plan: Plan, *, fit: bool = False, copies: Copies | None = None) -> str:
+def train_config(
+    plan: Plan,
+    *,
+    fit: bool = False,
+    copies: Copies | None = None,
+    steps: int | None = None,
+) -> str:
     """A complete config as YAML text, with the reasons in comments; paths are absolute.
+
+    Where the plan holds back no structure, it trains on all, and its last state, that of learning rate 0, is the model:
+    `best.ckpt` is then the last. Otherwise the last step is validated.
 
     Args:
         plan: to carry out
         fit: let ``nequip-train`` fit λ, α and μ again instead of taking the plan's numbers
         copies: files to train and to validate on, where the plan's own cannot be read as it is
+        steps: optimizer steps, rounded up so that the last is validated; None for :func:`max_steps`
     """
-    n_val = n_validation(plan.n_structures)
-    n_train = plan.n_structures - n_val
+    n_train = plan.n_structures - plan.held_back
     batch = min(BATCH_SIZE, n_train)
+    epoch = math.ceil(n_train / batch)
+    epochs = max(1, round(_STEPS_BETWEEN_VALIDATIONS / epoch))
+    steps = max_steps(n_train) if steps is None else steps
     loss, metrics = loss_sections(plan.loss, plan.reading.as_they_are)
     species = plan.chemical_species
     values = {
         "plan": plan,
         "fit": fit,
         "copies": copies,
-        "n_val": n_val,
         "scales": {
             name: {t: round(v, 6) for t, v in getattr(plan, name).items()}
             for name in ("length_scale", "energy_scale", "energy_shifts")
         },
         "type_map": {species.get(t, t): t for t in plan.elements} if set(species) & set(plan.elements) else {},
         "batch": batch,
-        "steps": max_steps(n_train),
-        "epochs": max(1, round(_STEPS_BETWEEN_VALIDATIONS / math.ceil(n_train / batch))),
-        "between": _STEPS_BETWEEN_VALIDATIONS,
+        "steps": math.ceil(steps / (epochs * epoch)) * epochs * epoch if plan.held_back else steps,
+        "epochs": epochs,
+        "between": epochs * epoch,
         "reason": _reason(plan.loss),
         "loss": _nested(loss),
         "metrics": _nested(metrics),
