@@ -25,6 +25,7 @@ from nequip_elemtransfer.study.grid import SOURCE, Grid, Run, run_folder
 _HERE = "${hydra:runtime.output_dir}"
 RESTART = "restart.ckpt"
 _STEPS_BETWEEN_RESTARTS = 50
+_VALIDATE_LAST = {"_target_": "nequip_elemtransfer.ValidateLastStep"}
 PRIMARY, GROUP = "grid", "training"
 _CALLBACKS = "nequip_elemtransfer.study.run.callbacks."
 _FORMER_CALLBACKS = "nequip_elemtransfer.study.training_callbacks."  # in studies begun with an earlier layout
@@ -110,6 +111,7 @@ def training_config(run: Run, grid: Grid, composed: DictConfig) -> dict[str, Any
             raise ValueError(f"{run.config} has no section `{section}`, so it is no config of nequip-train.")
     _refuse_other_checkpoints(config, run.config)
     trainer = config["trainer"]
+    trainer["callbacks"] = _with_own_ending(trainer["callbacks"])
     if run.settings["start"] != SOURCE:
         config["run"] = ["train", "test"] if grid.validation == NONE else ["val", "train", "test"]
         _set_seed(config, run.settings["seed"])
@@ -189,7 +191,7 @@ def _hold_none_back(config: dict[str, Any], path: str) -> None:
     trainer = config["trainer"]
     trainer["limit_val_batches"] = 0
     trainer.pop("check_val_every_n_epoch", None)
-    others = [entry for entry in trainer["callbacks"] if not _saves(entry)]
+    others = [entry for entry in trainer["callbacks"] if not _saves(entry) and entry != _VALIDATE_LAST]
     scheduler = config["training_module"].get("lr_scheduler") or {}
     monitors = [str(entry.get("_target_")) for entry in others if "monitor" in entry]
     if monitors or "monitor" in scheduler:
@@ -198,6 +200,16 @@ def _hold_none_back(config: dict[str, Any], path: str) -> None:
             "`structures.validation: none`: take a schedule that ends by itself, or a validation set."
         )
     trainer["callbacks"] = [_saving("best", 1), *others]
+
+
+def _with_own_ending(callbacks: list[Any]) -> list[Any]:
+    """Callbacks that validate the last step, without those that keep the last state, which a study does itself.
+
+    Lightning refuses two that save alike.
+    """
+    best = next(entry for entry in callbacks if _saves(entry))
+    kept = [entry for entry in callbacks if entry is best or not _saves(entry) or "monitor" in entry]
+    return [*(entry for entry in kept if entry != _VALIDATE_LAST), _VALIDATE_LAST]
 
 
 def _epochs_between_restarts(run: Run, composed: DictConfig, trainer: Mapping[str, Any]) -> int:
@@ -243,7 +255,8 @@ def _refuse_other_settings(path: Path, text: str, folder: Path) -> None:
     if not folder.exists() or not path.exists():
         return
     before = path.read_text(encoding="utf-8").replace(_FORMER_CALLBACKS, _CALLBACKS).splitlines()
-    now = text.splitlines()
+    # a study that was begun before there was this callback goes on with it
+    now = [line for line in text.splitlines() if line in before or not line.endswith(_VALIDATE_LAST["_target_"])]
     if before == now:
         return
     old, new = next((a, b) for a, b in zip([*before, ""], [*now, ""]) if a != b)
