@@ -18,11 +18,12 @@ from functools import lru_cache, partial
 from importlib import metadata
 from itertools import product
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import ase.io
 from ase import Atoms
 
+from nequip_elemtransfer.intervals import Replicate
 from nequip_elemtransfer.output.atomic import folder_beside, put_in_place, write_text
 from nequip_elemtransfer.structures.files import read_structures
 from nequip_elemtransfer.study.config import study_file
@@ -46,21 +47,6 @@ class State(str, Enum):
     FAILED = "failed"
     INTERRUPTED = "interrupted"
     NOT_STARTED = "not started"
-
-
-class Replicate(NamedTuple):
-    """Which of the trainings that are alike in all else.
-
-    Args:
-        seed: of the subset, the random weights and the order of batches
-        source: name of the trained source, where a study has several and the training has one
-    """
-
-    seed: int
-    source: str | None = None
-
-    def __str__(self) -> str:
-        return f"{self.seed}" if self.source is None else f"{self.seed}, source {self.source}"
 
 
 @dataclass(frozen=True)

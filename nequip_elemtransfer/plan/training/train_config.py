@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from nequip_elemtransfer.architecture.builders import Architecture
 from nequip_elemtransfer.config import LabelKind
 from nequip_elemtransfer.optional_packages import extra
 from nequip_elemtransfer.plan.result import Plan
@@ -19,7 +20,8 @@ from nequip_elemtransfer.plan.training.loss import Loss
 with extra("plan", "a training's config"):
     from jinja2 import Environment, StrictUndefined
 
-BATCH_SIZE = 5
+# structures in a step: as many as make about so many atoms, as in the example configs
+_ATOMS_IN_A_STEP, _LARGEST_BATCH = 128, 5
 _MANAGER = "nequip.train.MetricsManager"
 LABELLED_SQUARED_ERROR = "nequip_elemtransfer.train.partial_labels.LabelledSquaredError"
 
@@ -43,6 +45,7 @@ def train_config(
     fit: bool = False,
     copies: Copies | None = None,
     steps: int | None = None,
+    scratch: Architecture | None = None,
 ) -> str:
     """A complete config as YAML text, with the reasons in comments; paths are absolute.
 
@@ -54,14 +57,16 @@ def train_config(
         fit: let ``nequip-train`` fit λ, α and μ again instead of taking the plan's numbers
         copies: files to train and to validate on, where the plan's own cannot be read as it is
         steps: optimizer steps; None for :func:`max_steps`
+        scratch: of a model of the plan's types to be trained from random weights instead; None transfers
     """
     n_train = plan.n_structures - plan.held_back
-    batch = min(BATCH_SIZE, n_train)
+    batch = batch_size(plan)
     loss, metrics = loss_sections(plan.loss, plan.reading.as_they_are)
     species = plan.chemical_species
     values = {
         "plan": plan,
         "fit": fit,
+        "scratch": None if scratch is None else _nested({k: v for k, v in scratch.items() if v is not None}),
         "copies": copies,
         "scales": {
             name: {t: round(v, 6) for t, v in getattr(plan, name).items()}
@@ -82,6 +87,12 @@ def train_config(
     environment.filters |= {"path": _path, "flow": partial(json.dumps, ensure_ascii=False)}
     template = files(__package__).joinpath("train.yaml.jinja").read_text(encoding="utf-8")
     return environment.from_string(template).render(values)
+
+
+def batch_size(plan: Plan) -> int:
+    """Structures in a step of the training."""
+    whole = max(1, round(_ATOMS_IN_A_STEP * plan.n_structures / plan.sufficiency.n_atoms))
+    return min(_LARGEST_BATCH, whole, plan.n_structures - plan.held_back)
 
 
 def max_steps(n_train: int) -> int:
