@@ -84,6 +84,7 @@ class Grid:
         runs: the trainings
         test_sets: name -> file, the whole first
         validate_every: steps between validations; None leaves it to the configs
+        validation: file of the validation set; ``none`` for no validation; None leaves it to the configs
         evaluations: the study's entries for :class:`.evaluation_settings.EvaluationSettings`
         baseline: name of the start that the others are compared with
         version: of this package
@@ -94,6 +95,7 @@ class Grid:
     validate_every: int | None = None
     evaluations: Mapping[str, Any] = field(default_factory=dict)
     baseline: str = study_file.SCRATCH
+    validation: str | None = None
     version: str = field(default_factory=partial(metadata.version, "nequip-elemtransfer"))
 
     def write(self, out: Path) -> None:
@@ -281,7 +283,10 @@ def make_grid(study: study_file.StudyConfig, out: Path, files: StructureFiles | 
             # `all` may be a size that is listed as a number too
             runs[name] = Run(name, settings, str(arm.config), overrides, training_set, needs, arm.transfers)
     tests = {} if files is None else {name: str(path) for name, path in files.test_sets().items()}
-    return Grid(tuple(runs.values()), tests, study.validate_every, study.evaluations, study.baseline)
+    validation = None if study.structures is None else study.structures.validation
+    if validation not in (None, study_file.NONE):
+        require_file("structures.validation", validation)
+    return Grid(tuple(runs.values()), tests, study.validate_every, study.evaluations, study.baseline, validation)
 
 
 @dataclass(frozen=True)

@@ -56,14 +56,11 @@ def train_config(
         plan: to carry out
         fit: let ``nequip-train`` fit λ, α and μ again instead of taking the plan's numbers
         copies: files to train and to validate on, where the plan's own cannot be read as it is
-        steps: optimizer steps, rounded up so that the last is validated; None for :func:`max_steps`
+        steps: optimizer steps; None for :func:`max_steps`
         scratch: of a model of the plan's types to be trained from random weights instead; None transfers
     """
     n_train = plan.n_structures - plan.held_back
     batch = batch_size(plan)
-    epoch = math.ceil(n_train / batch)
-    epochs = max(1, round(_STEPS_BETWEEN_VALIDATIONS / epoch))
-    steps = max_steps(n_train) if steps is None else steps
     loss, metrics = loss_sections(plan.loss, plan.reading.as_they_are)
     species = plan.chemical_species
     values = {
@@ -77,9 +74,9 @@ def train_config(
         },
         "type_map": {species.get(t, t): t for t in plan.elements} if set(species) & set(plan.elements) else {},
         "batch": batch,
-        "steps": math.ceil(steps / (epochs * epoch)) * epochs * epoch if plan.held_back else steps,
-        "epochs": epochs,
-        "between": epochs * epoch,
+        "steps": max_steps(n_train) if steps is None else steps,
+        "epochs": max(1, round(_STEPS_BETWEEN_VALIDATIONS / math.ceil(n_train / batch))),
+        "between": _STEPS_BETWEEN_VALIDATIONS,
         "reason": _reason(plan.loss),
         "loss": _nested(loss),
         "metrics": _nested(metrics),

@@ -12,6 +12,7 @@ import numpy as np
 from scipy.stats import CensoredData, binomtest, ecdf
 
 from nequip_elemtransfer.intervals import CONFIDENCE, PairedDifference, Replicate, paired_difference
+from nequip_elemtransfer.output.page import Picture
 from nequip_elemtransfer.study import quantities
 from nequip_elemtransfer.study.config.evaluation_settings import STABILITY, EvaluationSettings, StabilitySettings
 from nequip_elemtransfer.study.grid import REFERENCE, Grid, simulation_name
@@ -96,13 +97,7 @@ def survival_sections(grid: Grid, out: Path) -> list[Section]:
     """The same for the report."""
     found = []
     for group, settings, conditions, models in _compared(grid, out):
-        panels: dict[str, dict[str, dict[str, np.ndarray]]] = {}
-        for model in models:
-            ends = first_ends(model.models, model.survived, model.failed)
-            curve = {name: np.append(v, v[-1]) for name, v in survival_curve(*zip(*ends.values())).items()}
-            curve["times"][-1] = model.time
-            panels.setdefault(f"{model.begin}, {model.temperature:g} K", {})[model.start] = curve
-        pictures = {comparison.picture_file("survival", group.title): figures.survival_figure(panels)}
+        pictures = {comparison.picture_file("survival", group.title): survival_picture(models)}
         for name in quantities.STRUCTURE:
             seen = {
                 condition.title: {
@@ -120,6 +115,17 @@ def survival_sections(grid: Grid, out: Path) -> list[Section]:
                 pictures[comparison.picture_file(name, group.title)] = picture
         found.append(Section(group.title, models, pictures))
     return found
+
+
+def survival_picture(models: Sequence[Survival]) -> Picture:
+    """Share of models that go on against time: a panel for each kind of simulation, a curve for each start."""
+    panels: dict[str, dict[str, dict[str, np.ndarray]]] = {}
+    for model in models:
+        ends = first_ends(model.models, model.survived, model.failed)
+        curve = {name: np.append(v, v[-1]) for name, v in survival_curve(*zip(*ends.values())).items()}
+        curve["times"][-1] = model.time
+        panels.setdefault(f"{model.begin}, {model.temperature:g} K", {})[model.start] = curve
+    return figures.survival_figure(panels)
 
 
 def _axis(name: str, function: np.ndarray, settings: StabilitySettings) -> np.ndarray:
