@@ -26,6 +26,7 @@ from tqdm.auto import tqdm
 
 from nequip_elemtransfer.output.atomic import write_text
 from nequip_elemtransfer.output.processes import only_one, sigterm_interrupts, threads_per_job
+from nequip_elemtransfer.runs.metrics import test_errors
 from nequip_elemtransfer.study.grid import (
     FAILED_FILE,
     FINISHED_FILE,
@@ -36,7 +37,6 @@ from nequip_elemtransfer.study.grid import (
     run_folder,
     state_of,
 )
-from nequip_elemtransfer.study.run.results import test_errors
 from nequip_elemtransfer.study.run.training_configs import GROUP, PRIMARY, RESTART
 
 # A run that meets a full disk fails, and with it all that come after: better stop before.
