@@ -15,9 +15,9 @@ from nequip.utils.logger import RankedLogger
 from nequip_elemtransfer.architecture.builders import nested
 from nequip_elemtransfer.checkpoints.record import TransferRecord
 from nequip_elemtransfer.checkpoints.stored_model import is_transferred
+from nequip_elemtransfer.outcome.errors import Errors, by_set, known, means
+from nequip_elemtransfer.outcome.training_log import TrainingLog
 from nequip_elemtransfer.output.table import table
-from nequip_elemtransfer.runs.errors import Errors, by_set, known, means
-from nequip_elemtransfer.runs.training_log import TrainingLog
 
 logger = RankedLogger(__name__, rank_zero_only=True)
 

@@ -6,7 +6,7 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
-from nequip_elemtransfer.runs.metrics import STEPS
+from nequip_elemtransfer.outcome.metrics import STEPS
 
 SECONDS = "training_seconds"
 

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from nequip_elemtransfer.runs.errors import WEIGHTED_SUM
-from nequip_elemtransfer.runs.metrics import STEPS, number, rows, test_errors
+from nequip_elemtransfer.outcome.errors import WEIGHTED_SUM
+from nequip_elemtransfer.outcome.metrics import STEPS, number, rows, test_errors
 from nequip_elemtransfer.study.grid import Grid, Run, State, failure_reason, finished, run_folder, state_of
 from nequip_elemtransfer.study.run.callbacks import SECONDS
 

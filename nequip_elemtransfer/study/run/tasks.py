@@ -24,9 +24,9 @@ from typing import IO, Any
 
 from tqdm.auto import tqdm
 
+from nequip_elemtransfer.outcome.metrics import test_errors
 from nequip_elemtransfer.output.atomic import write_text
 from nequip_elemtransfer.output.processes import only_one, sigterm_interrupts, threads_per_job
-from nequip_elemtransfer.runs.metrics import test_errors
 from nequip_elemtransfer.study.grid import (
     FAILED_FILE,
     FINISHED_FILE,
