@@ -9,6 +9,7 @@ from nequip_elemtransfer.optional_packages import require_plan
 from nequip_elemtransfer.output.arguments import add_crystal_options, pairs, parse_number, parse_start, require_seed
 from nequip_elemtransfer.output.atomic import require_folder
 from nequip_elemtransfer.output.processes import only_one
+from nequip_elemtransfer.structures.options import add_data_options, data_options
 
 NO_SOURCE = "none"
 _OF_A_SOURCE = (
@@ -47,6 +48,7 @@ def add_plan(commands: Any) -> None:
         "--chemical-species", nargs="+", default=[], metavar="TYPE=ELEMENT", help="types not named after their element"
     )
     plan.add_argument("--source-data", metavar="FILE", help="structures the source was trained on")
+    add_data_options(plan)
     add_crystal_options(plan)
     plan.add_argument(
         "--lattice-ratio",
@@ -115,6 +117,7 @@ def _make(args: argparse.Namespace) -> None:
         compare=pairs("--compare", args.compare, str),
         max_structures=args.max_structures,
         seed=args.seed,
+        data=data_options(args),
         progress=True,
     )
     if args.source == NO_SOURCE:

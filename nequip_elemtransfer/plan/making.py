@@ -25,9 +25,10 @@ from nequip_elemtransfer.plan.training.training_files import label_notes, readin
 from nequip_elemtransfer.plan.verdict import PlanVerdict, judge
 from nequip_elemtransfer.plan.words import listed
 from nequip_elemtransfer.source import load_source
-from nequip_elemtransfer.structures.files import elements_in, read_structures, to_frames
+from nequip_elemtransfer.structures.files import elements_in, to_frames
 from nequip_elemtransfer.structures.frames import compositions, isolated_atoms
 from nequip_elemtransfer.structures.labels import labels_of
+from nequip_elemtransfer.structures.reading import read_structures
 from nequip_elemtransfer.transfer.start import Start
 
 _DEFAULTS = PlanOptions()
@@ -52,8 +53,9 @@ def plan(source: str, data: str | Path, options: PlanOptions = _DEFAULTS) -> Pla
     crystal = None if options.crystal is None else parse_crystal(options.crystal)
     check_references(options.references, crystal)
     model, progress = load_source(source), options.progress
-    chosen = ChosenStructures.of(read_structures(data), options.max_structures, model.r_max)
-    own, origin = source_structures(model, options.source_data)
+    read = read_structures(data, options.data)
+    chosen = ChosenStructures.of(read.structures, options.max_structures, model.r_max)
+    own, origin = source_structures(model, options.source_data, options.data)
     calculated = calculate_labels(options.compare, chosen.picked, progress)
 
     proposal = propose(model, chosen, options)
@@ -103,9 +105,10 @@ def plan(source: str, data: str | Path, options: PlanOptions = _DEFAULTS) -> Pla
         source_check=check,
         verdict=_verdict(trial, likeness, [*scan_warnings, *kept_faults]),
         loss=loss_of(labels, trial.counts, labels.kinds),
-        reading=reading_of(chosen.every, labels.kinds, [field["field"] for field in model.embedded_fields]),
+        data_options=options.data,
+        reading=reading_of(read, labels.kinds, [field["field"] for field in model.embedded_fields]),
         warnings=[warning for warning in (*scan_warnings, disagreement, *kept_faults) if warning],
-        notes=[*notes, *mended_faults, *likeness_notes],
+        notes=[*read.said, *notes, *mended_faults, *likeness_notes],
         comparison=comparison,
     )
 
@@ -124,7 +127,8 @@ def compare_alone(data: str | Path, options: PlanOptions) -> CalculatorPlan:
     """
     if not options.compare:
         raise ValueError("without a source there is nothing to plan but --compare NAME=FILE.yaml: name a calculator.")
-    chosen = ChosenStructures.of(read_structures(data), options.max_structures, _REACH)
+    read = read_structures(data, options.data)
+    chosen = ChosenStructures.of(read.structures, options.max_structures, _REACH)
     elements = elements_in(chosen.picked)
     frames = to_frames(chosen.picked, elements, elements, places=chosen.places)
     isolated = isolated_atoms(frames, _REACH)
@@ -140,7 +144,7 @@ def compare_alone(data: str | Path, options: PlanOptions) -> CalculatorPlan:
     ]
     if isolated:
         notes.append(f"Isolated atoms were left out: {listed([chosen.places[i] for i in isolated])}.")
-    notes += _nothing_held_out(trial) + comparison.notes(chosen.places)
+    notes = [*read.said, *notes, *_nothing_held_out(trial), *comparison.notes(chosen.places)]
     n_structures, n_chosen = len(chosen.every), len(chosen.places)
     return CalculatorPlan(str(data), n_structures, n_chosen, list(labels.kinds), trial.baseline(), comparison, notes)
 
