@@ -13,15 +13,23 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from nequip.utils.logger import RankedLogger
 
 from nequip_elemtransfer.architecture.builders import nested
+from nequip_elemtransfer.checkpoints.gate import read_checkpoint
 from nequip_elemtransfer.checkpoints.record import TransferRecord
-from nequip_elemtransfer.checkpoints.stored_model import is_transferred
+from nequip_elemtransfer.checkpoints.stored_model import checkpoint_model, is_transferred
+from nequip_elemtransfer.energies.contributions import predict
+from nequip_elemtransfer.energies.zero_shot import ZeroShot, zero_shot
 from nequip_elemtransfer.outcome.errors import Errors, by_set, known, means
 from nequip_elemtransfer.outcome.training_log import TrainingLog
 from nequip_elemtransfer.output.table import table
+from nequip_elemtransfer.structures.frames import compositions
+from nequip_elemtransfer.structures.labels import labels_of
 
 logger = RankedLogger(__name__, rank_zero_only=True)
 
 _COLUMNS = 80
+
+# structures on which the end of a training without validation is evaluated
+_MOST_EVALUATED = 100
 
 # columns of the record's errors before training, by the names that NequIP gives the same errors
 _OF_RECORD = {
@@ -64,7 +72,10 @@ class TrainingSummary(Callback):
         """"""
         record = _record(pl_module.hparams.get("model"))
         checkpoint = getattr(trainer.checkpoint_callback, "best_model_path", "")
-        logger.info(summary(self.training_log, trainer.global_step, checkpoint, record))
+        fitted = None
+        if self.training_log.best is None and checkpoint and trainer.is_global_zero:
+            fitted = errors_of_fit(checkpoint, getattr(trainer.train_dataloader, "dataset", None))
+        logger.info(summary(self.training_log, trainer.global_step, checkpoint, record, fitted))
 
     def state_dict(self) -> dict[str, Any]:
         """"""
@@ -76,7 +87,30 @@ class TrainingSummary(Callback):
         self.training_log = TrainingLog.from_dict(state_dict)
 
 
-def summary(log: TrainingLog, steps: int, checkpoint: str, record: TransferRecord | None) -> str:
+def errors_of_fit(checkpoint: str, structures: Any) -> ZeroShot | None:
+    """Errors of a checkpoint on the structures that it was trained on; None if these are many or of unknown number.
+
+    Args:
+        checkpoint: path
+        structures: data set of the training
+
+    Raises:
+        RefusedFile: if the checkpoint is not what a training writes
+    """
+    try:
+        n = len(structures)
+    except TypeError:
+        return None
+    if n > _MOST_EVALUATED:
+        return None
+    model = checkpoint_model(read_checkpoint(checkpoint, "checkpoint"), checkpoint, "checkpoint")[1]
+    frames = [structures[i] for i in range(n)]
+    return zero_shot("end", predict(model, frames), labels_of(frames), compositions(frames, len(model.type_names)))
+
+
+def summary(
+    log: TrainingLog, steps: int, checkpoint: str, record: TransferRecord | None, fitted: ZeroShot | None = None
+) -> str:
     """The end of a training as text of at most 80 columns.
 
     Args:
@@ -84,10 +118,13 @@ def summary(log: TrainingLog, steps: int, checkpoint: str, record: TransferRecor
         steps: that were done
         checkpoint: the best one; empty if none was saved
         record: of the transfer, whose errors on the training structures stand for a start that was not validated
+        fitted: errors on the training structures, where nothing was validated
     """
     parts = [f"The training has ended after {steps} steps."]
     if log.best is None:
-        parts.append("There was no validation, so nothing is known of its errors.")
+        parts[0] += " Nothing was validated, so its errors on other structures are not known."
+        if fitted is not None and record is not None and record.zero_shot:
+            parts.append(_of_fit(record, fitted))
     else:
         parts[0] += f" Its best validation is that of step {log.best[0]}."
         parts += [_errors(log, index, best) for index, best in by_set(log.best[1], "val").items()]
@@ -118,10 +155,24 @@ def _errors(log: TrainingLog, index: int, best: Errors) -> str:
     return table([f"{title}{counted}", "", "start", "best"], rows, [False, False, True, True])
 
 
+def _of_fit(record: TransferRecord, fitted: ZeroShot) -> str:
+    """Start and end on the training structures."""
+    start, rows = _as_logged(record.zero_shot[-1]), []
+    end = _as_logged(fitted)
+    for name, quantity in means(end).items():
+        before = f"{1000 * start[name]:.1f}" if name in start else "not known"
+        rows.append([quantity.name, quantity.unit, before, f"{1000 * end[name]:.1f}"])
+    return table([f"training ({record.n_frames} structures)", "", "start", "end"], rows, [False, False, True, True])
+
+
+def _as_logged(errors: ZeroShot) -> Errors:
+    """Errors by NequIP's names."""
+    return {name: value for name, column in _OF_RECORD.items() if (value := getattr(errors, column)) is not None}
+
+
 def _of_record(record: TransferRecord) -> str:
     """The start's errors on the structures it was fitted to, which the record has."""
-    last = record.zero_shot[-1] if record.zero_shot else None
-    values = {name: value for name, column in _OF_RECORD.items() if (value := getattr(last, column, None)) is not None}
+    values = _as_logged(record.zero_shot[-1]) if record.zero_shot else {}
     told = ", ".join(f"{q.name} {1000 * values[name]:.1f} {q.unit}" for name, q in known(values).items())
     return textwrap.fill(
         "The start was not validated on all of these structures, since `trainer.num_sanity_val_steps` is set. On the "

@@ -5,6 +5,7 @@ training where there is one (:mod:`.training_log`). Nothing that a file names is
 """
 
 import datetime
+import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -97,6 +98,13 @@ class ModelCard:
             ("trained with", ", ".join(f"{name} {version}" for name, version in self.versions.items())),
         ]
         return [(name, printable(text)) for name, text in rows if text]
+
+    def text(self) -> str:
+        """What there is, in lines of at most 80 columns."""
+        lines = []
+        for name, text in self.rows():
+            lines += textwrap.wrap(text, 80, initial_indent=f"{name:<18} ", subsequent_indent=" " * 19)
+        return "\n".join(lines)
 
 
 def card_of_checkpoint(checkpoint: Mapping[str, Any], file: Path | None = None, run: Path | None = None) -> ModelCard:
@@ -241,7 +249,7 @@ def _structures(structures: Mapping[str, int], files: list[str]) -> str:
 
 
 def _errors(errors: Errors) -> str:
-    return ", ".join(f"{q.name} {1000 * errors[name]:.3g} {q.unit}" for name, q in means(errors).items())
+    return ", ".join(f"{q.name} {1000 * errors[name]:.4g} {q.unit}" for name, q in means(errors).items())
 
 
 def _is_like(value: Any, like: Any) -> bool:
