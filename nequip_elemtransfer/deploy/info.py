@@ -71,6 +71,10 @@ def read_info(path: Path) -> dict[str, Any]:
         _check(info)
     except RefusedFile as error:
         raise RefusedFile(f"{path} says of itself what no {kind} file of NequIP does: {error}") from error
+    if kind == "package":
+        _, config = read_package(path, "file")
+        module = config["training_module"]
+        info["model_card"] = card_of_sections(config, module, module["model"]).to_dict()
     stack = asks_for_executable_stack(path) if kind == "AOTInductor" else None
     return {"file": str(path), "kind": kind} | info | {"executable_stack": stack}
 
@@ -206,7 +210,7 @@ def _read_package(path: Path) -> dict[str, Any]:
         "versions": {name: version for name, version in metadata["versions"].items() if version is not None},
         "source": None,
         "element_transfer": find_provenance(model),
-        "model_card": card_of_sections(config, config["training_module"], model).to_dict(),
+        "model_card": None,  # read once the record of the transfer is known to be one
     }
 
 

@@ -130,6 +130,7 @@ def summary(
         parts += [_errors(log, index, best) for index, best in by_set(log.best[1], "val").items()]
         if not log.start and record is not None:
             parts.append(_of_record(record))
+    parts[0] = textwrap.fill(parts[0], _COLUMNS)
     if checkpoint:
         parts.append(
             "Look at it, on structures of which it has seen none:\n"

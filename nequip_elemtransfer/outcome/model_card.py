@@ -149,7 +149,8 @@ def card_of_sections(info: Mapping[str, Any], module: Mapping[str, Any], model: 
     data = info.get("data") if isinstance(info.get("data"), Mapping) else {}
     records = [TransferRecord.from_dict(part.get("provenance")) for part in nested(model) if is_transferred(part)]
     record = records[0] if records else None
-    loss = module.get("loss")
+    loss, optimizer = module.get("loss"), module.get("optimizer")
+    rate = optimizer.get("lr") if isinstance(optimizer, Mapping) else None
     coefficients = loss_coefficients(loss)
     n_train = None if record is None else record.n_frames
     missing = {} if record is None else record.missing_labels
@@ -165,7 +166,7 @@ def card_of_sections(info: Mapping[str, Any], module: Mapping[str, Any], model: 
         structures=({} if n_train is None else {"train": n_train}) | _split(data or {}),
         labels=labels,
         loss=_described(loss, {_FIELDS[name]: value for name, value in coefficients.items()}),
-        optimizer=_described(module.get("optimizer"), {"lr": (module.get("optimizer") or {}).get("lr")}),
+        optimizer=_described(optimizer, {"lr": rate}),
         versions={name: str(version) for name, version in versions_of(info).items()},
     )
 
@@ -215,7 +216,7 @@ def _split(data: Mapping[str, Any]) -> dict[str, int]:
     split = data.get("split_dataset")
     numbers = {"train": "train", "val0": "val"}
     found = {ours: split.get(theirs) for ours, theirs in numbers.items()} if isinstance(split, Mapping) else {}
-    return {name: n for name, n in found.items() if isinstance(n, int) and not isinstance(n, bool) and n > 1}
+    return {name: n for name, n in found.items() if isinstance(n, int) and not isinstance(n, bool)}
 
 
 def _named(sets: Mapping[int, Errors], name: str) -> dict[str, Errors]:
