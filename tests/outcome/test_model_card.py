@@ -4,11 +4,12 @@ import math
 
 import pytest
 
+from nequip_elemtransfer.key.training_summary import TrainingSummary
 from nequip_elemtransfer.outcome.errors import by_set, means, quantity
 from nequip_elemtransfer.outcome.metrics import test_errors as errors_of_tests
 from nequip_elemtransfer.outcome.metrics import validations
 from nequip_elemtransfer.outcome.model_card import ModelCard, card_of_checkpoint, loss_coefficients
-from nequip_elemtransfer.outcome.training_log import TrainingLog, log_in
+from nequip_elemtransfer.outcome.training_log import CALLBACK, TrainingLog, log_in
 from nequip_elemtransfer.output.refusal import RefusedFile
 
 SECTIONS = {
@@ -113,6 +114,10 @@ def test_a_long_training_keeps_its_best_and_every_second_validation():
     assert log.best == (701, {"val0_epoch/weighted_sum": 0.0})
     steps = [step for step, _ in log.validations]
     assert len(steps) <= 400 and steps[0] == 0 and steps == sorted(steps)
+
+
+def test_the_state_has_the_name_that_lightning_gives_it():
+    assert CALLBACK == TrainingSummary().state_key
 
 
 def test_a_restart_goes_on_with_the_log():
