@@ -9,12 +9,11 @@ from matplotlib.axes import Axes
 from nequip_elemtransfer.config import LabelKind, start_text
 from nequip_elemtransfer.energies.fit import composition_residual
 from nequip_elemtransfer.inspection.look import Look, kinds_measured, per_structure
-from nequip_elemtransfer.inspection.text import recorded_start
+from nequip_elemtransfer.inspection.text import crystal_failures, crystal_rows, recorded_start
 from nequip_elemtransfer.outcome.errors import by_set, means
 from nequip_elemtransfer.output.atomic import written_together
 from nequip_elemtransfer.output.page import INK, drawing, page
 from nequip_elemtransfer.plan.errors import Estimate, milli_text
-from nequip_elemtransfer.plan.source_check.check import property_cells
 from nequip_elemtransfer.plan.source_check.group_errors import Evaluated, GroupErrors
 from nequip_elemtransfer.structures.labels import Labels
 
@@ -67,7 +66,7 @@ def look_page(look: Look) -> str:
     return page(
         __package__,
         "model.html.jinja",
-        {"milli": milli_text, "cells": property_cells, "thousand": _thousand},
+        {"milli": milli_text, "thousand": _thousand},
         look=look,
         title=starts or ", ".join(look.model.type_names),
         parameters=sum(tensor.numel() for tensor in look.model.build().parameters()),
@@ -77,6 +76,8 @@ def look_page(look: Look) -> str:
         kinds=group_figure(look) if look.now.errors and len(look.now.errors.groups) > 1 else "",
         curve=curve_figure(look),
         worst=worst,
+        crystal_rows=crystal_rows(look),
+        failures=crystal_failures(look),
     )
 
 
@@ -100,7 +101,9 @@ def parity_figure(look: Look) -> str:
             ax.set_ylabel(f"predicted{less}")
         if start:
             marks = axes[0].get_legend_handles_labels()
-            axes[0].figure.legend(*marks, loc="outside lower center", ncols=2, frameon=False, markerscale=3)
+            legend = axes[0].figure.legend(*marks, loc="outside lower center", ncols=2, frameon=False, markerscale=3)
+            for handle in legend.legend_handles:
+                handle.set_alpha(1)
     return picture.svg
 
 

@@ -5,7 +5,7 @@ import textwrap
 from nequip_elemtransfer.inspection.look import Look, Measured
 from nequip_elemtransfer.output.table import printable, table
 from nequip_elemtransfer.plan.errors import Estimate
-from nequip_elemtransfer.plan.source_check.check import crystal_text
+from nequip_elemtransfer.plan.source_check.check import property_cells
 from nequip_elemtransfer.plan.source_check.group_errors import EVERY, GroupErrors
 
 COLUMNS = 80
@@ -34,9 +34,7 @@ def look_text(look: Look) -> str:
             )
         )
     if look.now.crystal is not None:
-        parts.append(_crystal(look.now, "model"))
-    if look.start is not None and look.start.crystal is not None:
-        parts.append(_crystal(look.start, "its start"))
+        parts.append(_crystal(look))
     if look.no_start:
         parts.append(wrapped(f"The start is not shown beside it: {look.no_start}"))
         parts.append(recorded_start(look))
@@ -74,9 +72,33 @@ def recorded_start(look: Look) -> str:
     return wrapped(f"Its record has the start's errors on the {look.record.n_frames} training structures: {told}.")
 
 
-def _crystal(measured: Measured, whose: str) -> str:
-    lines = crystal_text(measured.crystal, whose).splitlines() if measured.crystal else []
-    return "\n".join(line if len(line) <= COLUMNS else wrapped(f"{whose}: {line}") for line in lines)
+def crystal_rows(look: Look) -> list[list[str]]:
+    """Of each property its name, unit, value, the start's value, reference, what the data ask for, and deviation."""
+    start = look.start.crystal if look.start is not None else None
+    starts = {} if start is None else {found.name: f"{found.value:.4g}" for found in start.properties}
+    rows = []
+    for found in look.now.crystal.properties if look.now.crystal else ():
+        name, unit, value, *others = property_cells(found)
+        rows.append([name, unit, value, starts.get(found.name, "–"), *others])
+    return rows
+
+
+def crystal_failures(look: Look) -> list[str]:
+    """Sentences on properties that could not be computed."""
+    both = {"The model": look.now.crystal, "Its start": look.start.crystal if look.start else None}
+    return [
+        f"{who} has no {name.replace('_', ' ')}: {reason}"
+        for who, crystal in both.items()
+        for name, reason in (crystal.failed if crystal else {}).items()
+    ]
+
+
+def _crystal(look: Look) -> str:
+    crystal, rows = look.now.crystal, crystal_rows(look)
+    header = [f"{crystal.structure} {crystal.formula}" if crystal else "", "unit"]
+    header += ["model", "its start", "reference", "its data", "off by"]
+    lines = [table(header, rows, [False, False, *[True] * 5])] if rows else []
+    return "\n".join([*lines, *map(wrapped, crystal_failures(look))])
 
 
 def _errors(now: Measured, start: Measured | None) -> str:

@@ -158,7 +158,7 @@ def _fault(found: Property, crystal: CrystalCheck, who: str) -> Fault | None:
 def source_text(check: SourceCheck) -> str:
     """Errors by group and properties of the crystal, for the terminal; faults are left to the caller."""
     parts = [_groups(check.errors)] if check.errors else []
-    return "\n\n".join([*parts, crystal_text(check.crystal)] if check.crystal else parts)
+    return "\n\n".join([*parts, _crystal(check.crystal)] if check.crystal else parts)
 
 
 def property_cells(found: Property) -> list[str]:
@@ -184,14 +184,8 @@ def _groups(errors: SourceErrors) -> str:
     return table(header, [units, *rows], [False, *[True] * 5])
 
 
-def crystal_text(crystal: CrystalCheck, whose: str = "source") -> str:
-    """Properties of a crystal as a table, and why others could not be computed.
-
-    Args:
-        whose: they are, the name of a column
-    """
-    header = [f"{crystal.structure} {crystal.formula}", "unit", whose, "reference", "its data", "off by"]
-    rows = [property_cells(p) for p in crystal.properties]
-    lines = [table(header, rows, [False, False, *[True] * 4])] if rows else []
+def _crystal(crystal: CrystalCheck) -> str:
+    header = [f"{crystal.structure} {crystal.formula}", "unit", "source", "reference", "its data", "off by"]
+    lines = [table(header, [property_cells(p) for p in crystal.properties], [False, False, *[True] * 4])]
     lines += [f"No {name.replace('_', ' ')}: {reason}" for name, reason in crystal.failed.items()]
     return "\n".join(lines)
