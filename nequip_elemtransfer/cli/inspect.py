@@ -4,6 +4,7 @@ import argparse
 from typing import Any
 
 from nequip_elemtransfer.output.arguments import add_crystal_options, pairs, parse_number
+from nequip_elemtransfer.output.paths import require_source, require_structures
 
 
 def add_inspect(commands: Any) -> None:
@@ -16,6 +17,8 @@ def add_inspect(commands: Any) -> None:
 
 
 def _run_inspect(args: argparse.Namespace) -> None:
+    require_source(args.source)
+    require_structures(args.data)
     from nequip_elemtransfer.source import load_source
 
     references = pairs("--reference", args.reference, parse_number)

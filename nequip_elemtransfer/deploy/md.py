@@ -208,6 +208,7 @@ def _set_up(lmp: Any, atoms: Atoms, elements: list[str], settings: Settings) -> 
 
 
 def _write_trajectory(lmp: Any, elements: list[str], settings: Settings) -> None:
+    settings.trajectory.parent.mkdir(parents=True, exist_ok=True)
     _commands(
         lmp,
         f"dump trajectory all extxyz {settings.thermo_every} {dump_file(str(settings.trajectory))}\n"

@@ -63,6 +63,7 @@ class Journal:
         self.answers: dict[int, Answer] = {}
 
     def __enter__(self) -> "Journal":
+        self.path.parent.mkdir(parents=True, exist_ok=True)
         self._file: IO = open(self.path, "a+", encoding="utf-8")
         if not locked(self._file, without_locks=True):
             self._file.close()

@@ -13,6 +13,7 @@ from nequip.data import AtomicDataDict
 from nequip.data.ase import from_ase
 from nequip.data.transforms import ChemicalSpeciesToAtomTypeMapper
 
+from nequip_elemtransfer.output.paths import require_structures
 from nequip_elemtransfer.structures.checks import (
     UnusableStructure,
     check_atoms,
@@ -59,8 +60,7 @@ def read_structures(path: str | Path) -> list[Atoms]:
         UnreadableFile: if ASE cannot read it, or finds no structure
         UnusableStructure: naming a structure that is damaged, or a line where ASE would stop
     """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"{str(path)!r} does not exist: give a file of labelled structures that ASE reads.")
+    require_structures(path)
     check_whole_file(path)
     try:
         structures = ase.io.read(path, ":")

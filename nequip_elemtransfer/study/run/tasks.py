@@ -25,7 +25,7 @@ from typing import IO, Any
 from tqdm.auto import tqdm
 
 from nequip_elemtransfer.output.atomic import write_text
-from nequip_elemtransfer.output.processes import only_one, sigterm_interrupts, threads_per_job
+from nequip_elemtransfer.output.processes import environment, only_one, sigterm_interrupts
 from nequip_elemtransfer.study.grid import (
     FAILED_FILE,
     FINISHED_FILE,
@@ -215,7 +215,7 @@ class _Queue:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, "OMP_NUM_THREADS": str(threads_per_job(self._jobs))},
+                env=environment(self._jobs),
                 start_new_session=True,  # Ctrl-C reaches this process, which ends the others
                 pass_fds=[self._lock],  # should this process be killed, those that it started keep others out
             )
