@@ -94,6 +94,7 @@ def run_md(model: DeployedModel, atoms: Atoms, settings: Settings, echo: Callabl
         for row in _stage(lmp, forces, "nvt", settings.equilibration, settings):
             echo(_LINE.format(*row))
         if settings.trajectory is not None:
+            settings.trajectory.parent.mkdir(parents=True, exist_ok=True)
             _write_trajectory(lmp, elements, settings)
         rows = []
         for row in _stage(lmp, forces, settings.ensemble, settings.steps, settings):
@@ -208,7 +209,6 @@ def _set_up(lmp: Any, atoms: Atoms, elements: list[str], settings: Settings) -> 
 
 
 def _write_trajectory(lmp: Any, elements: list[str], settings: Settings) -> None:
-    settings.trajectory.parent.mkdir(parents=True, exist_ok=True)
     _commands(
         lmp,
         f"dump trajectory all extxyz {settings.thermo_every} {dump_file(str(settings.trajectory))}\n"
