@@ -22,7 +22,7 @@ from nequip_elemtransfer.plan.start.ranking import propose
 from nequip_elemtransfer.plan.structures import ChosenStructures, require_labels
 from nequip_elemtransfer.plan.training.loss import loss_of
 from nequip_elemtransfer.plan.training.training_files import label_notes, reading_of
-from nequip_elemtransfer.plan.verdict import PlanVerdict, judge
+from nequip_elemtransfer.plan.verdict import GO, PlanVerdict, judge
 from nequip_elemtransfer.plan.words import listed
 from nequip_elemtransfer.source import load_source
 from nequip_elemtransfer.structures.files import elements_in, read_structures, to_frames
@@ -75,6 +75,8 @@ def plan(source: str, data: str | Path, options: PlanOptions = _DEFAULTS) -> Pla
 
     target_model, r_max = start.target.model_at(start.scales)
     n_parameters = sum(p.numel() for p in target_model.parameters())
+    radii = [disagreement] if disagreement else []
+    verdict = _verdict(trial, likeness, [*scan_warnings, *kept_faults])
     comparison = compare_calculators(calculated, chosen.picked, trial, ladder, start) if calculated else None
     notes = label_notes(labels, trial.counts, start.structures.isolated, chosen.places, model.predicts_forces)
     notes += _nothing_held_out(trial) + (comparison.notes(chosen.places) if comparison else [])
@@ -101,11 +103,11 @@ def plan(source: str, data: str | Path, options: PlanOptions = _DEFAULTS) -> Pla
         adversarial=likeness,
         sufficiency=assess(chosen.every, r_max, start.config.species(types), n_parameters),
         source_check=check,
-        verdict=_verdict(trial, likeness, [*scan_warnings, *kept_faults]),
+        verdict=verdict,
         loss=loss_of(labels, trial.counts, labels.kinds),
         reading=reading_of(chosen.every, labels.kinds, [field["field"] for field in model.embedded_fields]),
-        warnings=[warning for warning in (*scan_warnings, disagreement, *kept_faults) if warning],
-        notes=[*notes, *mended_faults, *likeness_notes],
+        warnings=[*scan_warnings, *([] if verdict.word == GO else radii), *kept_faults],
+        notes=[*notes, *(radii if verdict.word == GO else []), *mended_faults, *likeness_notes],
         comparison=comparison,
     )
 
