@@ -5,12 +5,10 @@ on few structures: an epoch is a step or two, so that what counts epochs counts 
 """
 
 import math
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from lightning import LightningModule, Trainer
 from lightning.pytorch.accelerators import CPUAccelerator
 from lightning.pytorch.callbacks import EarlyStopping
@@ -20,6 +18,7 @@ from nequip.train import EMALightningModule, MetricsManager
 from nequip.utils.logger import RankedLogger
 
 from nequip_elemtransfer.architecture.builders import nested
+from nequip_elemtransfer.architecture.duration import compiling_pays, step_seconds
 from nequip_elemtransfer.checkpoints.stored_model import is_transferred
 from nequip_elemtransfer.config import LABEL_KINDS, LabelKind
 from nequip_elemtransfer.structures.labels import labels_of
@@ -42,8 +41,6 @@ _FEWEST_VALIDATED = 3
 _LARGEST_MEMORY = 0.2
 # Examples and `plan` have 0.002; 0.005 and 0.01 are rates of a start from random weights.
 _HIGHEST_RATE = 0.003
-# Seconds that compiling takes, about; a compiled step takes half the time of an eager one.
-_COMPILING, _SAVED = 120.0, 0.5
 # Structures that are looked at for labels.
 _LOOKED_AT = 20
 
@@ -178,11 +175,10 @@ def _of_optimizer(setting: Setting) -> Iterator[str]:
 def _of_compiling(setting: Setting) -> Iterator[str]:
     if not setting.compiled or setting.step_seconds is None:
         return
-    eager = setting.steps * setting.step_seconds
-    if _SAVED * eager < _COMPILING:
+    if not compiling_pays(setting.steps, setting.step_seconds):
         yield (
-            f"the model is compiled first, for one to three minutes, and the whole training takes about {eager:.0f} s "
-            "without: set `element_transfer.compile_mode: eager`."
+            "the model is compiled first, for one to three minutes, and the whole training takes about "
+            f"{setting.steps * setting.step_seconds:.0f} s without: set `element_transfer.compile_mode: eager`."
         )
 
 
@@ -261,16 +257,7 @@ def _compiled(module: LightningModule) -> bool:
 
 
 def _step_seconds(trainer: Trainer, module: LightningModule, data: NequIPDataModule) -> float | None:
-    """Of an eager step on the processor, from one structure: NequIP compiles nothing for a batch of one."""
+    """Of an eager step on the processor; on a GPU it is not known before the model is there."""
     if not isinstance(trainer.accelerator, CPUAccelerator):
         return None
-    frame, batch = data.train_dataset[0][0], data.train_dataloader().batch_size or 1
-    for _ in range(2):  # the first is slower
-        started = time.monotonic()
-        batched = AtomicDataDict.batched_from_list([frame])
-        loss = module.loss(module(batched.copy()), batched)["weighted_sum"]
-        parameters = [parameter for parameter in module.model.parameters() if parameter.requires_grad]
-        torch.autograd.grad(loss, parameters, allow_unused=True)
-        seconds = time.monotonic() - started
-    module.loss.reset()
-    return seconds * batch
+    return step_seconds(module, data.train_dataset[0][0], data.train_dataloader().batch_size or 1)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from nequip_elemtransfer.architecture.duration import step_seconds
 from nequip_elemtransfer.checkpoints.record import known_errors
 from nequip_elemtransfer.config import LABEL_KINDS
 from nequip_elemtransfer.energies.units import check_units
@@ -26,7 +27,7 @@ from nequip_elemtransfer.plan.verdict import GO, PlanVerdict, judge
 from nequip_elemtransfer.plan.words import listed
 from nequip_elemtransfer.source import load_source
 from nequip_elemtransfer.structures.files import elements_in, read_structures, to_frames
-from nequip_elemtransfer.structures.frames import compositions, isolated_atoms
+from nequip_elemtransfer.structures.frames import compositions, isolated_atoms, with_neighbors
 from nequip_elemtransfer.structures.labels import labels_of
 from nequip_elemtransfer.transfer.start import Start
 
@@ -75,6 +76,8 @@ def plan(source: str, data: str | Path, options: PlanOptions = _DEFAULTS) -> Pla
 
     target_model, r_max = start.target.model_at(start.scales)
     n_parameters = sum(p.numel() for p in target_model.parameters())
+    compiled, example = model.architecture.get("compile_mode") == "compile", start.structures.frames[0]
+    seconds = step_seconds(target_model, with_neighbors(example, r_max), 1) if compiled else None
     radii = [disagreement] if disagreement else []
     verdict = _verdict(trial, likeness, [*scan_warnings, *kept_faults])
     comparison = compare_calculators(calculated, chosen.picked, trial, ladder, start) if calculated else None
@@ -109,6 +112,7 @@ def plan(source: str, data: str | Path, options: PlanOptions = _DEFAULTS) -> Pla
         warnings=[*scan_warnings, *([] if verdict.word == GO else radii), *kept_faults],
         notes=[*notes, *(radii if verdict.word == GO else []), *mended_faults, *likeness_notes],
         comparison=comparison,
+        structure_seconds=seconds,
     )
 
 
