@@ -19,10 +19,11 @@ THERE, ELEMENTS = "there.xyz", ("--elements", "Ge=Si")
     ("command", "words", "sentence"),
     [
         (TRANSFER, ["inspect", "no.ckpt"], "source 'no.ckpt' does not exist: give the path of a .ckpt file"),
-        (TRANSFER, ["inspect", THERE, "--data", "no.xyz"], "'no.xyz' does not exist: give a file of labelled"),
+        (TRANSFER, ["inspect", THERE, "--data", "no.xyz"], "'no.xyz' does not exist (relative paths start"),
         (TRANSFER, ["plan", "no.ckpt", THERE], "source 'no.ckpt' does not exist"),
         (TRANSFER, ["plan", THERE, "no.xyz"], "'no.xyz' does not exist"),
-        (TRANSFER, ["plan", THERE, THERE, "--source-data", "."], "'.' is a folder: give a file of labelled"),
+        (TRANSFER, ["plan", THERE, THERE, "--source-data", "no.xyz"], "'no.xyz' does not exist"),
+        (TRANSFER, ["plan", THERE, "no.traj@-2:"], "'no.traj' does not exist"),
         (TRANSFER, ["plan", THERE, THERE, "--compare", "emt=no.yaml"], "'no.yaml' does not exist: give a YAML file"),
         (TRANSFER, ["candidates", "no.xyz", *ELEMENTS, "--out", "a.xyz"], "'no.xyz' does not exist"),
         (TRANSFER, ["candidates", THERE, *ELEMENTS, "--model", "no.ckpt", "--out", "a.xyz"], "source 'no.ckpt' does"),

@@ -129,7 +129,9 @@ def _run_build(args: argparse.Namespace) -> None:
         raise ValueError(f"--lammps-input: {args.out} will not be a file for LAMMPS; build .nequip.pth or .nequip.pt2.")
     _check_lammps_input(args)
     model = args.model or best_checkpoint(args.train_dir, args.checkpoint)
-    recipe = Recipe(model, args.target, args.device, args.tf32, tuple(args.modifiers), args.common_cutoff)
+    recipe = Recipe(
+        model, args.target, args.device, args.tf32, tuple(args.modifiers), args.common_cutoff, args.train_dir
+    )
     print(f"Writing {args.out} ({kind_of(args.out)}) from {model} ...", flush=True)
     verdict = deploy(recipe, args.out, args.force, args.verbose)
     print("Largest differences from the eager model:", verdict.report, sep="\n", flush=True)

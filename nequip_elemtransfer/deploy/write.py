@@ -31,6 +31,7 @@ class Recipe:
         allow_tf32: whether products may be rounded to TF32 on CUDA
         modifiers: names of NequIP's model modifiers
         common_cutoff: whether the file names one cutoff for all pairs of types, as :func:`.export.metadata_of` has it
+        run: folder of the training, which may hold the errors of a test; for the model card
     """
 
     model: Path
@@ -39,6 +40,7 @@ class Recipe:
     allow_tf32: bool = False
     modifiers: tuple[str, ...] = ()
     common_cutoff: bool = False
+    run: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,9 @@ def write_and_verify(recipe: Recipe, out: Path) -> Verdict:
 
 
 def _write(recipe: Recipe, trained: TrainedModel, model: GraphModel, frame: AtomicDataDict.Type, out: Path) -> None:
-    kind, metadata = kind_of(out), export.metadata_of(trained, model, recipe.allow_tf32, recipe.common_cutoff)
+    kind = kind_of(out)
+    metadata = export.metadata_of(trained, model, recipe.allow_tf32, recipe.common_cutoff)
+    metadata |= export.card_of(trained, recipe.run)
     extra = verify.extra_inputs(model)
     if kind == "package":
         export.write_package(recipe.model, out)

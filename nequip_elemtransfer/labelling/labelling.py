@@ -16,13 +16,13 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import all_properties
 from ase.calculators.singlepoint import SinglePointCalculator
-from tqdm.auto import tqdm
 
 from nequip_elemtransfer.calculators.process import LabellingPool
 from nequip_elemtransfer.materials.calculator import read_description
 from nequip_elemtransfer.output.atomic import require_writable, written_together
 from nequip_elemtransfer.output.processes import locked, sigterm_interrupts
-from nequip_elemtransfer.structures.files import read_structures
+from nequip_elemtransfer.output.progress import progress_bar
+from nequip_elemtransfer.structures.reading import read_structures
 
 Answer = dict[str, Any] | str
 
@@ -140,7 +140,7 @@ def label_structures(
 
     Raises:
         ValueError: a number is out of range, the calculator cannot be made, or has labels of no structure
-        FileNotFoundError, UnreadableFile, UnusableStructure: see :func:`.structures.read_structures`
+        FileNotFoundError, UnreadableFile, UnusableStructure: see :func:`.reading.read_structures`
         OSError: ``out`` exists or cannot be written
     """
     if jobs < 1:
@@ -149,13 +149,13 @@ def label_structures(
         raise ValueError(f"--time-limit is {time_limit:g}: give seconds above zero.")
     description = read_description(calculator)
     require_writable(out, force)
-    frames = read_structures(structures)
+    frames = read_structures(structures, labels=False).structures
     made_of = {"calculator": description, "structures": digest_of(frames)}
     journal_file, log = (out.with_name(out.name + suffix) for suffix in (_JOURNAL, _LOG))
     with sigterm_interrupts(), Journal(journal_file, made_of) as journal:
         done = {i for i, answer in journal.answers.items() if not (retry and isinstance(answer, str))}
         waiting = {i: atoms for i, atoms in enumerate(frames) if i not in done}
-        bar = tqdm(total=len(frames), initial=len(done), unit="structure", disable=not progress)
+        bar = progress_bar(total=len(frames), initial=len(done), unit="structure", disable=not progress)
         with bar, LabellingPool(f"the calculator of {calculator}", description, jobs, time_limit, log) as pool:
             for place, answer in pool.label(waiting):
                 journal.add(place, answer)

@@ -87,7 +87,7 @@ def add_crystal_options(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="NAME=VALUE",
-        help="of the crystal: C11, C12, C44 (GPa), vacancy_formation_energy (eV), highest_phonon (THz)",
+        help="of the crystal: bulk_modulus, C11, C12, C44 (GPa), vacancy_formation_energy (eV), highest_phonon (THz)",
     )
 
 

@@ -14,7 +14,6 @@ STUDY_GRID = "study.json"
 CALCULATOR_EXAMPLE = "{_target_: ase.calculators.emt.EMT}"
 
 _MODELS = "a .ckpt file written by `nequip-train`, of a .nequip.zip package, or a nequip.net id"
-_STRUCTURES = "give a file of labelled structures that ASE reads"
 
 
 def existing(path: str | Path, what: str, fix: str, *, folder: bool = False) -> Path:
@@ -65,7 +64,29 @@ def require_structures(*paths: str | Path | None) -> None:
     """
     for path in paths:
         if path is not None:
-            existing(path, repr(str(path)), _STRUCTURES)
+            require_there(path_of(path))
+
+
+def require_there(path: str, what: str = "") -> None:
+    """Refuse a file of structures, or a folder that is one to ASE, that is not there.
+
+    Args:
+        what: names it, for a message
+
+    Raises:
+        FileNotFoundError: with the path
+    """
+    if not os.path.exists(path):
+        named = f"{what} {path!r}".strip()
+        raise FileNotFoundError(
+            f"{named} does not exist (relative paths start from {Path.cwd()}): give a file that ASE reads."
+        )
+
+
+def path_of(spec: str | Path) -> str:
+    """The path of a file of structures, without ASE's ``@`` and a selection, as in ``run.traj@-2:``."""
+    path, at, _ = str(spec).rpartition("@")
+    return path if at and not os.path.exists(spec) else str(spec)
 
 
 def require_calculators(*paths: str | Path) -> None:

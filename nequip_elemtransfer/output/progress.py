@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 _SECONDS = 30.0
 _UP = "\x1b[A"
@@ -23,7 +23,12 @@ class _Lines:
 
 
 def progress_bar(iterable: Iterable[Any] | None = None, **options: Any) -> tqdm:
-    """tqdm's bar with its options; where stderr is no terminal, such as the log of a batch job, it writes seldom."""
-    if not sys.stderr.isatty():
+    """tqdm's bar with its options; where nobody watches, such as in the log of a batch job, it writes seldom."""
+    if not sys.stderr.isatty() and "ipykernel" not in sys.modules:
         options |= {"file": _Lines(), "mininterval": _SECONDS, "maxinterval": _SECONDS, "ncols": 79}
     return tqdm(iterable, **options)
+
+
+def say(line: str) -> None:
+    """Print a line above the bars."""
+    tqdm.write(line)

@@ -10,6 +10,7 @@ from nequip_elemtransfer.output.arguments import add_crystal_options, pairs, par
 from nequip_elemtransfer.output.atomic import require_folder
 from nequip_elemtransfer.output.paths import require_calculators, require_source, require_structures
 from nequip_elemtransfer.output.processes import only_one
+from nequip_elemtransfer.structures.options import add_data_options, data_options
 
 NO_SOURCE = "none"
 _OF_A_SOURCE = (
@@ -48,6 +49,7 @@ def add_plan(commands: Any) -> None:
         "--chemical-species", nargs="+", default=[], metavar="TYPE=ELEMENT", help="types not named after their element"
     )
     plan.add_argument("--source-data", metavar="FILE", help="structures the source was trained on")
+    add_data_options(plan)
     add_crystal_options(plan)
     plan.add_argument(
         "--lattice-ratio",
@@ -120,6 +122,7 @@ def _make(args: argparse.Namespace) -> None:
         compare=pairs("--compare", args.compare, str),
         max_structures=args.max_structures,
         seed=args.seed,
+        data=data_options(args),
         progress=True,
     )
     if args.source == NO_SOURCE:

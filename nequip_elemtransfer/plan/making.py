@@ -26,9 +26,10 @@ from nequip_elemtransfer.plan.training.training_files import label_notes, readin
 from nequip_elemtransfer.plan.verdict import GO, PlanVerdict, judge
 from nequip_elemtransfer.plan.words import listed
 from nequip_elemtransfer.source import load_source
-from nequip_elemtransfer.structures.files import elements_in, read_structures, to_frames
+from nequip_elemtransfer.structures.files import elements_in, to_frames
 from nequip_elemtransfer.structures.frames import compositions, isolated_atoms, with_neighbors
 from nequip_elemtransfer.structures.labels import labels_of
+from nequip_elemtransfer.structures.reading import read_structures
 from nequip_elemtransfer.transfer.start import Start
 
 _DEFAULTS = PlanOptions()
@@ -53,8 +54,9 @@ def plan(source: str, data: str | Path, options: PlanOptions = _DEFAULTS) -> Pla
     crystal = None if options.crystal is None else parse_crystal(options.crystal)
     check_references(options.references, crystal)
     model, progress = load_source(source), options.progress
-    chosen = ChosenStructures.of(read_structures(data), options.max_structures, model.r_max)
-    own, origin = source_structures(model, options.source_data)
+    read = read_structures(data, options.data)
+    chosen = ChosenStructures.of(read.structures, options.max_structures, model.r_max)
+    own, origin = source_structures(model, options.source_data, options.data)
     calculated = calculate_labels(options.compare, chosen.picked, progress)
 
     proposal = propose(model, chosen, options)
@@ -108,9 +110,10 @@ def plan(source: str, data: str | Path, options: PlanOptions = _DEFAULTS) -> Pla
         source_check=check,
         verdict=verdict,
         loss=loss_of(labels, trial.counts, labels.kinds),
-        reading=reading_of(chosen.every, labels.kinds, [field["field"] for field in model.embedded_fields]),
+        data_options=options.data,
+        reading=reading_of(read, labels.kinds, [field["field"] for field in model.embedded_fields]),
         warnings=[*scan_warnings, *([] if verdict.word == GO else radii), *kept_faults],
-        notes=[*notes, *(radii if verdict.word == GO else []), *mended_faults, *likeness_notes],
+        notes=[*read.said, *notes, *(radii if verdict.word == GO else []), *mended_faults, *likeness_notes],
         comparison=comparison,
         structure_seconds=seconds,
     )
@@ -130,7 +133,8 @@ def compare_alone(data: str | Path, options: PlanOptions) -> CalculatorPlan:
     """
     if not options.compare:
         raise ValueError("without a source there is nothing to plan but --compare NAME=FILE.yaml: name a calculator.")
-    chosen = ChosenStructures.of(read_structures(data), options.max_structures, _REACH)
+    read = read_structures(data, options.data)
+    chosen = ChosenStructures.of(read.structures, options.max_structures, _REACH)
     elements = elements_in(chosen.picked)
     frames = to_frames(chosen.picked, elements, elements, places=chosen.places)
     isolated = isolated_atoms(frames, _REACH)
@@ -146,7 +150,7 @@ def compare_alone(data: str | Path, options: PlanOptions) -> CalculatorPlan:
     ]
     if isolated:
         notes.append(f"Isolated atoms were left out: {listed([chosen.places[i] for i in isolated])}.")
-    notes += _nothing_held_out(trial) + comparison.notes(chosen.places)
+    notes = [*read.said, *notes, *_nothing_held_out(trial), *comparison.notes(chosen.places)]
     n_structures, n_chosen = len(chosen.every), len(chosen.places)
     return CalculatorPlan(str(data), n_structures, n_chosen, list(labels.kinds), trial.baseline(), comparison, notes)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from nequip_elemtransfer.config import TypeStart
+from nequip_elemtransfer.structures.options import DataOptions
 from nequip_elemtransfer.transfer.structures import MAX_SEARCH_FRAMES
 
 
@@ -24,6 +25,7 @@ class PlanOptions:
         compare: name -> YAML file of an ASE calculator, whose errors and cost are set beside the start's
         max_structures: evenly spaced, that are run through the model; by default those that the key searches λ on
         seed: of the folds
+        data: how the files of structures are to be read
         progress: show progress bars
 
     Raises:
@@ -39,6 +41,7 @@ class PlanOptions:
     compare: Mapping[str, str | Path] = field(default_factory=dict)
     max_structures: int = MAX_SEARCH_FRAMES
     seed: int = 0
+    data: DataOptions = field(default_factory=DataOptions)
     progress: bool = False
 
     def __post_init__(self) -> None:

@@ -18,8 +18,9 @@ from nequip_elemtransfer.optional_packages import extra
 from nequip_elemtransfer.source import load_source
 from nequip_elemtransfer.structures.copies import duplicate_families
 from nequip_elemtransfer.structures.environments import descriptor_features, model_features
-from nequip_elemtransfer.structures.files import read_structures
 from nequip_elemtransfer.structures.frames import atom_types
+from nequip_elemtransfer.structures.options import AS_THEY_ARE, DataOptions
+from nequip_elemtransfer.structures.reading import read_structures
 from nequip_elemtransfer.transfer.start import Start
 
 MEAN, MEAN_AND_SPREAD = "mean", "mean+spread"
@@ -76,6 +77,7 @@ def select_structures(
     number: int,
     *,
     have: str | Path | None = None,
+    options: DataOptions = AS_THEY_ARE,
     pooling: str = MEAN_AND_SPREAD,
     progress: bool = False,
 ) -> Selection:
@@ -86,19 +88,20 @@ def select_structures(
         config: source, element map and λ, see :func:`.unlabelled_config`
         number: to choose
         have: labelled structures, which count as chosen
+        options: how the files are to be read
         pooling: see :func:`structure_features`
         progress: show progress bars
 
     Raises:
         ValueError: there are fewer different candidates, or all are copies of labelled structures; or the arguments do
             not go together
-        FileNotFoundError, UnreadableFile, UnusableStructure: see :func:`.structures.read_structures`
+        FileNotFoundError, UnreadableFile, UnusableStructure: see :func:`.reading.read_structures`
         ModuleNotFoundError: a library of the extra ``select`` is not installed
     """
     if number < 1:
         raise ValueError(f"--number is {number}: at least one structure has to be chosen.")
-    frames = read_structures(candidates)
-    labelled = [] if have is None else read_structures(have)
+    frames = read_structures(candidates, options, labels=False).structures
+    labelled = [] if have is None else read_structures(have, options, labels=False).structures
     start = Start.of(config, load_source(config.source))
     everything = [_bare(atoms) for atoms in [*frames, *labelled]]
     rows, kind = structure_features(start, everything, pooling, "features" if progress else "")

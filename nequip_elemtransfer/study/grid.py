@@ -25,7 +25,7 @@ from ase import Atoms
 
 from nequip_elemtransfer.output.atomic import folder_beside, put_in_place, write_text
 from nequip_elemtransfer.output.paths import STUDY_GRID, require_study_folder
-from nequip_elemtransfer.structures.files import read_structures
+from nequip_elemtransfer.structures.reading import read_structures
 from nequip_elemtransfer.study.config import study_file
 from nequip_elemtransfer.study.config.entries import ALL, require_file
 
@@ -230,7 +230,7 @@ def structures_in(path: str) -> tuple[Atoms, ...]:
         FileNotFoundError, ValueError: a sentence on what is wrong
     """
     require_file("structures", path)
-    return tuple(read_structures(path))
+    return tuple(read_structures(path).structures)
 
 
 def structures_with(path: str, labels: Mapping[str, Any]) -> list[Atoms]:

@@ -15,8 +15,10 @@ from nequip_elemtransfer.source import SourceModel
 from nequip_elemtransfer.structures.checks import UnusableStructure
 from nequip_elemtransfer.structures.copies import duplicate_families
 from nequip_elemtransfer.structures.environments import Environments, descriptor_environments, model_environments
-from nequip_elemtransfer.structures.files import UnreadableFile, read_structures, to_frames, typical_volume
+from nequip_elemtransfer.structures.files import to_frames, typical_volume
 from nequip_elemtransfer.structures.frames import evenly_spaced, with_neighbors
+from nequip_elemtransfer.structures.options import DataOptions
+from nequip_elemtransfer.structures.reading import UnreadableFile, read_structures
 from nequip_elemtransfer.transfer.start import Start
 
 _MAX_SOURCE_STRUCTURES = 200
@@ -40,12 +42,13 @@ class AdversarialStep:
     result: AdversarialResult
 
 
-def source_structures(source: SourceModel, given: str | Path | None) -> tuple[list[Atoms], str]:
+def source_structures(source: SourceModel, given: str | Path | None, options: DataOptions) -> tuple[list[Atoms], str]:
     """Structures the source was trained on, and where they are from.
 
     Args:
         source: the trained model
         given: a file of them; else the training file that a checkpoint names, if it is still there
+        options: how ``given`` is to be read
 
     Returns:
         an empty list and the reason if there are none
@@ -54,14 +57,14 @@ def source_structures(source: SourceModel, given: str | Path | None) -> tuple[li
         FileNotFoundError, UnreadableFile, UnusableStructure: if ``given`` cannot be read or used
     """
     if given is not None:
-        return read_structures(given), str(given)
+        return read_structures(given, options).structures, str(given)
     named = source.training_file
     if named is None:
         return [], "the source names no file of training structures; give --source-data FILE"
     if not Path(named).is_file():
         return [], f"the source's training file {named!r} is not there; give --source-data FILE"
     try:
-        return read_structures(named), f"{named}, which the checkpoint names"
+        return read_structures(named).structures, f"{named}, which the checkpoint names"
     except (UnreadableFile, UnusableStructure) as error:  # nobody asked for that file, so it stops nothing
         return [], f"{error} Give --source-data FILE"
 
