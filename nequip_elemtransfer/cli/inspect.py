@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from nequip_elemtransfer.output.arguments import add_crystal_options, pairs, parse_number
+from nequip_elemtransfer.output.paths import require_source, require_structures
 from nequip_elemtransfer.structures.options import add_data_options, data_options
 
 
@@ -33,6 +34,8 @@ def add_inspect(commands: Any) -> None:
 
 
 def _run_inspect(args: argparse.Namespace) -> None:
+    require_source(args.source)
+    require_structures(args.data)
     references = pairs("--reference", args.reference, parse_number)
     if args.out is not None:
         from nequip_elemtransfer.output.atomic import require_folder

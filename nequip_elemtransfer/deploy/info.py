@@ -12,6 +12,7 @@ from nequip_elemtransfer.checkpoints.record import TransferRecord
 from nequip_elemtransfer.checkpoints.stored_model import is_transferred, read_package, type_names
 from nequip_elemtransfer.deploy.executable_stack import asks_for_executable_stack
 from nequip_elemtransfer.outcome.model_card import ModelCard, card_of_sections
+from nequip_elemtransfer.output.paths import require_deployed
 from nequip_elemtransfer.output.refusal import RefusedFile, first_line, shortened
 from nequip_elemtransfer.output.table import printable, table
 
@@ -64,8 +65,7 @@ def read_info(path: Path) -> dict[str, Any]:
     """
     _refuse_old(path)
     kind = kind_of(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist.")
+    require_deployed(path)
     info = _read_package(path) if kind == "package" else _read_compiled(path, kind)
     try:
         _check(info)

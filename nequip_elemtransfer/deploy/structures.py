@@ -10,6 +10,7 @@ from ase import Atoms
 from ase.build import bulk
 from ase.data import atomic_numbers, chemical_symbols, covalent_radii, reference_states
 
+from nequip_elemtransfer.output.paths import require_structure
 from nequip_elemtransfer.output.refusal import first_line
 
 
@@ -92,11 +93,9 @@ def read_structure(spec: str) -> Atoms:
         FileNotFoundError: if there is no such file
         ValueError: if it cannot be read, or holds no atoms
     """
-    file = Path(spec)
-    if not file.is_file():
-        raise FileNotFoundError(f"structure {spec!r} does not exist: give `diamond` or a file that ASE reads.")
+    require_structure(spec)
     try:
-        atoms = ase.io.read(file, index=-1)
+        atoms = ase.io.read(Path(spec), index=-1)
     except Exception as error:  # every format has its own
         raise ValueError(f"structure {spec!r} cannot be read by ASE: {first_line(error)}") from error
     if not len(atoms):

@@ -16,6 +16,7 @@ from nequip_elemtransfer.deploy.deployed import DeployedModel, neighbor_list, re
 from nequip_elemtransfer.deploy.info import kind_of
 from nequip_elemtransfer.deploy.mliap import require_runnable, write_mliap
 from nequip_elemtransfer.deploy.trained import NoTrainingData, TrainedModel, example_data, load_trained, modified
+from nequip_elemtransfer.output.paths import require_model
 from nequip_elemtransfer.output.refusal import first_line
 
 
@@ -64,9 +65,7 @@ def check_options(recipe: Recipe, kind: str) -> None:
         FileNotFoundError: with the model
         ValueError: with the option
     """
-    if not recipe.model.is_file():
-        problem = "is a folder" if recipe.model.is_dir() else "does not exist"
-        raise FileNotFoundError(f"{recipe.model} {problem}: give a .ckpt file or a .nequip.zip package.")
+    require_model(recipe.model)
     if recipe.target is not None and kind != "AOTInductor":
         raise ValueError(f"--target is an option of .nequip.pt2 files, and {kind} files have none.")
     if kind == "ML-IAP" and recipe.device != "cpu":

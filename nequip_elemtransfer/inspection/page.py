@@ -87,7 +87,7 @@ def parity_figure(look: Look) -> str:
     if found is None or not kinds:
         return ""
     start = look.start and look.start.evaluated
-    with drawing(8.4, 3.1, len(kinds)) as (axes, picture):
+    with drawing(8.4, 3.1, len(kinds), "Predictions against labels") as (axes, picture):
         for ax, kind in zip(axes, kinds):
             label, ours = _plotted(kind, found.labels, found), _plotted(kind, found.predicted, found)
             if start:
@@ -112,7 +112,8 @@ def group_figure(look: Look) -> str:
     groups = look.now.errors.groups if look.now.errors else []
     starts = {} if look.start is None or look.start.errors is None else {g.group: g for g in look.start.errors.groups}
     kinds = [kind for kind in kinds_measured(look) if all(getattr(g, _FIELDS[kind][0]) is not None for g in groups)]
-    with drawing(8.4, 0.9 + 0.3 * len(groups), max(1, len(kinds))) as (axes, picture):
+    title = "Errors by kind of structure"
+    with drawing(8.4, 0.9 + 0.3 * len(groups), max(1, len(kinds)), title) as (axes, picture):
         places = np.arange(len(groups))[::-1]
         for ax, kind in zip(axes, kinds):
             name, unit = _FIELDS[kind]
@@ -135,7 +136,7 @@ def curve_figure(look: Look) -> str:
     if not known:
         return ""
     best = look.log.best[0] if look.log is not None and look.log.best is not None else None
-    with drawing(8.4, 2.6, len(known)) as (axes, picture):
+    with drawing(8.4, 2.6, len(known), "Validation errors along the training") as (axes, picture):
         for ax, (name, quantity) in zip(axes, known.items()):
             points = [(step, 1000 * errors[name]) for step, errors in sets if name in errors]
             color = next((c for kind, c in _COLORS.items() if quantity.name.startswith(kind)), INK)

@@ -50,6 +50,10 @@ class StartCheck(Callback):
             digests = [""] * torch.distributed.get_world_size()
             torch.distributed.all_gather_object(digests, hashlib.sha256(json.dumps(starts).encode()).hexdigest())
             require_same(digests)
+        if stage == "fit":
+            from nequip_elemtransfer.key.advice import give_advice
+
+            give_advice(trainer, pl_module, trainer.datamodule)  # which Lightning has set
 
 
 def require_same(digests: list[str]) -> None:

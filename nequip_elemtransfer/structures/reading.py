@@ -9,6 +9,7 @@ from ase import Atoms
 from nequip.data import AtomicDataDict
 from nequip.data.ase import from_ase
 
+from nequip_elemtransfer.output.paths import require_structures
 from nequip_elemtransfer.structures.checks import (
     UnusableStructure,
     check_atoms,
@@ -81,8 +82,7 @@ def read_structures(spec: str | Path, options: DataOptions = AS_THEY_ARE, *, lab
         UnusableStructure: naming a structure that is damaged, or a line where ASE would stop
     """
     path = spec
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"{str(path)!r} does not exist: give a file of labelled structures that ASE reads.")
+    require_structures(path)
     check_whole_file(path)
     try:
         structures = ase.io.read(path, ":")

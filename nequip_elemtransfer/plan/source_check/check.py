@@ -8,7 +8,7 @@ from ase import Atoms
 from nequip_elemtransfer.config import LabelKind
 from nequip_elemtransfer.materials.crystal import Crystal
 from nequip_elemtransfer.output.table import table
-from nequip_elemtransfer.plan.errors import milli_text
+from nequip_elemtransfer.plan.errors import milli_lines
 from nequip_elemtransfer.plan.source_check.crystal import (
     BULK_MODULUS,
     ELASTIC,
@@ -175,11 +175,11 @@ def _groups(errors: SourceErrors) -> str:
         [
             g.group,
             str(g.n_structures),
-            *map(milli_text, (g.force_mae, g.energy_mae, g.energy_mae_refitted, g.stress_mae)),
+            *map(milli_lines, (g.force_mae, g.energy_mae, g.energy_mae_refitted, g.stress_mae)),
         ]
         for g in errors.groups
     ]
-    header = ["source on its own", "structures", "force MAE", "energy MAE", "energy MAE, shifts refitted", "stress MAE"]
+    header = ["source on its own", "structures", "force MAE", "energy MAE", "shifts refitted", "stress MAE"]
     units = ["", "", "meV/Å", "meV/atom", "meV/atom", "meV/Å³"]
     return table(header, [units, *rows], [False, *[True] * 5])
 
