@@ -87,7 +87,12 @@ def parity_figure(look: Look) -> str:
     if found is None or not kinds:
         return ""
     start = look.start and look.start.evaluated
-    with drawing(8.4, 3.1, len(kinds), "Predictions against labels") as (axes, picture):
+    with drawing(
+        8.4,
+        3.1,
+        len(kinds),
+        f"Predictions against labels{', the start in grey' if start else ''}: numbers are in the table",
+    ) as (axes, picture):
         for ax, kind in zip(axes, kinds):
             label, ours = _plotted(kind, found.labels, found), _plotted(kind, found.predicted, found)
             if start:
@@ -103,7 +108,8 @@ def parity_figure(look: Look) -> str:
             marks = axes[0].get_legend_handles_labels()
             legend = axes[0].figure.legend(*marks, loc="outside lower center", ncols=2, frameon=False, markerscale=3)
             for handle in legend.legend_handles:
-                handle.set_alpha(1)
+                if handle is not None:
+                    handle.set_alpha(1)
     return picture.svg
 
 
