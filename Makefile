@@ -1,8 +1,12 @@
 # make demo | path | test | lint | types | docs | wheel | coverage | mutants: each makes its environment first.
-# PYTHON, DATA, MLEARN, OUT, PYTEST_OPTIONS and CONSTRAINTS may be given; CONSTRAINTS= takes the newest versions there are.
+# PYTHON, DATA, MLEARN, OUT, SOURCE, STRUCTURES, TEST, PYTEST_OPTIONS and CONSTRAINTS may be given; CONSTRAINTS= takes the newest versions there are.
 PYTHON ?= python3
 DATA ?= sw
 OUT ?= runs/demo
+# the two files of `make path`: those that the demo leaves
+SOURCE ?= $(OUT)/si/best.ckpt
+STRUCTURES ?= $(OUT)/seed0/data/Ge_train_10.xyz
+TEST ?= $(OUT)/seed0/data/Ge_test.xyz
 OUT_OF_PATH ?= runs/path
 CONSTRAINTS ?= constraints.txt
 PINNED := $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS))
@@ -35,7 +39,7 @@ demo: $(READY_FOR_DEMO)
 
 # the main path of the docs on its own two files, from them to a deployed, proved model
 path: $(READY)
-	$(BIN)/python demo/path.py --out $(OUT_OF_PATH)
+	$(BIN)/python demo/path.py $(SOURCE) $(STRUCTURES) --test $(TEST) --out $(OUT_OF_PATH)
 
 # two processes of one thread: with two each they wait for each other, and take many times as long
 test: $(READY)
