@@ -47,8 +47,6 @@ def _run_inspect(args: argparse.Namespace) -> None:
     from nequip_elemtransfer.inspection.text import look_text
 
     found = look(args.source, Asked(args.data, data_options(args), args.crystal, references, args.start))
-    if args.data is None and args.crystal is None:
-        print(found.model.describe())
     print(look_text(found))
     if args.out is not None:
         from nequip_elemtransfer.inspection.page import write_look

@@ -137,8 +137,9 @@ def look(path: str, asked: Asked) -> Look:
         species = _species(measured, record)
         found = evaluate(measured, species, structures, task, None) if structures else None
         errors = None if found is None else source_errors(found)
-        properties = None if crystal is None else _crystal(measured, species, crystal, asked, found)
-        return Measured(found, errors, properties)
+        if crystal is None:
+            return Measured(found, errors, None)
+        return Measured(found, errors, check_crystal(measured, species, crystal, asked.references, found))
 
     now, start, no_start = measure(model, "model"), None, ""
     if record is not None and (structures or crystal):
@@ -159,12 +160,6 @@ def look(path: str, asked: Asked) -> Look:
         start=start,
         no_start=no_start,
     )
-
-
-def _crystal(
-    model: SourceModel, species: list[str], crystal: Crystal, asked: Asked, found: Evaluated | None
-) -> CrystalCheck:
-    return check_crystal(model, species, crystal, asked.references, found)
 
 
 def _species(model: SourceModel, record: TransferRecord | None) -> list[str]:

@@ -20,8 +20,12 @@ _ERRORS = (
 
 
 def look_text(look: Look) -> str:
-    """The card, errors by kind of structure with the start's below them, the crystal, and warnings."""
-    parts = [_title(look)]
+    """The model and its card, errors by kind of structure with the start's below them, the crystal, and warnings.
+
+    Where nothing was measured, the model stands with all its options and, if it comes from a transfer, its receipt.
+    """
+    measured = look.now.errors is not None or look.now.crystal is not None
+    parts = [_title(look) if measured else look.model.describe()]
     if look.card is not None:
         parts.append(look.card.text())
     parts += [wrapped(sentence) for sentence in look.said]
