@@ -14,7 +14,7 @@ from nequip_elemtransfer.checkpoints.stored_model import is_package, read_packag
 from nequip_elemtransfer.config import LABEL_KINDS, LabelKind
 from nequip_elemtransfer.deploy.train_dir import best_checkpoint
 from nequip_elemtransfer.inspection.start import NoStart, rebuilt_start
-from nequip_elemtransfer.materials.crystal import Crystal, parse_crystal
+from nequip_elemtransfer.materials.crystal import parse_crystal
 from nequip_elemtransfer.outcome.metrics import validations
 from nequip_elemtransfer.outcome.model_card import ModelCard, card_of_checkpoint, card_of_sections
 from nequip_elemtransfer.outcome.training_log import TrainingLog, log_in
