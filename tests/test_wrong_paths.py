@@ -25,6 +25,8 @@ THERE, ELEMENTS = "there.xyz", ("--elements", "Ge=Si")
         (TRANSFER, ["plan", THERE, THERE, "--source-data", "no.xyz"], "'no.xyz' does not exist"),
         (TRANSFER, ["plan", THERE, "no.traj@-2:"], "'no.traj' does not exist"),
         (TRANSFER, ["plan", THERE, THERE, "--compare", "emt=no.yaml"], "'no.yaml' does not exist: give a YAML file"),
+        (TRANSFER, ["race", THERE, "no.xyz", "--out", "r"], "'no.xyz' does not exist"),
+        (TRANSFER, ["race", THERE, THERE, "--starts", "transfer", "other=no.ckpt", "--out", "r"], "'no.ckpt' does not"),
         (TRANSFER, ["candidates", "no.xyz", *ELEMENTS, "--out", "a.xyz"], "'no.xyz' does not exist"),
         (TRANSFER, ["candidates", THERE, *ELEMENTS, "--model", "no.ckpt", "--out", "a.xyz"], "source 'no.ckpt' does"),
         (TRANSFER, ["select", "no.xyz", "--model", THERE, *ELEMENTS, "--out", "a.xyz"], "'no.xyz' does not exist"),

@@ -6,7 +6,8 @@ from typing import Any
 
 from nequip_elemtransfer.output.arguments import add_element_options, pairs, parse_lengths, parse_start
 from nequip_elemtransfer.output.atomic import require_writable
-from nequip_elemtransfer.output.paths import require_source, require_structures
+from nequip_elemtransfer.output.paths import require_source
+from nequip_elemtransfer.structures.specs import require_structures
 
 
 def add_candidates(commands: Any) -> None:

@@ -17,6 +17,7 @@ from nequip_elemtransfer.key.cli import add_check
 from nequip_elemtransfer.labelling.cli import add_label
 from nequip_elemtransfer.output.arguments import add_version_and_completion, require_no_empty
 from nequip_elemtransfer.plan.cli import add_plan
+from nequip_elemtransfer.race.cli import add_race
 from nequip_elemtransfer.selection.cli import add_select
 from nequip_elemtransfer.study.cli import add_study
 
@@ -36,6 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         add_label,
         add_plan,
         add_check,
+        add_race,
         add_data,
         add_study,
         add_import,

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from nequip_elemtransfer.output.arguments import add_crystal_options, pairs, parse_number
-from nequip_elemtransfer.output.paths import require_source, require_structures
+from nequip_elemtransfer.output.paths import require_source
 from nequip_elemtransfer.structures.options import add_data_options, data_options
+from nequip_elemtransfer.structures.specs import require_structures
 
 
 def add_inspect(commands: Any) -> None:

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -14,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from nequip_elemtransfer.output.paths import existing, require_source
+from nequip_elemtransfer.structures.specs import require_there, split_spec
 
 # Options of NequIP's datamodules that name a file, or several.
 _DATA_FILES = ("file_path", "train_file_path", "val_file_path", "test_file_path", "predict_file_path")
@@ -68,7 +68,7 @@ def require_paths(config: DictConfig) -> None:
     elif isinstance(source, str):
         require_source(source)
     for where, path in _data_files(config.get("data"), "data"):
-        existing(path, f"`{where}` {path!r}", f"give a file of structures (relative paths start from {Path.cwd()})")
+        require_there(split_spec(path)[0], f"`{where}`")
 
 
 def _value(config: DictConfig, key: str) -> Any:

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from nequip_elemtransfer.output.atomic import require_writable
-from nequip_elemtransfer.output.paths import require_calculators, require_structures
+from nequip_elemtransfer.output.paths import require_calculators
+from nequip_elemtransfer.structures.specs import require_structures
 
 _SHOWN = 20  # failures that the terminal shows
 
@@ -49,6 +50,8 @@ def _run_label(args: argparse.Namespace) -> None:
         force=args.force,
         progress=True,
     )
+    for sentence in result.said:
+        print(sentence)
     print(f"{args.out}: {result.labelled} structures")
     if result.without_stress:
         print(f"The calculator has no stress of {result.without_stress} of them.")

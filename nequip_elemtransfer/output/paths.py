@@ -56,39 +56,6 @@ def require_source(path: str) -> None:
         existing_file(path)
 
 
-def require_structures(*paths: str | Path | None) -> None:
-    """Refuse files of structures that are not there; None stands for one that was not asked for.
-
-    Raises:
-        FileNotFoundError: with the first path
-    """
-    for path in paths:
-        if path is not None:
-            require_there(path_of(path))
-
-
-def require_there(path: str, what: str = "") -> None:
-    """Refuse a file of structures, or a folder that is one to ASE, that is not there.
-
-    Args:
-        what: names it, for a message
-
-    Raises:
-        FileNotFoundError: with the path
-    """
-    if not os.path.exists(path):
-        named = f"{what} {path!r}".strip()
-        raise FileNotFoundError(
-            f"{named} does not exist (relative paths start from {Path.cwd()}): give a file that ASE reads."
-        )
-
-
-def path_of(spec: str | Path) -> str:
-    """The path of a file of structures, without ASE's ``@`` and a selection, as in ``run.traj@-2:``."""
-    path, at, _ = str(spec).rpartition("@")
-    return path if at and not os.path.exists(spec) else str(spec)
-
-
 def require_calculators(*paths: str | Path) -> None:
     """Refuse descriptions of calculators that are not there.
 

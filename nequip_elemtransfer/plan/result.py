@@ -30,10 +30,11 @@ class Plan:
         data: path of the target's structures
         data_options: how that file is read
         source_types: of the source
-        elements, chemical_species: the map, as in the key
+        elements, chemical_species, kept_types: the map, as in the key
         proposed: target types whose start was proposed rather than asked for
         n_structures: in ``data``
         n_evaluated: of them, evenly spaced, that were run through the model
+        held_back: of them, that the training sets aside to validate on
         labels: the kinds of labels that the evaluated structures have and the source predicts
         length_scale: λ by target type
         energy_scale, energy_shifts: α and μ (eV) by target type, fitted to all evaluated structures
@@ -60,6 +61,7 @@ class Plan:
     proposed: list[str]
     n_structures: int
     n_evaluated: int
+    held_back: int
     labels: list[LabelKind]
     length_scale: dict[str, float]
     energy_scale: dict[str, float]
@@ -81,6 +83,7 @@ class Plan:
     data_options: DataOptions = field(default_factory=DataOptions)
     comparison: Comparison | None = None
     structure_seconds: float | None = None
+    kept_types: str = "frozen"
 
     @property
     def steps(self) -> list[Step]:

@@ -7,8 +7,9 @@ from typing import Any
 from nequip_elemtransfer.optional_packages import require_select
 from nequip_elemtransfer.output.arguments import add_element_options, pairs, parse_lengths, parse_start
 from nequip_elemtransfer.output.atomic import require_writable, written_together
-from nequip_elemtransfer.output.paths import require_source, require_structures
+from nequip_elemtransfer.output.paths import require_source
 from nequip_elemtransfer.structures.options import add_data_options, data_options
+from nequip_elemtransfer.structures.specs import require_structures
 
 
 def add_select(commands: Any) -> None:
@@ -73,6 +74,8 @@ def _run_select(args: argparse.Namespace) -> None:
         staged_page.write_text(selection_page(found, args.candidates, args.model, args.have), encoding="utf-8")
         if args.folder is not None:
             write_inputs(structures, args.write, args.folder)
+    for sentence in found.said:
+        print(sentence)
     print(f"{args.out}: {len(structures)} of {len(found.candidates)} candidates, {len(found.copies)} of them copies")
     low, high = found.random_reach
     print(f"Farthest candidate left: {found.reach:.3g}; with as many at random {low:.3g} to {high:.3g}.")

@@ -20,7 +20,7 @@ from nequip_elemtransfer.structures.copies import duplicate_families
 from nequip_elemtransfer.structures.environments import descriptor_features, model_features
 from nequip_elemtransfer.structures.frames import atom_types
 from nequip_elemtransfer.structures.options import AS_THEY_ARE, DataOptions
-from nequip_elemtransfer.structures.reading import read_structures
+from nequip_elemtransfer.structures.reading import read_files
 from nequip_elemtransfer.transfer.start import Start
 
 MEAN, MEAN_AND_SPREAD = "mean", "mean+spread"
@@ -42,6 +42,7 @@ class Selection:
         kind: of the features, ``model`` or ``ACSF``
         reach: largest distance of a candidate from the nearest one chosen or labelled
         random_reach: the smallest and largest such distance where as many are drawn at random
+        said: sentences on how the files were read
     """
 
     candidates: list[Atoms]
@@ -53,6 +54,7 @@ class Selection:
     kind: str
     reach: float
     random_reach: tuple[float, float]
+    said: tuple[str, ...] = ()
 
     @property
     def copies_of_have(self) -> frozenset[int]:
@@ -100,8 +102,9 @@ def select_structures(
     """
     if number < 1:
         raise ValueError(f"--number is {number}: at least one structure has to be chosen.")
-    frames = read_structures(candidates, options, labels=False).structures
-    labelled = [] if have is None else read_structures(have, options, labels=False).structures
+    given = () if have is None else (have,)
+    read, *others = read_files([candidates, *given], options, labels=False)
+    frames, labelled = read.structures, others[0].structures if others else []
     start = Start.of(config, load_source(config.source))
     everything = [_bare(atoms) for atoms in [*frames, *labelled]]
     rows, kind = structure_features(start, everything, pooling, "features" if progress else "")
@@ -124,6 +127,7 @@ def select_structures(
         kind=kind,
         reach=float(found.left.max()),
         random_reach=(float(reaches.min()), float(reaches.max())),
+        said=tuple(line for each in (read, *others) for line in each.said),
     )
 
 

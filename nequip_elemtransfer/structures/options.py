@@ -4,8 +4,9 @@ import argparse
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-# What an entry of a file may be read as: a kind of label, a virial, which becomes a stress, or no label at all.
-READ_AS = ("energy", "forces", "stress", "virial", "")
+# What an entry of a file may be read as beside the kinds of labels: what becomes one of them, in a copy, or nothing.
+VIRIAL, GRADIENT, ENERGY_PER_ATOM, NO_LABEL = "virial", "gradient", "energy_per_atom", ""
+READ_AS = ("energy", "forces", "stress", VIRIAL, GRADIENT, ENERGY_PER_ATOM, NO_LABEL)
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME=KIND",
-        help="read the entry NAME as energy, forces, stress or virial; NAME= for no label (may be repeated)",
+        help="read the entry NAME as energy, forces, stress, virial, gradient or energy_per_atom; NAME= for no label",
     )
 
 

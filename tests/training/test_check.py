@@ -161,7 +161,10 @@ print(code, time.process_time(), "torch" in sys.modules)
     ("overrides", "sentence"),
     [
         (["element_transfer.source=none.ckpt"], "source 'none.ckpt' does not exist: give the path"),
-        (["data.train_file_path=none.xyz"], "`data.train_file_path` 'none.xyz' does not exist: give a file of struc"),
+        (
+            ["data.train_file_path=none.xyz"],
+            "`data.train_file_path` 'none.xyz' does not exist (relative paths start from",
+        ),
         (["+ckpt_path=none.ckpt"], "`ckpt_path` 'none.ckpt' does not exist: give the checkpoint to continue from"),
     ],
 )
