@@ -1,7 +1,7 @@
 """Tables of what ``plan`` said of the transfers of studies before training, and of what training showed.
 
-A transfer helps if its error is lower than from scratch, in forces if nothing else is said. The verdicts in the reports are those of a rule that
-went by adversarial validation too; today's is made anew of the same numbers.
+A transfer helps if its error is lower than from scratch, in forces if nothing else is said. The verdicts in the reports
+are those of a rule that went by adversarial validation too; today's is made anew of the same numbers.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
