@@ -26,6 +26,7 @@ from nequip_elemtransfer.structures.named_files import options_of, require_named
 from nequip_elemtransfer.structures.names import FIELDS, Names, UnclearLabels, entries, own_label_difference
 from nequip_elemtransfer.structures.options import NO_LABEL, VIRIAL, DataOptions
 from nequip_elemtransfer.structures.reading import raw_structures
+from nequip_elemtransfer.structures.units import require_nequip_units
 
 # of the data sets that are checked
 _ROLE_NAMES = {"train": "training", "val": "validation", "test": "test", "predict": "prediction"}
@@ -161,6 +162,7 @@ def _raw_file(section: Mapping[str, Any], useful: Sequence[LabelKind]) -> _RawFi
         names.look(i, atoms)
         check_atoms(atoms, f"structure {i} of {spec!r}", labels)
     names.refuse(spec, useful)
+    require_nequip_units(structures, labels, str(spec))
     for sentence in names.said(spec, LABEL_KINDS):
         logger.warning(sentence)
     return _RawFile(structures, names)
