@@ -40,6 +40,7 @@ from nequip_elemtransfer.structures.options import (
     VIRIAL,
     DataOptions,
 )
+from nequip_elemtransfer.structures.placeholders import without_placeholders
 from nequip_elemtransfer.structures.units import check_sizes, in_nequip_units
 
 # What ASE's readers raise on a file that is not what its name says
@@ -140,6 +141,8 @@ def _read(spec: str, structures: list[Atoms], options: DataOptions, labels: bool
     if said := in_nequip_units(structures, options, spec):
         read = replace(read, said=(*read.said, *said), converted=True)
     check_sizes(structures, spec)
+    if said := without_placeholders(structures, spec):
+        read = replace(read, said=(*read.said, *said), converted=True)
     return read
 
 
