@@ -136,24 +136,22 @@ def _read(spec: str, structures: list[Atoms], options: DataOptions, labels: bool
     return read if labels else replace(read, said=(*read.said, *names.said(spec)))
 
 
-def require_file(spec: str | Path, what: str = "") -> Path:
+def structure_file(spec: str | Path) -> Path:
     """The file of a spec.
-
-    Args:
-        what: names it, for a message
 
     Raises:
         FileNotFoundError: it is not there
         UnreadableFile: it is a folder
     """
     path, _ = split_spec(spec)
-    named = f"{what} {str(path)!r}".strip()
     if path.is_dir() and filetype(str(path)) != "eon" and not (path / "metadata").is_file():
         advice = foreign_format(path)
-        raise UnreadableFile(f"{named} is a folder, and ASE reads no structures from it{advice and f'; {advice}'}.")
+        raise UnreadableFile(
+            f"{str(path)!r} is a folder, and ASE reads no structures from it{advice and f'; {advice}'}."
+        )
     if not path.exists():
         raise FileNotFoundError(
-            f"{named} does not exist (relative paths start from {Path.cwd()}): give a file that ASE reads."
+            f"{str(path)!r} does not exist (relative paths start from {Path.cwd()}): give a file that ASE reads."
         )
     return path
 
@@ -167,7 +165,7 @@ def raw_structures(spec: str | Path, arguments: Mapping[str, Any] | None = None)
     Raises:
         FileNotFoundError, UnreadableFile, UnusableStructure: as :func:`read_structures`
     """
-    path, arguments = require_file(spec), dict(arguments or {})
+    path, arguments = structure_file(spec), dict(arguments or {})
     check_whole_file(path, arguments.get("format"))
     try:
         structures = list(_iread(spec, arguments))

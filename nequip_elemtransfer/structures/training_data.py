@@ -190,7 +190,7 @@ class _Part:
     """A data set in its role.
 
     Args:
-        role: of ``ROLES``
+        role: of ``DATA_ROLES``
         dataset: as NequIP makes it
         file: the file that it is of; empty if it is of none
         batched: whether several structures come together
