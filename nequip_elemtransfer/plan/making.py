@@ -8,7 +8,7 @@ import numpy as np
 from nequip_elemtransfer.checkpoints.record import known_errors
 from nequip_elemtransfer.config import LABEL_KINDS
 from nequip_elemtransfer.energies.kept import another_method
-from nequip_elemtransfer.energies.units import check_units
+from nequip_elemtransfer.energies.units import check_units, unit_of_scale
 from nequip_elemtransfer.materials.crystal import parse_crystal
 from nequip_elemtransfer.plan.likeness.source_structures import AdversarialStep, compare_structures, source_structures
 from nequip_elemtransfer.plan.likeness.sufficiency import assess
@@ -170,10 +170,13 @@ def _check_units(start: Start) -> None:
 
 
 def _other_method(trial: CrossValidation, energies: FittedEnergies) -> list[str]:
-    """Kept types that the labels want otherwise, on all structures at the λ proposed."""
+    """What speaks for another unit, or for another method of kept types, on all structures at the λ proposed."""
     start, parts = trial.start, trial.start.search.parts(trial.start.scales)
     found, weights = (energies.scales, energies.shifts), start.config.fit_weights
-    return another_method(parts, trial.labels, found, start.frozen, trial.type_names, weights)
+    return [
+        *unit_of_scale(trial.type_names, energies.scales, ~start.frozen),
+        *another_method(parts, trial.labels, found, start.frozen, trial.type_names, weights),
+    ]
 
 
 def _verdict(trial: CrossValidation, likeness: Sequence[AdversarialStep], warnings: Sequence[str]) -> PlanVerdict:

@@ -15,9 +15,14 @@ class DataOptions:
 
     Args:
         key_mapping: name of an entry in the file -> what it is read as, one of ``READ_AS``; an empty text for no label
+        energy_unit, force_unit, stress_unit: what labels are in, see :func:`.units.parse_unit`; None for NequIP's, or
+            for what entries of the file say. Forces and stresses follow the energies unless they are named too
     """
 
     key_mapping: Mapping[str, str] = field(default_factory=dict)
+    energy_unit: str | None = None
+    force_unit: str | None = None
+    stress_unit: str | None = None
 
     def __post_init__(self) -> None:
         for name, kind in self.key_mapping.items():
@@ -42,6 +47,17 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=KIND",
         help="read the entry NAME as energy, forces, stress, virial, gradient or energy_per_atom; NAME= for no label",
     )
+    parser.add_argument(
+        "--energy-unit",
+        metavar="UNIT",
+        help="of energies, and over Å of forces, over Å³ of stresses: eV, meV, Hartree, Rydberg, kcal/mol, kJ/mol",
+    )
+    parser.add_argument("--force-unit", metavar="UNIT", help="of forces, such as Hartree/Bohr")
+    parser.add_argument(
+        "--stress-unit",
+        metavar="UNIT",
+        help="of stresses, such as GPa, kbar, bar, Hartree/Bohr^3; =-kbar where they are positive under compression",
+    )
 
 
 def data_options(args: argparse.Namespace) -> DataOptions:
@@ -58,4 +74,4 @@ def data_options(args: argparse.Namespace) -> DataOptions:
         if name in mapping:
             raise ValueError(f"--key names {name!r} twice: give each entry once.")
         mapping[name] = kind
-    return DataOptions(mapping)
+    return DataOptions(mapping, args.energy_unit, args.force_unit, args.stress_unit)

@@ -39,7 +39,9 @@ from nequip_elemtransfer.structures.options import (
     VIRIAL,
     DataOptions,
 )
+from nequip_elemtransfer.structures.placeholders import without_placeholders
 from nequip_elemtransfer.structures.specs import split_spec
+from nequip_elemtransfer.structures.units import check_sizes, in_nequip_units
 
 # What ASE's readers raise on a file that is not what its name says
 _READER_ERRORS = (
@@ -107,6 +109,7 @@ def read_structures(spec: str | Path, options: DataOptions = AS_THEY_ARE, *, lab
         UnreadableFile: if ASE cannot read it, or finds no structure
         UnusableStructure: naming a structure that is damaged, or a line where ASE would stop
         UnclearLabels: if labels are not where NequIP looks, or there twice, or ``options`` name what is not there
+        WrongUnit: if they cannot be in the unit that they are said to be in, or that NequIP takes
     """
     return read_files([spec], options, labels=labels)[0]
 
@@ -133,7 +136,14 @@ def _read(spec: str, structures: list[Atoms], options: DataOptions, labels: bool
         for name in _OF_A_ROW:
             atoms.info.pop(name, None)
         check_atoms(atoms, f"structure {i} of {spec!r}")
-    return read if labels else replace(read, said=(*read.said, *names.said(spec)))
+    if not labels:
+        return replace(read, said=(*read.said, *names.said(spec)))
+    if said := in_nequip_units(structures, options, spec):
+        read = replace(read, said=(*read.said, *said), converted=True)
+    check_sizes(structures, spec)
+    if said := without_placeholders(structures, spec):
+        read = replace(read, said=(*read.said, *said), converted=True)
+    return read
 
 
 def structure_file(spec: str | Path) -> Path:

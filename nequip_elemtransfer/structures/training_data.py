@@ -26,7 +26,9 @@ from nequip_elemtransfer.structures.frames import MAX_FRAMES, atom_types, edge_l
 from nequip_elemtransfer.structures.named_files import options_of, require_named_files
 from nequip_elemtransfer.structures.names import FIELDS, Names, UnclearLabels, entries, own_label_difference
 from nequip_elemtransfer.structures.options import NO_LABEL, VIRIAL, DataOptions
+from nequip_elemtransfer.structures.placeholders import frames_without_placeholders
 from nequip_elemtransfer.structures.reading import raw_structures
+from nequip_elemtransfer.structures.units import require_nequip_units
 
 # of the data sets that are checked
 _ROLE_NAMES = {"train": "training", "val": "validation", "test": "test", "predict": "prediction"}
@@ -106,6 +108,12 @@ def training_frames(data: dict, type_names: Sequence[str], asked: Asked | None =
         raise ValueError("the training set of `data` is empty: the start of a transfer is fitted to its structures.")
     if len(dataset) > MAX_FRAMES:
         logger.info(f"The start is fitted on {MAX_FRAMES} of {len(dataset)} training frames, evenly spaced.")
+    frames, said = frames_without_placeholders(frames)
+    for sentence in said:
+        logger.warning(
+            f"{sentence} The training itself takes them as they are: `nequip-elemtransfer plan SOURCE FILE --out DIR` "
+            "writes copies without them, and a train.yaml that reads those."
+        )
     return frames
 
 
@@ -162,6 +170,7 @@ def _raw_file(section: Mapping[str, Any], useful: Sequence[LabelKind]) -> list[A
         names.look(i, atoms)
         check_atoms(atoms, f"structure {i} of {spec!r}", labels)
     names.refuse(spec, useful)
+    require_nequip_units(structures, labels, str(spec))
     for sentence in names.said(spec, LABEL_KINDS):
         logger.warning(sentence)
     return structures

@@ -1,0 +1,254 @@
+"""Units of labels that a file or an option names, and sizes that no label in NequIP's units has.
+
+NequIP takes eV, eV/Å and eV/Å³, stresses positive under tension, and converts nothing. What is in another unit is
+converted here if that is said, by ``--energy-unit`` and its like or by an entry such as ``energy-unit`` of a structure.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from ase import Atoms, units
+from ase.calculators.singlepoint import SinglePointCalculator
+
+from nequip_elemtransfer.config import LABEL_KINDS, LabelKind
+from nequip_elemtransfer.structures.names import entries, without
+from nequip_elemtransfer.structures.options import DataOptions
+
+# in eV, Å and eV/Å³
+ENERGIES = {
+    "eV": 1.0,
+    "meV": 1e-3,
+    "Hartree": units.Hartree,
+    "Rydberg": units.Rydberg,
+    "kcal/mol": units.kcal / units.mol,
+    "kJ/mol": units.kJ / units.mol,
+}
+LENGTHS = {"Å": 1.0, "Bohr": units.Bohr, "nm": 10.0}
+PRESSURES = {"Pa": units.Pascal, "bar": units.bar, "kbar": 1e3 * units.bar, "MPa": 1e6 * units.Pascal, "GPa": units.GPa}
+
+_ALIASES = {
+    "ev": "eV", "mev": "meV", "hartree": "Hartree", "ha": "Hartree", "eh": "Hartree", "rydberg": "Rydberg",
+    "ry": "Rydberg", "kcal/mol": "kcal/mol", "kj/mol": "kJ/mol", "å": "Å", "a": "Å", "ang": "Å", "angstrom": "Å",
+    "ångström": "Å", "bohr": "Bohr", "a0": "Bohr", "nm": "nm", "pa": "Pa", "bar": "bar", "kbar": "kbar", "kb": "kbar",
+    "mpa": "MPa", "gpa": "GPa",
+}  # fmt: skip
+_CHOICES: dict[LabelKind, str] = {
+    "energy": f"{', '.join(ENERGIES)}, each also with /atom",
+    "forces": f"{', '.join(ENERGIES)}, each over {', '.join(LENGTHS)}, such as Hartree/Bohr",
+    "stress": f"{', '.join(PRESSURES)}, eV/Å^3, Hartree/Bohr^3 and the like, with - in front of what is positive under "
+    "compression, such as -kbar",
+}
+_ATOMIC: dict[LabelKind, str] = {"energy": "hartree", "forces": "hartree/bohr", "stress": "hartree/bohr^3"}
+
+# Entries of a structure that name the unit of a kind of label, such as `energy-unit` or `forces_units`
+_ENTRY = re.compile(
+    r"^(?:\w+[-_ .])?(energy|forces?|stress(?:es)?|virials?|positions?|lengths?|cell)[-_ .]?units?$", re.IGNORECASE
+)
+_PLURALS: dict[LabelKind, str] = {"energy": "energies", "forces": "forces", "stress": "stresses"}
+_KIND: dict[str, LabelKind] = {"e": "energy", "f": "forces", "s": "stress", "v": "stress"}
+
+# 1000 GPa, the pressure within giant planets, is 6.2 eV/Å³; half of the structures of a file have no more than thrice.
+_LARGEST_STRESS = 20.0
+
+
+class WrongUnit(ValueError):
+    """Labels in another unit or of the other sign than NequIP's."""
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A unit of one kind of label.
+
+    Args:
+        name: as it is written here
+        size: in NequIP's unit; negative for stresses that are positive under compression
+        per_atom: whether energies are divided by the number of atoms
+    """
+
+    name: str
+    size: float
+    per_atom: bool = False
+
+
+def parse_unit(text: str, kind: LabelKind, where: str) -> Unit:
+    """The unit that a text names.
+
+    Args:
+        text: such as ``kcal/mol``, ``Hartree/Bohr``, ``kbar`` or ``-kbar``
+        where: it was named, for a message
+
+    Raises:
+        ValueError: with those that are known
+    """
+    name = re.sub(r"\s+|\*\*|\^|\(|\)", "", str(text)).replace("³", "3").lower()
+    sign, name = (-1.0, name[1:]) if name.startswith("-") and kind == "stress" else (1.0, name)
+    name = _ATOMIC[kind].replace("^", "") if name in ("au", "a.u.") else name
+    per_atom = kind == "energy" and name.endswith("/atom")
+    name = name.removesuffix("/atom") if per_atom else name
+    power = {"energy": 0, "forces": 1, "stress": 3}[kind]
+    if kind == "stress" and _ALIASES.get(name) in PRESSURES:
+        return Unit(("-" if sign < 0 else "") + _ALIASES[name], sign * PRESSURES[_ALIASES[name]])
+    energy, _, length = (name, "", "") if power == 0 else name.rpartition("/")
+    length = _ALIASES.get(length.removesuffix("3") if power == 3 else length, "")
+    energy = _ALIASES.get(energy, "")
+    if energy not in ENERGIES or (power and length not in LENGTHS):
+        raise ValueError(f"{where} is {text!r}, which is no known unit of {kind}; choose from {_CHOICES[kind]}.")
+    written = energy + {0: "/atom" if per_atom else "", 1: f"/{length}", 3: f"/{length}³"}[power]
+    size = ENERGIES[energy] / (LENGTHS[length] ** power if power else 1.0)
+    return Unit(("-" if sign < 0 else "") + written, sign * size, per_atom)
+
+
+def units_of(options: DataOptions) -> dict[LabelKind, Unit]:
+    """The units that options name; forces and stresses follow the energies unless they are named too."""
+    named: dict[LabelKind, str | None] = {
+        "energy": options.energy_unit,
+        "forces": options.force_unit,
+        "stress": options.stress_unit,
+    }
+    option = {"energy": "--energy-unit", "forces": "--force-unit", "stress": "--stress-unit"}
+    found = {kind: parse_unit(text, kind, option[kind]) for kind, text in named.items() if text is not None}
+    if "energy" in found:
+        energy = found["energy"].name.removesuffix("/atom")
+        found = {
+            "energy": found["energy"],
+            "forces": found.get("forces") or parse_unit(f"{energy}/Å", "forces", "--energy-unit"),
+            "stress": found.get("stress") or parse_unit(f"{energy}/Å³", "stress", "--energy-unit"),
+        }
+    return found
+
+
+def units_in(atoms: Atoms, name: str) -> dict[LabelKind, Unit]:
+    """The units that the entries of a structure name, other than NequIP's.
+
+    Args:
+        name: what a message calls the structure
+
+    Raises:
+        ValueError: one is not known, or is a unit of length other than Å
+    """
+    found: dict[LabelKind, Unit] = {}
+    for entry, text in atoms.info.items():
+        match = _ENTRY.match(str(entry))
+        if not match or not isinstance(text, str):
+            continue
+        what, where = match[1].lower(), f"`{entry}` of {name}"
+        if what[0] in "plc":
+            if _ALIASES.get(text.lower()) != "Å":
+                raise WrongUnit(f"{where} is {text!r}: positions and cells are taken in Å; convert them first.")
+            continue
+        unit = _virial_unit(text, where) if what.startswith("v") else parse_unit(text, _KIND[what[0]], where)
+        found[_KIND[what[0]]] = unit
+    return found
+
+
+def _virial_unit(text: str, where: str) -> Unit:
+    """Virials are energies, and stresses are made of them: σ = −W / V."""
+    unit = parse_unit(text, "energy", where)
+    return Unit(f"{unit.name}/Å³", unit.size)
+
+
+def in_nequip_units(structures: Sequence[Atoms], options: DataOptions, spec: str) -> tuple[str, ...]:
+    """Bring labels into NequIP's units where options or entries of the structures say that they are in others.
+
+    Args:
+        structures: changed in place
+        spec: the file, for messages
+
+    Returns:
+        sentences on what was converted; none where nothing was
+
+    Raises:
+        ValueError: a unit is not known, or options and entries contradict each other
+    """
+    asked, done = units_of(options), dict[tuple[LabelKind, str], int]()
+    for i, atoms in enumerate(structures):
+        name = f"structure {i} of {spec!r}"
+        named = units_in(atoms, name)
+        for kind, unit in named.items():
+            if kind in asked and not np.isclose(asked[kind].size, unit.size):
+                raise WrongUnit(
+                    f"{name} says that its {kind} {_is(kind)} in {unit.name}, and the options say {asked[kind].name}: "
+                    "leave the option out, or mend the file."
+                )
+        for kind in _convert(atoms, {**asked, **named}):
+            unit = {**asked, **named}[kind]
+            done[kind, unit.name] = done.get((kind, unit.name), 0) + 1
+    if not done:
+        return ()
+    parts = [f"{_PLURALS[kind]} from {unit} ({number})" for (kind, unit), number in done.items()]
+    return (f"Converted labels of {spec!r} to eV and Å (number of structures): {', '.join(parts)}.",)
+
+
+def _is(kind: str) -> str:
+    return "are" if kind == "forces" else "is"
+
+
+def _convert(atoms: Atoms, by_kind: dict[LabelKind, Unit]) -> list[LabelKind]:
+    """Convert what a structure holds of some kinds; those that were in another unit."""
+    held = entries(atoms)
+    factors = {
+        kind: unit.size * (len(atoms) if unit.per_atom else 1)
+        for kind, unit in by_kind.items()
+        if held.get(kind) is not None and unit.name not in ("eV", "eV/Å", "eV/Å³")
+    }
+    if not factors:
+        return []
+    labels = {kind: held[kind] for kind in LABEL_KINDS if held.get(kind) is not None}
+    rest = {k: v for k, v in getattr(atoms.calc, "results", {}).items() if k not in LABEL_KINDS}
+    without(atoms, LABEL_KINDS)
+    atoms.calc = SinglePointCalculator(atoms)
+    atoms.calc.results |= rest | {k: np.asarray(v) * factors.get(k, 1.0) for k, v in labels.items()}
+    if "energy" in labels:
+        atoms.calc.results["energy"] = float(np.ravel(atoms.calc.results["energy"])[0])
+    return list(factors)
+
+
+def check_sizes(structures: Sequence[Atoms], spec: str, entry: str = "stress") -> None:
+    """Refuse stresses of a size that occurs in no matter.
+
+    Args:
+        entry: that holds them
+
+    Raises:
+        WrongUnit: with their size, and the unit that it is like
+    """
+    sizes = [
+        float(np.max(np.abs(stress)))
+        for atoms in structures
+        if atoms.pbc.all() and (stress := entries(atoms).get(entry)) is not None and np.any(stress)
+    ]
+    sizes = [size for size in sizes if np.isfinite(size)]
+    if not sizes or (size := float(np.median(sizes))) <= _LARGEST_STRESS:
+        return
+    unit = "kbar" if size < 1000 else "bar" if size < 1e7 else "Pa"
+    raise WrongUnit(
+        f"the stresses of {spec!r} have a median size of {size:.3g} where NequIP takes eV/Å³, and the 1000 GPa within "
+        f"giant planets are 6.2 eV/Å³: they look like {unit}. Say so, as in `--stress-unit {unit}` (`=-{unit}` if they "
+        "are positive under compression), or leave them out, as in `--key stress=`."
+    )
+
+
+def require_nequip_units(structures: Sequence[Atoms], labels: Mapping[str, str], spec: str) -> None:
+    """Refuse structures of which a label is said to be in another unit, or must be, for NequIP converts nothing.
+
+    Args:
+        labels: name of an entry -> what it is read as
+
+    Raises:
+        WrongUnit: with the structure, the unit and the command that converts
+    """
+    for i, atoms in enumerate(structures):
+        held, units_named = entries(atoms), units_in(atoms, f"structure {i} of {spec!r}")
+        for entry, kind in labels.items():
+            unit = next((unit for named, unit in units_named.items() if named == kind), None)
+            if unit is not None and held.get(entry) is not None and (unit.size != 1.0 or unit.per_atom):
+                raise WrongUnit(
+                    f"structure {i} of {spec!r} says that its {kind} {_is(kind)} in {unit.name}, and NequIP, which "
+                    f"converts nothing, would take the number as it is: `nequip-elemtransfer plan SOURCE {spec} --out "
+                    "DIR` writes copies in eV and Å, and a train.yaml that reads them."
+                )
+    for entry, kind in labels.items():
+        if kind == "stress":
+            check_sizes(structures, spec, entry)
