@@ -107,7 +107,8 @@ def make_candidates(
         ValueError: the arguments do not go with the structures, or nothing can be made of them
         FileNotFoundError, UnreadableFile, UnusableStructure: see :func:`.reading.read_structures`
     """
-    frames = read_structures(structures, labels=False).structures
+    read = read_structures(structures, labels=False)
+    frames = read.structures
     maker = _Maker(CorrespondingStates(config, frames), frames, Path(structures).name, settings)
     if dynamics is not None:
         source = load_source(dynamics.model)
@@ -115,7 +116,8 @@ def make_candidates(
         if set(source.type_names) == set(config.type_names):
             config = replace(config, elements={name: name for name in config.type_names}, length_scale="none")
         maker.add_dynamics(Start.of(config, source).calculator(dynamics.energy_scale), dynamics, progress)
-    return maker.result()
+    made = maker.result()
+    return replace(made, notes=[*read.said, *made.notes])
 
 
 def write_candidates(candidates: Candidates, out: Path, *, force: bool = False) -> None:

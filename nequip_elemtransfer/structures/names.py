@@ -101,6 +101,12 @@ def look_alike(name: str) -> LookAlike | None:
     return LookAlike("energy", ENERGY_PER_ATOM if per_atom else "energy", rival=rival)
 
 
+def looks_labelled(name: str) -> bool:
+    """Whether a name says that it is a label."""
+    like = look_alike(name)
+    return like is not None and like.named
+
+
 def entries(atoms: Atoms) -> dict[str, Any]:
     """What a structure holds by name, as NequIP reads it; what stands in a dictionary as ``data.forces``."""
     found: dict[str, Any] = dict(atoms.arrays)

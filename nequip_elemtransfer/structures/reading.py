@@ -5,7 +5,6 @@ calculator, as NequIP reads them. What was read under another name, converted or
 refused.
 """
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -41,6 +40,7 @@ from nequip_elemtransfer.structures.options import (
     DataOptions,
 )
 from nequip_elemtransfer.structures.placeholders import without_placeholders
+from nequip_elemtransfer.structures.specs import split_spec
 from nequip_elemtransfer.structures.units import check_sizes, in_nequip_units
 
 # What ASE's readers raise on a file that is not what its name says
@@ -146,39 +146,22 @@ def _read(spec: str, structures: list[Atoms], options: DataOptions, labels: bool
     return read
 
 
-def split_spec(spec: str | Path) -> tuple[Path, str]:
-    """Path of a file, and ASE's selection among its structures; an empty one for all."""
-    text = str(spec)
-    if Path(text).exists() or "@" not in os.path.basename(text):
-        return Path(text), ""
-    path, _, selection = text.rpartition("@")
-    return Path(path), selection
-
-
-def absolute_spec(spec: str | Path) -> str:
-    """The same with an absolute path."""
-    path, selection = split_spec(spec)
-    return f"{path.resolve()}@{selection}" if selection else str(path.resolve())
-
-
-def require_file(spec: str | Path, what: str = "") -> Path:
+def structure_file(spec: str | Path) -> Path:
     """The file of a spec.
-
-    Args:
-        what: names it, for a message
 
     Raises:
         FileNotFoundError: it is not there
         UnreadableFile: it is a folder
     """
     path, _ = split_spec(spec)
-    named = f"{what} {str(path)!r}".strip()
     if path.is_dir() and filetype(str(path)) != "eon" and not (path / "metadata").is_file():
         advice = foreign_format(path)
-        raise UnreadableFile(f"{named} is a folder, and ASE reads no structures from it{advice and f'; {advice}'}.")
+        raise UnreadableFile(
+            f"{str(path)!r} is a folder, and ASE reads no structures from it{advice and f'; {advice}'}."
+        )
     if not path.exists():
         raise FileNotFoundError(
-            f"{named} does not exist (relative paths start from {Path.cwd()}): give a file that ASE reads."
+            f"{str(path)!r} does not exist (relative paths start from {Path.cwd()}): give a file that ASE reads."
         )
     return path
 
@@ -192,7 +175,7 @@ def raw_structures(spec: str | Path, arguments: Mapping[str, Any] | None = None)
     Raises:
         FileNotFoundError, UnreadableFile, UnusableStructure: as :func:`read_structures`
     """
-    path, arguments = require_file(spec), dict(arguments or {})
+    path, arguments = structure_file(spec), dict(arguments or {})
     check_whole_file(path, arguments.get("format"))
     try:
         structures = list(_iread(spec, arguments))

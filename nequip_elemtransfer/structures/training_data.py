@@ -1,7 +1,8 @@
 """The structures of a NequIP ``data:`` section, checked as raw ones before any transform or neighbour list."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
@@ -50,23 +51,15 @@ class CheckedDataset(ASEDataset):
         AtomicDataset.__init__(self, transforms=[*transforms])
         self.file_path = file_path
         keys = {name: arguments.get(name) for name in ("key_mapping", "include_keys", "exclude_keys")}
-        structures = _READ.get()[_key({"file_path": file_path, **arguments})].structures
+        structures = _READ.get()[_key({"file_path": file_path, **arguments})]
         self.data_list = [from_ase(atoms, **keys) for atoms in structures]
 
 
 _CHECKED = f"{CheckedDataset.__module__}.{CheckedDataset.__qualname__}"
 
 
-@dataclass(frozen=True)
-class _RawFile:
-    """Structures as ASE reads them, and what is unclear in their labels."""
-
-    structures: list[Atoms]
-    names: Names
-
-
 # What the data sets of a config are made from
-_READ: ContextVar[dict[str, _RawFile]] = ContextVar("_READ")
+_READ: ContextVar[dict[str, list[Atoms]]] = ContextVar("_READ")
 
 
 def _key(section: Mapping[str, Any]) -> str:
@@ -97,11 +90,11 @@ def training_frames(data: dict, type_names: Sequence[str], asked: Asked | None =
     if not isinstance(datamodule, NequIPDataModule):
         raise ValueError(f"`data._target_` is {data.get('_target_')!r}, which is no NequIP datamodule.")
     datamodule.prepare_data()
-    token = _READ.set(_read_ahead(datamodule, asked or {}))
     try:
-        datamodule.setup(stage="fit")
-        if datamodule.test_dataset_config:
-            datamodule.setup(stage="test")
+        with checked_reading(datamodule, asked or {}):
+            datamodule.setup(stage="fit")
+            if datamodule.test_dataset_config:
+                datamodule.setup(stage="test")
         for role in ("train", "val", "test"):
             for i, dataset in enumerate(getattr(datamodule, f"{role}_dataset", ())):
                 section = getattr(datamodule, f"{role}_dataset_config")[i]
@@ -109,7 +102,6 @@ def training_frames(data: dict, type_names: Sequence[str], asked: Asked | None =
         dataset = datamodule.train_dataset[0]
         frames = [_frame(dataset, int(i), type_names) for i in evenly_spaced(len(dataset), MAX_FRAMES)]
     finally:
-        _READ.reset(token)
         datamodule.teardown(stage="fit")
         datamodule.teardown(stage="test")
     if not frames:
@@ -125,15 +117,24 @@ def training_frames(data: dict, type_names: Sequence[str], asked: Asked | None =
     return frames
 
 
-def _read_ahead(datamodule: NequIPDataModule, asked: Asked) -> dict[str, _RawFile]:
-    """Read and check the files of all data sets that NequIP reads through ASE, which then take them from here."""
+@contextmanager
+def checked_reading(datamodule: NequIPDataModule, asked: Asked) -> Iterator[None]:
+    """While it is open, data sets that NequIP reads through ASE are set up from files that are checked and read once.
+
+    Raises:
+        UnreadableFile, UnusableStructure, UnclearLabels: see :func:`training_frames`
+    """
     kinds = {_KIND_OF_FIELD[field] for fields in asked.values() for field in fields if field in _KIND_OF_FIELD}
     useful = tuple(kind for kind in LABEL_KINDS if not asked or kind in kinds)
-    found: dict[str, _RawFile] = {}
+    found: dict[str, list[Atoms]] = {}
     for section in _ase_sections(datamodule):
         if _key(section) not in found:
             found[_key(section)] = _raw_file(section, useful)
-    return found
+    token = _READ.set(found)
+    try:
+        yield
+    finally:
+        _READ.reset(token)
 
 
 def _ase_sections(datamodule: NequIPDataModule) -> list[dict[str, Any]]:
@@ -156,7 +157,7 @@ def _ase_sections(datamodule: NequIPDataModule) -> list[dict[str, Any]]:
     return found
 
 
-def _raw_file(section: Mapping[str, Any], useful: Sequence[LabelKind]) -> _RawFile:
+def _raw_file(section: Mapping[str, Any], useful: Sequence[LabelKind]) -> list[Atoms]:
     spec, options = section["file_path"], options_of(section)
     structures = raw_structures(spec, section.get("ase_args"))
     included = dict.fromkeys(section.get("include_keys") or (), NO_LABEL)  # the config knows of these
@@ -172,7 +173,7 @@ def _raw_file(section: Mapping[str, Any], useful: Sequence[LabelKind]) -> _RawFi
     require_nequip_units(structures, labels, str(spec))
     for sentence in names.said(spec, LABEL_KINDS):
         logger.warning(sentence)
-    return _RawFile(structures, names)
+    return structures
 
 
 def _require_mapping_wins(index: int, atoms: Atoms, spec: str, options: DataOptions) -> None:
@@ -198,7 +199,7 @@ class _Part:
     """A data set in its role.
 
     Args:
-        role: of ``ROLES``
+        role: of ``DATA_ROLES``
         dataset: as NequIP makes it
         file: the file that it is of; empty if it is of none
         batched: whether several structures come together

@@ -31,7 +31,8 @@ from made_files import (
 from nequip.data.dataset import ASEDataset
 
 from nequip_elemtransfer.structures.options import DataOptions
-from nequip_elemtransfer.structures.reading import absolute_spec, read_files, read_structures
+from nequip_elemtransfer.structures.reading import read_files, read_structures
+from nequip_elemtransfer.structures.specs import absolute_spec
 
 NAN = float("nan")
 DFT = labelled("dft_energy", "dft_forces", "dft_stress")

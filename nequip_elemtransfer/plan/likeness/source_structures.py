@@ -17,7 +17,8 @@ from nequip_elemtransfer.structures.environments import Environments, descriptor
 from nequip_elemtransfer.structures.files import to_frames, typical_volume
 from nequip_elemtransfer.structures.frames import evenly_spaced, with_neighbors
 from nequip_elemtransfer.structures.names import UnclearLabels
-from nequip_elemtransfer.structures.reading import ReadFile, UnreadableFile, read_structures, split_spec
+from nequip_elemtransfer.structures.reading import ReadFile, UnreadableFile, read_structures
+from nequip_elemtransfer.structures.specs import split_spec
 from nequip_elemtransfer.transfer.start import Start
 
 _MAX_SOURCE_STRUCTURES = 200

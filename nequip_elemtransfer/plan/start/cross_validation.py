@@ -245,6 +245,7 @@ def labelled_start(config: TransferConfig, model: SourceModel, chosen: ChosenStr
     types, fields = config.type_names, model.embedded_fields
     frames = to_frames(chosen.picked, types, config.species(types), fields, chosen.places)
     start = Start.of(config, model, lambda _: frames, most_searched=len(frames))
+    start.structures.require_bonds()
     require_labels(start.structures.labels, " that the source predicts")
     return start
 

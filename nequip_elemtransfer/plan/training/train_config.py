@@ -16,7 +16,7 @@ from nequip_elemtransfer.optional_packages import extra
 from nequip_elemtransfer.plan.result import Plan
 from nequip_elemtransfer.plan.training.loss import Loss
 from nequip_elemtransfer.plan.training.training_files import n_validation
-from nequip_elemtransfer.structures.reading import absolute_spec, split_spec
+from nequip_elemtransfer.structures.specs import absolute_spec, split_spec
 
 with extra("plan", "a training's config"):
     from jinja2 import Environment, StrictUndefined
