@@ -8,6 +8,7 @@ import numpy as np
 from nequip_elemtransfer.checkpoints.record import known_errors
 from nequip_elemtransfer.config import LABEL_KINDS
 from nequip_elemtransfer.energies.kept import another_method
+from nequip_elemtransfer.energies.populations import energy_gap
 from nequip_elemtransfer.energies.units import check_units, unit_of_scale
 from nequip_elemtransfer.materials.crystal import parse_crystal
 from nequip_elemtransfer.plan.likeness.source_structures import AdversarialStep, compare_structures, source_structures
@@ -74,7 +75,7 @@ def plan(source: str, data: str | Path, options: PlanOptions = _DEFAULTS) -> Pla
     scan = length_scan(start, options.lattice_ratio) if start.searchable else None
     scan_warnings, disagreement = (scan.warnings, scan.disagreement) if scan else ([], "")
     energies = trial.energies(start.scales, np.arange(len(chosen.places)))
-    other_method = _other_method(trial, energies)
+    doubts = _doubts(trial, energies, chosen.places)
 
     labels, types = trial.labels, trial.type_names
     species = start.config.species(model.type_names)
@@ -112,11 +113,11 @@ def plan(source: str, data: str | Path, options: PlanOptions = _DEFAULTS) -> Pla
         adversarial=likeness,
         sufficiency=assess(chosen.every, r_max, start.config.species(types), n_parameters),
         source_check=check,
-        verdict=_verdict(trial, likeness, [*other_method, *scan_warnings, *kept_faults]),
+        verdict=_verdict(trial, likeness, [*doubts, *scan_warnings, *kept_faults]),
         loss=loss_of(labels, trial.counts, labels.kinds),
         data_options=options.data,
         reading=reading_of(read, labels.kinds, [field["field"] for field in model.embedded_fields]),
-        warnings=[warning for warning in (*other_method, *scan_warnings, disagreement, *kept_faults) if warning],
+        warnings=[warning for warning in (*doubts, *scan_warnings, disagreement, *kept_faults) if warning],
         notes=[
             *read.said,
             *(line for each in source_data for line in each.said),
@@ -169,11 +170,12 @@ def _check_units(start: Start) -> None:
     check_units(labels, parts.predicted(np.ones(len(start.frozen)), start.target.start_shifts), parts.counts)
 
 
-def _other_method(trial: CrossValidation, energies: FittedEnergies) -> list[str]:
-    """What speaks for another unit, or for another method of kept types, on all structures at the λ proposed."""
+def _doubts(trial: CrossValidation, energies: FittedEnergies, places: Sequence[int]) -> list[str]:
+    """What speaks for a second zero of energy, another unit, or another method of kept types, on all structures."""
     start, parts = trial.start, trial.start.search.parts(trial.start.scales)
     found, weights = (energies.scales, energies.shifts), start.config.fit_weights
     return [
+        *energy_gap(parts, trial.labels, *found, places),
         *unit_of_scale(trial.type_names, energies.scales, ~start.frozen),
         *another_method(parts, trial.labels, found, start.frozen, trial.type_names, weights),
     ]
