@@ -9,8 +9,10 @@ from nequip_elemtransfer.config import KEPT_TYPES
 from nequip_elemtransfer.optional_packages import require_plan
 from nequip_elemtransfer.output.arguments import add_crystal_options, pairs, parse_number, parse_start, require_seed
 from nequip_elemtransfer.output.atomic import require_folder
+from nequip_elemtransfer.output.paths import require_calculators, require_source
 from nequip_elemtransfer.output.processes import only_one
 from nequip_elemtransfer.structures.options import add_data_options, data_options
+from nequip_elemtransfer.structures.specs import require_structures
 
 NO_SOURCE = "none"
 _OF_A_SOURCE = (
@@ -22,6 +24,7 @@ _OF_A_SOURCE = (
     "--reference",
     "--lattice-ratio",
     "--fit",
+    "--hold-back",
 )
 
 
@@ -73,6 +76,12 @@ def add_plan(commands: Any) -> None:
     )
     plan.add_argument("--out", type=Path, metavar="DIR", help="folder for train.yaml, report.html and report.json")
     plan.add_argument("--fit", action="store_true", help="train.yaml fits λ, α and μ again")
+    plan.add_argument(
+        "--hold-back",
+        type=int,
+        metavar="N",
+        help="structures that train.yaml sets aside to validate on (default: none of fewer than 30, else a tenth)",
+    )
     plan.add_argument("--force", action="store_true", help="replace files that exist")
     plan.add_argument(
         "--max-structures",
@@ -89,13 +98,17 @@ def _run_plan(args: argparse.Namespace) -> None:
     require_seed("--seed", args.seed)
     if args.source == NO_SOURCE:
         _refuse_options_of_a_source(args)
+    else:
+        require_source(args.source)
+    require_structures(args.data, args.source_data)
+    require_calculators(*pairs("--compare", args.compare, str).values())
     require_plan()
     with nullcontext() if args.out is None else _only_one_plan(args.out, args.force):
         _make(args)
 
 
 def _refuse_options_of_a_source(args: argparse.Namespace) -> None:
-    given = [option for option in _OF_A_SOURCE if getattr(args, option.strip("-").replace("-", "_"))]
+    given = [o for o in _OF_A_SOURCE if getattr(args, o.strip("-").replace("-", "_")) not in (None, False, [])]
     if given:
         raise ValueError(f"without a source, {', '.join(given)} mean nothing: leave them out, or name a source.")
     if not args.compare:
@@ -125,6 +138,7 @@ def _make(args: argparse.Namespace) -> None:
         lattice_ratio=args.lattice_ratio,
         compare=pairs("--compare", args.compare, str),
         max_structures=args.max_structures,
+        held_back=args.hold_back,
         seed=args.seed,
         data=data_options(args),
         progress=True,

@@ -8,13 +8,14 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from nequip_elemtransfer.intervals import PairedDifference, Ratio
 from nequip_elemtransfer.output.atomic import written_together
 from nequip_elemtransfer.output.page import page
 from nequip_elemtransfer.study import quantities
 from nequip_elemtransfer.study.grid import SOURCE, Grid, State, failure_reason, state_of
 from nequip_elemtransfer.study.measure.evaluation import evaluation_tasks
 from nequip_elemtransfer.study.report import figures
-from nequip_elemtransfer.study.report.comparison import PairedDifference, Section, Spread, picture_file
+from nequip_elemtransfer.study.report.comparison import Section, Spread, picture_file
 from nequip_elemtransfer.study.report.curves import (
     TEST_ERRORS,
     Curve,
@@ -149,6 +150,7 @@ def _html(
         __package__,
         "page.html.jinja",
         {function.__name__: function for function in (*numbers, *tables)},
+        title=heading(grid),
         results=results,
         finished=sum(result.state is State.FINISHED for result in results),
         gaps=gaps,
@@ -160,6 +162,22 @@ def _html(
         test_sets=list(grid.test_sets)[1:],
         baseline=grid.baseline,
     )
+
+
+def heading(grid: Grid) -> str:
+    """What a study is about: its starts, numbers of structures and test set."""
+    targets = grid.targets()
+    starts = dict.fromkeys(run.settings["start"].replace("_", " ") for run in targets)
+    baseline = grid.baseline.replace("_", " ")
+    others = ", ".join(start for start in starts if start != baseline)
+    parts = [f"{others} against {baseline}" if others and baseline in starts else ", ".join(starts)]
+    sizes = sorted({run.settings["size"] for run in targets} - {None})
+    if sizes:
+        parts.append(f"{', '.join(map(str, sizes))} structures")
+    if grid.test_sets:
+        parts.append(f"tested on {Path(next(iter(grid.test_sets.values()))).name}")
+    title = "; ".join(parts)
+    return title[:1].upper() + title[1:]
 
 
 # Filters of the page, by their names.
@@ -190,22 +208,18 @@ def number(value: Spread | float | None) -> str:
     return f"{value.mean:.{decimals}f} ± {value.deviation:.{decimals}f}"
 
 
-def percent(value: PairedDifference | None) -> str:
-    """``−31 % (−45 to −17)``: of the baseline's mean."""
-    if value is None or value.relative is None:
-        return ""
-    return _with_interval(value, 100 * value.relative / value.mean if value.mean else 0.0, "+.0f", " %")
+def percent(value: Ratio | None) -> str:
+    """``−31 % (−45 to −17)``: by how much errors differ from the baseline's."""
+    return "" if value is None else value.percent
 
 
 def shift(value: PairedDifference | None) -> str:
     """``−0.045 (−0.051 to −0.039)``, in the unit of the quantity."""
-    return "" if value is None else _with_interval(value, 1.0, "+.2g")
-
-
-def _with_interval(value: PairedDifference, scale: float, form: str, unit: str = "") -> str:
-    text = f"{scale * value.mean:{form}}{unit}"
+    if value is None:
+        return ""
+    text = f"{value.mean:+.2g}"
     if value.low is not None and value.high is not None:
-        text += f" ({scale * value.low:{form}} to {scale * value.high:{form}})"
+        text += f" ({value.low:+.2g} to {value.high:+.2g})"
     return text.replace("-", "−")
 
 

@@ -14,7 +14,7 @@ import sys
 import time
 import zipfile
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from functools import cache
@@ -22,10 +22,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import IO, Any
 
-from tqdm.auto import tqdm
-
+from nequip_elemtransfer.outcome.metrics import test_errors
 from nequip_elemtransfer.output.atomic import write_text
-from nequip_elemtransfer.output.processes import only_one, sigterm_interrupts, threads_per_job
+from nequip_elemtransfer.output.processes import environment, only_one, sigterm_interrupts
+from nequip_elemtransfer.output.progress import progress_bar
 from nequip_elemtransfer.study.grid import (
     FAILED_FILE,
     FINISHED_FILE,
@@ -36,7 +36,6 @@ from nequip_elemtransfer.study.grid import (
     run_folder,
     state_of,
 )
-from nequip_elemtransfer.study.run.results import test_errors
 from nequip_elemtransfer.study.run.training_configs import GROUP, PRIMARY, RESTART
 
 # A run that meets a full disk fails, and with it all that come after: better stop before.
@@ -144,7 +143,14 @@ class Tally:
     skipped: tuple[Task, ...]
 
 
-def run_tasks(tasks: Sequence[Task], out: Path, *, jobs: int = 1, progress: bool = False) -> Tally:
+def run_tasks(
+    tasks: Sequence[Task],
+    out: Path,
+    *,
+    jobs: int = 1,
+    progress: bool = False,
+    after_each: Callable[[], None] | None = None,
+) -> Tally:
     """Run what is not finished.
 
     A task that was interrupted or failed goes on. On Ctrl-C or SIGTERM all processes are ended; the next call continues
@@ -155,6 +161,7 @@ def run_tasks(tasks: Sequence[Task], out: Path, *, jobs: int = 1, progress: bool
         out: folder of the study
         jobs: processes at a time; the processor's cores are shared among them
         progress: show a bar with the remaining time
+        after_each: is called when a task has finished or failed
 
     Raises:
         ValueError: ``jobs`` below 1, or another process is at work in ``out``
@@ -166,8 +173,8 @@ def run_tasks(tasks: Sequence[Task], out: Path, *, jobs: int = 1, progress: bool
     _refuse_full_disk(out)
     with only_one_study(out) as lock, sigterm_interrupts():
         finished = [task for task in tasks if task.is_finished()]
-        with tqdm(total=len(tasks), initial=len(finished), unit="task", disable=not progress) as bar:
-            return _Queue(tasks, out, jobs, lock.fileno(), bar, finished).run()
+        with progress_bar(total=len(tasks), initial=len(finished), unit="task", disable=not progress) as bar:
+            return _Queue(tasks, out, jobs, lock.fileno(), bar, finished).run(after_each)
 
 
 class _Queue:
@@ -181,7 +188,7 @@ class _Queue:
         self._failed: list[Task] = []
         self._skipped: list[Task] = []
 
-    def run(self) -> Tally:
+    def run(self, after_each: Callable[[], None] | None) -> Tally:
         shown = 0.0
         try:
             while self._waiting or self._active:
@@ -190,7 +197,8 @@ class _Queue:
                     self._bar.refresh()
                     shown = time.monotonic()
                 time.sleep(_POLL)
-                self._collect()
+                if self._collect() and after_each is not None:
+                    after_each()
         finally:
             self._end_all()
         return Tally(tuple(self._finished), tuple(self._failed), tuple(self._skipped))
@@ -215,16 +223,15 @@ class _Queue:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, "OMP_NUM_THREADS": str(threads_per_job(self._jobs))},
+                env=environment(self._jobs),
                 start_new_session=True,  # Ctrl-C reaches this process, which ends the others
                 pass_fds=[self._lock],  # should this process be killed, those that it started keep others out
             )
 
-    def _collect(self) -> None:
-        for task, process in list(self._active):
-            code = process.poll()
-            if code is None:
-                continue
+    def _collect(self) -> bool:
+        """Note what has ended; whether anything has."""
+        ended = [(task, process, code) for task, process in self._active if (code := process.poll()) is not None]
+        for task, process, code in ended:
             self._active.remove((task, process))
             if code == 0:
                 task.mark_finished()
@@ -233,6 +240,7 @@ class _Queue:
                 task.mark_failed(code, _reason(code, task.log))
                 self._failed.append(task)
             self._bar.update()
+        return bool(ended)
 
     def _end_all(self) -> None:
         for _, process in self._active:
