@@ -22,6 +22,7 @@ _OF_A_SOURCE = (
     "--reference",
     "--lattice-ratio",
     "--fit",
+    "--hold-back",
 )
 
 
@@ -73,6 +74,12 @@ def add_plan(commands: Any) -> None:
     )
     plan.add_argument("--out", type=Path, metavar="DIR", help="folder for train.yaml, report.html and report.json")
     plan.add_argument("--fit", action="store_true", help="train.yaml fits λ, α and μ again")
+    plan.add_argument(
+        "--hold-back",
+        type=int,
+        metavar="N",
+        help="structures that train.yaml sets aside to validate on (default: none of fewer than 30, else a tenth)",
+    )
     plan.add_argument("--force", action="store_true", help="replace files that exist")
     plan.add_argument(
         "--max-structures",
@@ -95,7 +102,7 @@ def _run_plan(args: argparse.Namespace) -> None:
 
 
 def _refuse_options_of_a_source(args: argparse.Namespace) -> None:
-    given = [option for option in _OF_A_SOURCE if getattr(args, option.strip("-").replace("-", "_"))]
+    given = [o for o in _OF_A_SOURCE if getattr(args, o.strip("-").replace("-", "_")) not in (None, False, [])]
     if given:
         raise ValueError(f"without a source, {', '.join(given)} mean nothing: leave them out, or name a source.")
     if not args.compare:
@@ -125,6 +132,7 @@ def _make(args: argparse.Namespace) -> None:
         lattice_ratio=args.lattice_ratio,
         compare=pairs("--compare", args.compare, str),
         max_structures=args.max_structures,
+        held_back=args.hold_back,
         seed=args.seed,
         data=data_options(args),
         progress=True,

@@ -24,13 +24,13 @@ from nequip_elemtransfer.plan.start.cross_validation import (
     labelled_start,
 )
 from nequip_elemtransfer.plan.start.length_scan import length_scan
-from nequip_elemtransfer.plan.start.ranking import propose
+from nequip_elemtransfer.plan.start.ranking import Proposal, propose
 from nequip_elemtransfer.plan.structures import ChosenStructures, require_labels
 from nequip_elemtransfer.plan.training.loss import loss_of
-from nequip_elemtransfer.plan.training.training_files import label_notes, reading_of
+from nequip_elemtransfer.plan.training.training_files import label_notes, n_validation, reading_of
 from nequip_elemtransfer.plan.verdict import PlanVerdict, judge
 from nequip_elemtransfer.plan.words import listed
-from nequip_elemtransfer.source import load_source
+from nequip_elemtransfer.source import SourceModel, load_source
 from nequip_elemtransfer.structures.files import elements_in, to_frames
 from nequip_elemtransfer.structures.frames import compositions, isolated_atoms
 from nequip_elemtransfer.structures.labels import labels_of
@@ -56,20 +56,23 @@ def plan(source: str, data: str | Path, options: PlanOptions = _DEFAULTS) -> Pla
         UnusableStructure, NoLabels, WrongUnit: naming a structure that is damaged, or what is wrong with the labels
         ModuleNotFoundError: naming the extra, if scikit-learn or the descriptor library is not installed
     """
+    return planned(source, data, options)[0]
+
+
+def planned(source: str, data: str | Path, options: PlanOptions = _DEFAULTS) -> tuple[Plan, CrossValidation]:
+    """The plan of :func:`plan`, and the start that it is about, on the structures that it looked at."""
     crystal = None if options.crystal is None else parse_crystal(options.crystal)
     check_references(options.references, crystal)
     model, progress = load_source(source), options.progress
     given = () if options.source_data is None else (options.source_data,)
     read, *source_data = read_files([data, *given], options.data)
     chosen = ChosenStructures.of(read.structures, options.max_structures, model.r_max)
+    held_back = n_validation(len(chosen.every), options.held_back)
     own, origin = source_structures(model, *source_data)
     calculated = calculate_labels(options.compare, chosen.picked, progress)
 
-    proposal = propose(model, chosen, options)
-    start = labelled_start(proposal.config, model, chosen)
-    start.scan(task="length scale" if progress else "")
-    _check_units(start)
-    trial = CrossValidation(start, chosen.folds(options.seed), chosen.families)
+    proposal, trial = fitted_start(model, chosen, options)
+    start = trial.start
     ladder = trial.ladder(trial.tried_scales)
     scan = length_scan(start, options.lattice_ratio) if start.searchable else None
     scan_warnings, disagreement = (scan.warnings, scan.disagreement) if scan else ([], "")
@@ -88,7 +91,7 @@ def plan(source: str, data: str | Path, options: PlanOptions = _DEFAULTS) -> Pla
     comparison = compare_calculators(calculated, chosen.picked, trial, ladder, start) if calculated else None
     notes = label_notes(labels, trial.counts, start.structures.isolated, chosen.places, model.predicts_forces)
     notes += _nothing_held_out(trial) + (comparison.notes(chosen.places) if comparison else [])
-    return Plan(
+    found = Plan(
         source=model.path,
         sha256=model.sha256,
         data=str(data),
@@ -99,6 +102,7 @@ def plan(source: str, data: str | Path, options: PlanOptions = _DEFAULTS) -> Pla
         proposed=proposal.proposed,
         n_structures=len(chosen.every),
         n_evaluated=len(chosen.places),
+        held_back=held_back,
         labels=list(labels.kinds),
         length_scale=dict(zip(types, start.scales.tolist())),
         length_scale_errors=known_errors(types, start.lengths.errors.tolist()),
@@ -126,6 +130,22 @@ def plan(source: str, data: str | Path, options: PlanOptions = _DEFAULTS) -> Pla
         ],
         comparison=comparison,
     )
+    return found, trial
+
+
+def fitted_start(
+    model: SourceModel, chosen: ChosenStructures, options: PlanOptions
+) -> tuple[Proposal, CrossValidation]:
+    """The element map that was asked for or is proposed, and its start, λ searched.
+
+    Raises:
+        ValueError, NoLabels, WrongUnit: see :func:`plan`
+    """
+    proposal = propose(model, chosen, options)
+    start = labelled_start(proposal.config, model, chosen)
+    start.scan(task="length scale" if options.progress else "")
+    _check_units(start)
+    return proposal, CrossValidation(start, chosen.folds(options.seed), chosen.families)
 
 
 def compare_alone(data: str | Path, options: PlanOptions) -> CalculatorPlan:

@@ -25,6 +25,7 @@ class PlanOptions:
         lattice_ratio: of the target's to the source's lattice constant, to mark it among the λ
         compare: name -> YAML file of an ASE calculator, whose errors and cost are set beside the start's
         max_structures: evenly spaced, that are run through the model; by default those that the key searches λ on
+        held_back: structures that the training sets aside to validate on; None for :func:`.n_validation`
         seed: of the folds
         data: how the files of structures are to be read
         progress: show progress bars
@@ -42,6 +43,7 @@ class PlanOptions:
     lattice_ratio: float | None = None
     compare: Mapping[str, str | Path] = field(default_factory=dict)
     max_structures: int = MAX_SEARCH_FRAMES
+    held_back: int | None = None
     seed: int = 0
     data: DataOptions = field(default_factory=DataOptions)
     progress: bool = False

@@ -34,6 +34,7 @@ class Plan:
         proposed: target types whose start was proposed rather than asked for
         n_structures: in ``data``
         n_evaluated: of them, evenly spaced, that were run through the model
+        held_back: of them, that the training sets aside to validate on
         labels: the kinds of labels that the evaluated structures have and the source predicts
         length_scale: λ by target type
         energy_scale, energy_shifts: α and μ (eV) by target type, fitted to all evaluated structures
@@ -58,6 +59,7 @@ class Plan:
     proposed: list[str]
     n_structures: int
     n_evaluated: int
+    held_back: int
     labels: list[LabelKind]
     length_scale: dict[str, float]
     energy_scale: dict[str, float]

@@ -18,11 +18,12 @@ from functools import lru_cache, partial
 from importlib import metadata
 from itertools import product
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import ase.io
 from ase import Atoms
 
+from nequip_elemtransfer.intervals import Replicate
 from nequip_elemtransfer.output.atomic import folder_beside, put_in_place, write_text
 from nequip_elemtransfer.structures.options import DataOptions
 from nequip_elemtransfer.structures.reading import read_structures
@@ -47,21 +48,6 @@ class State(str, Enum):
     FAILED = "failed"
     INTERRUPTED = "interrupted"
     NOT_STARTED = "not started"
-
-
-class Replicate(NamedTuple):
-    """Which of the trainings that are alike in all else.
-
-    Args:
-        seed: of the subset, the random weights and the order of batches
-        source: name of the trained source, where a study has several and the training has one
-    """
-
-    seed: int
-    source: str | None = None
-
-    def __str__(self) -> str:
-        return f"{self.seed}" if self.source is None else f"{self.seed}, source {self.source}"
 
 
 @dataclass(frozen=True)
@@ -99,6 +85,7 @@ class Grid:
         runs: the trainings
         test_sets: name -> file, the whole first
         validate_every: steps between validations; None leaves it to the configs
+        validation: file of the validation set; ``none`` for no validation; None leaves it to the configs
         evaluations: the study's entries for :class:`.evaluation_settings.EvaluationSettings`
         baseline: name of the start that the others are compared with
         version: of this package
@@ -109,6 +96,7 @@ class Grid:
     validate_every: int | None = None
     evaluations: Mapping[str, Any] = field(default_factory=dict)
     baseline: str = study_file.SCRATCH
+    validation: str | None = None
     version: str = field(default_factory=partial(metadata.version, "nequip-elemtransfer"))
 
     def write(self, out: Path) -> None:
@@ -302,7 +290,10 @@ def make_grid(study: study_file.StudyConfig, out: Path, files: StructureFiles | 
             # `all` may be a size that is listed as a number too
             runs[name] = Run(name, settings, str(arm.config), overrides, training_set, needs, arm.transfers)
     tests = {} if files is None else {name: str(path) for name, path in files.test_sets().items()}
-    return Grid(tuple(runs.values()), tests, study.validate_every, study.evaluations, study.baseline)
+    validation = None if study.structures is None else study.structures.validation
+    if validation not in (None, study_file.NONE):
+        require_file("structures.validation", validation)
+    return Grid(tuple(runs.values()), tests, study.validate_every, study.evaluations, study.baseline, validation)
 
 
 @dataclass(frozen=True)

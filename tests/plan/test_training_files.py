@@ -88,7 +88,7 @@ def test_copies_carry_every_label(crystals, kind, absent, tmp_path):
             del atoms.calc.results[kind]
         else:
             atoms.calc.results[kind] = np.nan * np.asarray(atoms.calc.results[kind])
-    train, val = completed(crystals, ALL, [])
+    train, val = completed(crystals, ALL, [], 1)
     assert len(train) + len(val) == 6
     ase.io.write(tmp_path / "train.xyz", train)
     frames = [from_ase(atoms) for atoms in ase.io.read(tmp_path / "train.xyz", ":")]
@@ -108,7 +108,7 @@ def test_copies_carry_every_label(crystals, kind, absent, tmp_path):
 def test_every_kind_is_validated_even_where_no_structure_has_all(crystals):
     for i, atoms in enumerate(crystals):
         del atoms.calc.results["energy" if i < 3 else "forces"], atoms.calc.results["stress"]
-    _, val = completed(crystals, ("energy", "forces"), [])
+    _, val = completed(crystals, ("energy", "forces"), [], 1)
     assert any(np.isfinite(a.calc.results["energy"]) for a in val)
     assert any(np.isfinite(a.calc.results["forces"]).all() for a in val)
 
@@ -118,7 +118,7 @@ def test_a_virial_is_trained_on_as_a_stress(crystals):
     stress = atoms.get_stress(voigt=False)
     del atoms.calc.results["stress"]
     atoms.info["virial"] = -stress * atoms.get_volume()
-    copies = [a for part in completed(crystals, ALL, []) for a in part]
+    copies = [a for part in completed(crystals, ALL, [], 1) for a in part]
     first = next(a for a in copies if a.positions[1, 2] == atoms.positions[1, 2])
     assert_allclose(first.get_stress(voigt=False), stress, rtol=1e-12)
 

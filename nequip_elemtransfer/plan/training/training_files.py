@@ -27,6 +27,9 @@ _FIELDS: dict[LabelKind, str] = {
     "stress": AtomicDataDict.STRESS_KEY,
 }
 
+# structures of which none is held back
+_FEW = 30
+
 # what follows from a kind of label that is not there
 _WITHOUT: dict[LabelKind, str] = {
     "energy": "μ could not be fitted and is the source's",
@@ -52,9 +55,20 @@ class Reading:
     key_mapping: dict[str, str] = field(default_factory=dict)
 
 
-def n_validation(n_structures: int) -> int:
-    """How many of some structures are set aside for validation."""
-    return 0 if n_structures == 1 else max(1, round(0.1 * n_structures))
+def n_validation(n_structures: int, asked: int | None = None) -> int:
+    """How many of some structures are set aside for validation: what is asked, or a tenth, and none of a few.
+
+    Of a few every one is needed for training, and its last state, that of learning rate 0, is as good as the best that
+    a validation would find (``evidence/ten_in_all.md``).
+
+    Raises:
+        ValueError: what is asked leaves no structure to train on
+    """
+    if asked is None:
+        return 0 if n_structures < _FEW else round(0.1 * n_structures)
+    if not 0 <= asked < n_structures:
+        raise ValueError(f"--hold-back is {asked}: of {n_structures} structures, give 0 to {n_structures - 1}.")
+    return asked
 
 
 def reading_of(read: ReadFile, kinds: Sequence[LabelKind], graph_fields: Sequence[str]) -> Reading:
@@ -73,18 +87,19 @@ def reading_of(read: ReadFile, kinds: Sequence[LabelKind], graph_fields: Sequenc
 
 
 def completed(
-    structures: Sequence[Atoms], kinds: Sequence[LabelKind], graph_fields: Sequence[str]
+    structures: Sequence[Atoms], kinds: Sequence[LabelKind], graph_fields: Sequence[str], n_val: int
 ) -> tuple[list[Atoms], list[Atoms]]:
     """Copies for training and for validation that carry every label of some kinds, NaN where it is missing.
 
     Args:
         graph_fields: as in :class:`Reading`
+        n_val: how many are set aside for validation, at the least
     """
     frames = [from_ase(atoms, include_keys=[AtomicDataDict.VIRIAL_KEY], exclude_keys=UNUSED) for atoms in structures]
     labels = [labels_of([frame]) for frame in frames]
     copies = [_copy(*pair, kinds, graph_fields) for pair in zip(structures, labels)]
-    chosen = _validation(labels, kinds) or list(range(len(copies)))
-    kept = [i for i in range(len(copies)) if i not in chosen] or chosen
+    chosen = _validation(labels, kinds, n_val)
+    kept = [i for i in range(len(copies)) if i not in chosen]
     return [copies[i] for i in kept], [copies[i] for i in chosen]
 
 
@@ -134,10 +149,9 @@ def _copy(atoms: Atoms, labels: Labels, kinds: Sequence[LabelKind], graph_fields
     return copy
 
 
-def _validation(labels: Sequence[Labels], kinds: Sequence[LabelKind]) -> list[int]:
+def _validation(labels: Sequence[Labels], kinds: Sequence[LabelKind], n: int) -> list[int]:
     """Indices of the structures set aside: of those with most labels, evenly spaced, and one at least of each kind."""
     known = np.array([[bool(np.isfinite(one.of(kind)).all()) for kind in kinds] for one in labels])
-    n = n_validation(len(labels))
     if n == 0:
         return []
     best = np.argsort(-known.sum(axis=1), kind="stable")
@@ -145,6 +159,6 @@ def _validation(labels: Sequence[Labels], kinds: Sequence[LabelKind]) -> list[in
     pool = np.sort(most if len(most) >= n else best[:n])
     chosen = set(pool[np.linspace(0, len(pool) - 1, n).round().astype(int)].tolist())
     for column in known.T:
-        if column.any() and not column[list(chosen)].any():
+        if column.any() and not column[list(chosen)].any() and len(chosen) + 1 < len(labels):
             chosen.add(int(np.argmax(column)))
     return sorted(chosen)
