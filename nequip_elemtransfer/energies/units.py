@@ -6,7 +6,8 @@ import numpy as np
 
 from nequip_elemtransfer.energies.fit import composition_residual
 from nequip_elemtransfer.structures.labels import LabelKind, Labels
-from nequip_elemtransfer.structures.units import ENERGIES, LENGTHS, PRESSURES, WrongUnit
+from nequip_elemtransfer.structures.unit_names import ENERGIES, LENGTHS, PRESSURES
+from nequip_elemtransfer.structures.units import WrongUnit
 
 # Correlation with the source's predictions from which a kind of label is trusted to have one scale.
 _RESEMBLES = 0.8

@@ -4,9 +4,18 @@ import argparse
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from nequip_elemtransfer.config import LABEL_KINDS, LabelKind
+from nequip_elemtransfer.structures.unit_names import Unit, parse_unit
+
 # What an entry of a file may be read as beside the kinds of labels: what becomes one of them, in a copy, or nothing.
 VIRIAL, GRADIENT, ENERGY_PER_ATOM, NO_LABEL = "virial", "gradient", "energy_per_atom", ""
 READ_AS = ("energy", "forces", "stress", VIRIAL, GRADIENT, ENERGY_PER_ATOM, NO_LABEL)
+
+_UNIT_OPTIONS: dict[LabelKind, str] = {
+    "energy": "--energy-unit",
+    "forces": "--force-unit",
+    "stress": "--stress-unit",
+}
 
 
 @dataclass(frozen=True)
@@ -15,8 +24,8 @@ class DataOptions:
 
     Args:
         key_mapping: name of an entry in the file -> what it is read as, one of ``READ_AS``; an empty text for no label
-        energy_unit, force_unit, stress_unit: what labels are in, see :func:`.units.parse_unit`; None for NequIP's, or
-            for what entries of the file say. Forces and stresses follow the energies unless they are named too
+        energy_unit, force_unit, stress_unit: what labels are in, see :func:`.unit_names.parse_unit`; None for NequIP's,
+            or for what entries of the file say. Forces and stresses follow the energies unless they are named too
     """
 
     key_mapping: Mapping[str, str] = field(default_factory=dict)
@@ -32,6 +41,25 @@ class DataOptions:
                     f"--key {name}={kind}: {kind!r} is no kind of label; choose from {choices}, or write --key {name}= "
                     "for no label."
                 )
+        _ = self.units  # each is known
+
+    @property
+    def units(self) -> dict[LabelKind, Unit]:
+        """The units that are named; forces and stresses follow the energies unless they are named too.
+
+        Raises:
+            ValueError: one is not known
+        """
+        named = zip(LABEL_KINDS, (self.energy_unit, self.force_unit, self.stress_unit))
+        found = {kind: parse_unit(text, kind, _UNIT_OPTIONS[kind]) for kind, text in named if text is not None}
+        if "energy" in found:
+            energy, option = found["energy"].name.removesuffix("/atom"), _UNIT_OPTIONS["energy"]
+            following: dict[LabelKind, Unit] = {
+                "forces": parse_unit(f"{energy}/Å", "forces", option),
+                "stress": parse_unit(f"{energy}/Å³", "stress", option),
+            }
+            found = {**following, **found}
+        return found
 
 
 # as NequIP reads them

@@ -6,41 +6,15 @@ converted here if that is said, by ``--energy-unit`` and its like or by an entry
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
-from ase import Atoms, units
+from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from nequip_elemtransfer.config import LABEL_KINDS, LabelKind
 from nequip_elemtransfer.structures.names import entries, without
 from nequip_elemtransfer.structures.options import DataOptions
-
-# in eV, Å and eV/Å³
-ENERGIES = {
-    "eV": 1.0,
-    "meV": 1e-3,
-    "Hartree": units.Hartree,
-    "Rydberg": units.Rydberg,
-    "kcal/mol": units.kcal / units.mol,
-    "kJ/mol": units.kJ / units.mol,
-}
-LENGTHS = {"Å": 1.0, "Bohr": units.Bohr, "nm": 10.0}
-PRESSURES = {"Pa": units.Pascal, "bar": units.bar, "kbar": 1e3 * units.bar, "MPa": 1e6 * units.Pascal, "GPa": units.GPa}
-
-_ALIASES = {
-    "ev": "eV", "mev": "meV", "hartree": "Hartree", "ha": "Hartree", "eh": "Hartree", "rydberg": "Rydberg",
-    "ry": "Rydberg", "kcal/mol": "kcal/mol", "kj/mol": "kJ/mol", "å": "Å", "a": "Å", "ang": "Å", "angstrom": "Å",
-    "ångström": "Å", "bohr": "Bohr", "a0": "Bohr", "nm": "nm", "pa": "Pa", "bar": "bar", "kbar": "kbar", "kb": "kbar",
-    "mpa": "MPa", "gpa": "GPa",
-}  # fmt: skip
-_CHOICES: dict[LabelKind, str] = {
-    "energy": f"{', '.join(ENERGIES)}, each also with /atom",
-    "forces": f"{', '.join(ENERGIES)}, each over {', '.join(LENGTHS)}, such as Hartree/Bohr",
-    "stress": f"{', '.join(PRESSURES)}, eV/Å^3, Hartree/Bohr^3 and the like, with - in front of what is positive under "
-    "compression, such as -kbar",
-}
-_ATOMIC: dict[LabelKind, str] = {"energy": "hartree", "forces": "hartree/bohr", "stress": "hartree/bohr^3"}
+from nequip_elemtransfer.structures.unit_names import ALIASES, Unit, parse_unit
 
 # Entries of a structure that name the unit of a kind of label, such as `energy-unit` or `forces_units`
 _ENTRY = re.compile(
@@ -55,68 +29,6 @@ _LARGEST_STRESS = 20.0
 
 class WrongUnit(ValueError):
     """Labels in another unit or of the other sign than NequIP's."""
-
-
-@dataclass(frozen=True)
-class Unit:
-    """A unit of one kind of label.
-
-    Args:
-        name: as it is written here
-        size: in NequIP's unit; negative for stresses that are positive under compression
-        per_atom: whether energies are divided by the number of atoms
-    """
-
-    name: str
-    size: float
-    per_atom: bool = False
-
-
-def parse_unit(text: str, kind: LabelKind, where: str) -> Unit:
-    """The unit that a text names.
-
-    Args:
-        text: such as ``kcal/mol``, ``Hartree/Bohr``, ``kbar`` or ``-kbar``
-        where: it was named, for a message
-
-    Raises:
-        ValueError: with those that are known
-    """
-    name = re.sub(r"\s+|\*\*|\^|\(|\)", "", str(text)).replace("³", "3").lower()
-    sign, name = (-1.0, name[1:]) if name.startswith("-") and kind == "stress" else (1.0, name)
-    name = _ATOMIC[kind].replace("^", "") if name in ("au", "a.u.") else name
-    per_atom = kind == "energy" and name.endswith("/atom")
-    name = name.removesuffix("/atom") if per_atom else name
-    power = {"energy": 0, "forces": 1, "stress": 3}[kind]
-    if kind == "stress" and _ALIASES.get(name) in PRESSURES:
-        return Unit(("-" if sign < 0 else "") + _ALIASES[name], sign * PRESSURES[_ALIASES[name]])
-    energy, _, length = (name, "", "") if power == 0 else name.rpartition("/")
-    length = _ALIASES.get(length.removesuffix("3") if power == 3 else length, "")
-    energy = _ALIASES.get(energy, "")
-    if energy not in ENERGIES or (power and length not in LENGTHS):
-        raise ValueError(f"{where} is {text!r}, which is no known unit of {kind}; choose from {_CHOICES[kind]}.")
-    written = energy + {0: "/atom" if per_atom else "", 1: f"/{length}", 3: f"/{length}³"}[power]
-    size = ENERGIES[energy] / (LENGTHS[length] ** power if power else 1.0)
-    return Unit(("-" if sign < 0 else "") + written, sign * size, per_atom)
-
-
-def units_of(options: DataOptions) -> dict[LabelKind, Unit]:
-    """The units that options name; forces and stresses follow the energies unless they are named too."""
-    named: dict[LabelKind, str | None] = {
-        "energy": options.energy_unit,
-        "forces": options.force_unit,
-        "stress": options.stress_unit,
-    }
-    option = {"energy": "--energy-unit", "forces": "--force-unit", "stress": "--stress-unit"}
-    found = {kind: parse_unit(text, kind, option[kind]) for kind, text in named.items() if text is not None}
-    if "energy" in found:
-        energy = found["energy"].name.removesuffix("/atom")
-        found = {
-            "energy": found["energy"],
-            "forces": found.get("forces") or parse_unit(f"{energy}/Å", "forces", "--energy-unit"),
-            "stress": found.get("stress") or parse_unit(f"{energy}/Å³", "stress", "--energy-unit"),
-        }
-    return found
 
 
 def units_in(atoms: Atoms, name: str) -> dict[LabelKind, Unit]:
@@ -135,7 +47,7 @@ def units_in(atoms: Atoms, name: str) -> dict[LabelKind, Unit]:
             continue
         what, where = match[1].lower(), f"`{entry}` of {name}"
         if what[0] in "plc":
-            if _ALIASES.get(text.lower()) != "Å":
+            if ALIASES.get(text.lower()) != "Å":
                 raise WrongUnit(f"{where} is {text!r}: positions and cells are taken in Å; convert them first.")
             continue
         unit = _virial_unit(text, where) if what.startswith("v") else parse_unit(text, _KIND[what[0]], where)
@@ -162,7 +74,7 @@ def in_nequip_units(structures: Sequence[Atoms], options: DataOptions, spec: str
     Raises:
         ValueError: a unit is not known, or options and entries contradict each other
     """
-    asked, done = units_of(options), dict[tuple[LabelKind, str], int]()
+    asked, done = options.units, dict[tuple[LabelKind, str], int]()
     for i, atoms in enumerate(structures):
         name = f"structure {i} of {spec!r}"
         named = units_in(atoms, name)
