@@ -7,6 +7,7 @@ from pathlib import Path
 from nequip_elemtransfer.optional_packages import require_plan
 from nequip_elemtransfer.output.arguments import Commands, pairs, parse_start, require_seed
 from nequip_elemtransfer.output.paths import require_source
+from nequip_elemtransfer.structures.options import add_data_options, data_options
 from nequip_elemtransfer.structures.specs import require_structures
 
 
@@ -48,6 +49,7 @@ def add_race(commands: Commands) -> None:
         "--chemical-species", nargs="+", default=[], metavar="TYPE=ELEMENT", help="types not named after their element"
     )
     race.add_argument("--source-data", metavar="FILE", help="structures the source was trained on")
+    add_data_options(race)
     race.add_argument("--device", default="cpu", help="cpu (default) or cuda")
     race.add_argument("--jobs", type=int, metavar="N", help="trainings at a time (default: one for each core, or GPU)")
     race.add_argument("--seed", type=int, default=0, help="of the folds (default: 0)")
@@ -83,6 +85,7 @@ def _run_race(args: argparse.Namespace) -> None:
             chemical_species=pairs("--chemical-species", args.chemical_species, str),
             source_data=args.source_data,
             seed=args.seed,
+            data=data_options(args),
             progress=True,
         ),
     )

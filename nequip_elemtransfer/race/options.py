@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from nequip_elemtransfer.config import suggest
@@ -84,6 +84,7 @@ class RaceOptions:
             "elements": dict(self.plan.elements),
             "chemical_species": dict(self.plan.chemical_species),
             "seed": self.plan.seed,
+            "data_options": asdict(self.plan.data),
         }
 
 

@@ -39,6 +39,7 @@ from nequip_elemtransfer.race.pace import affordable_steps
 from nequip_elemtransfer.race.result import RaceResult, read_race
 from nequip_elemtransfer.source import load_source
 from nequip_elemtransfer.structures.reading import read_structures
+from nequip_elemtransfer.structures.specs import absolute_spec, split_spec
 from nequip_elemtransfer.study.grid import Grid
 from nequip_elemtransfer.study.run.tasks import only_one_study, run_tasks
 from nequip_elemtransfer.study.run.training_configs import write_configs
@@ -64,7 +65,9 @@ def prepare_race(source: str, data: Path, out: Path, options: RaceOptions, *, jo
     Raises:
         ValueError: the folder holds another race, or there are too few structures; see :func:`.making.plan` besides
     """
-    asked = {"source": source, "sha256": _digest(source), "data": _digest(str(data)), **options.asked()}
+    file, selection = split_spec(data)
+    files = {"sha256": _digest(source), "data": _digest(str(file)), "selection": selection}
+    asked = {"source": source, **files, **options.asked()}
     if (out / FILE).exists():
         lineup = Lineup.read(out)
         _refuse_another(lineup.asked, asked, out)
@@ -89,7 +92,7 @@ def prepare_race(source: str, data: Path, out: Path, options: RaceOptions, *, jo
     lineup = Lineup(
         asked=asked,
         source=plan.source,
-        data=str(data.resolve()),
+        data=absolute_spec(data),
         plan=plan.verdict.word,
         species=trial.start.config.species(trial.type_names),
         kinds=list(plan.labels),

@@ -73,7 +73,7 @@ def run(source, monkeypatch):
     """The command on a file of structures; gives the exit code."""
     monkeypatch.setattr(making, "load_source", lambda path: source)
     monkeypatch.setattr(making, "source_structures", lambda *args: ([], "there are none"))
-    return lambda path, *options: main(["plan", "a source", str(path), *options])
+    return lambda path, *options: main(["plan", "nequip.net:a/source:1", str(path), *options])
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ def made(source, monkeypatch):
     """The plan for a file of structures."""
     monkeypatch.setattr(making, "load_source", lambda path: source)
     monkeypatch.setattr(making, "source_structures", lambda *args: ([], "there are none"))
-    return lambda path, **options: making.plan("a source", path, PlanOptions(**options))
+    return lambda path, **options: making.plan("nequip.net:a/source:1", path, PlanOptions(**options))
 
 
 REFUSED = {

@@ -27,7 +27,7 @@ def planned(source, crystals, tmp_path, monkeypatch):
         for one in change if isinstance(change, list) else [change]:
             one(frames)
         ase.io.write("structures.xyz", frames)
-        assert main(["plan", "a source", spec, "--out", "out", "--max-structures", "4", *options]) == 0
+        assert main(["plan", "nequip.net:a/source:1", spec, "--out", "out", "--max-structures", "4", *options]) == 0
         return yaml.safe_load((tmp_path / "out" / "train.yaml").read_text())
 
     return run, good
