@@ -183,11 +183,11 @@ ANSWERED: dict[str, tuple[Callable, Answer]] = {
     "no energies": (drop("energy"), Answer("No structure has energies", exact=False, verdict="go")),
     "NaN energies": (set_label("energy", NAN), Answer("No structure has energies", exact=False, verdict="go")),
     "no forces": (drop("forces"), Answer("No structure has forces", False, RACE)),
-    "NaN forces": (set_label("forces", NAN), Answer("No structure has forces", False, "go with care")),
+    "NaN forces": (set_label("forces", NAN), Answer("No structure has forces", False, RACE)),
     "no stresses": (drop("stress"), Answer("No structure has stresses", verdict="go")),
-    "energies alone": (drop("forces", "stress"), Answer("No structure has forces", False, "go with care")),
+    "energies alone": (drop("forces", "stress"), Answer("No structure has forces", False, RACE)),
     "forces alone": (drop("energy", "stress"), Answer("No structure has energies", exact=False, verdict="go")),
-    "stresses alone": (drop("energy", "forces"), Answer("No structure has energies", False, "go with care")),
+    "stresses alone": (drop("energy", "forces"), Answer("No structure has energies", False, RACE)),
     "one without energy": (drop("energy", frames=[2]), Answer("energies in 1", verdict="go")),
     "one without forces": (drop("forces", frames=[2]), Answer("forces in 1", verdict="go")),
     "half without stress": (drop("stress", frames=[0, 2, 4]), Answer("stresses in 3", verdict="go")),
@@ -230,15 +230,15 @@ ANSWERED: dict[str, tuple[Callable, Answer]] = {
     "energies of zero": (set_label("energy", 0.0, [1, 2]), Answer("energy of exactly 0", verdict="go")),
     "two zeros of energy": (
         lambda s: [set_label("energy", a.calc.results["energy"] + 30, [i])(s) for i, a in enumerate(s[:2])] and None,
-        Answer("or another zero of energy in the same file", False, "go with care"),
+        Answer("or another zero of energy in the same file", False, RACE),
     ),
     "all in kcal/mol": (
         lambda s: [times(name, 23.0605)(s) for name in ("energy", "forces", "stress")] and None,
-        Answer("FILE --energy-unit kcal/mol --out", False, "go with care"),
+        Answer("FILE --energy-unit kcal/mol --out", False, RACE),
     ),
     "all in Hartree and Bohr": (
         lambda s: [times("energy", 1 / 27.2114)(s), times("forces", 1 / 51.4221)(s), times("stress", 0.0)(s)] and None,
-        Answer("--energy-unit Hartree --force-unit Hartree/Bohr", False, "go with care"),
+        Answer("--energy-unit Hartree --force-unit Hartree/Bohr", False, RACE),
     ),
     "all in kcal/mol, and said so": (
         lambda s: [times(name, 23.060548)(s) for name in ("energy", "forces", "stress")] and None,
