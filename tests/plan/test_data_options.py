@@ -36,6 +36,8 @@ def planned(source, crystals, tmp_path, monkeypatch):
 def frames_of(config):
     """What NequIP trains on, by energy; the key's checks are made on the way."""
     data = config["data"]
+    if data.get("val_file_path") == "${data.train_file_path}":
+        data["val_file_path"] = data["train_file_path"]
     data["transforms"][0]["model_type_names"], data["transforms"][1]["r_max"] = ["Ge"], 4.0
     asked = asked_labels({name: config["training_module"][name] for name in ("loss", "val_metrics")}, ["Ge"])
     return {
