@@ -123,9 +123,9 @@ def check_nequip_train(argv):
             options[word] = next(words)
         elif word != "--multirun":
             overrides.append(word)
-    assert options.get("-cp") in ("$PWD/example_configs", "$PWD/DIR/grid")
-    if options["-cp"] == "$PWD/DIR/grid":
-        return  # the grid of a prepared study, which tests/training/test_study.py runs so
+    assert options.get("-cp") in ("$PWD/example_configs", "$PWD/DIR/grid", "$PWD/races/ge")
+    if options["-cp"] != "$PWD/example_configs":
+        return  # written by a study or a race: tests/training/test_study.py and test_race.py run them so
     parsed = OverridesParser.create().parse_overrides(overrides)
     single = [
         f"{change.get_key_element()}={next(change.sweep_string_iterator())}"
