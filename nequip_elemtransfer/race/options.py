@@ -83,6 +83,8 @@ class RaceOptions:
             "device": self.device,
             "elements": dict(self.plan.elements),
             "chemical_species": dict(self.plan.chemical_species),
+            "kept_types": self.plan.kept_types,
+            "key_mapping": dict(self.plan.data.key_mapping),
             "seed": self.plan.seed,
         }
 

@@ -38,7 +38,8 @@ from nequip_elemtransfer.race.options import RaceOptions
 from nequip_elemtransfer.race.pace import affordable_steps
 from nequip_elemtransfer.race.result import RaceResult, read_race
 from nequip_elemtransfer.source import load_source
-from nequip_elemtransfer.structures.files import read_structures
+from nequip_elemtransfer.structures.reading import read_structures
+from nequip_elemtransfer.structures.specs import absolute_spec, split_spec
 from nequip_elemtransfer.study.grid import Grid
 from nequip_elemtransfer.study.run.tasks import only_one_study, run_tasks
 from nequip_elemtransfer.study.run.training_configs import write_configs
@@ -50,7 +51,7 @@ class TrainingsFailed(ValueError):
     """Trainings of a race that ended with an error."""
 
 
-def prepare_race(source: str, data: Path, out: Path, options: RaceOptions, *, jobs: int) -> Lineup:
+def prepare_race(source: str, data: str | Path, out: Path, options: RaceOptions, *, jobs: int) -> Lineup:
     """Plan the transfer, and write the folds and the config of every training; nothing of them is run.
 
     A folder that holds the same race already is left as it is.
@@ -64,13 +65,14 @@ def prepare_race(source: str, data: Path, out: Path, options: RaceOptions, *, jo
     Raises:
         ValueError: the folder holds another race, or there are too few structures; see :func:`.making.plan` besides
     """
-    asked = {"source": source, "sha256": _digest(source), "data": _digest(str(data)), **options.asked()}
+    file, selection = split_spec(data)
+    asked = {"source": source, "sha256": _digest(source), "data": [_digest(str(file)), selection], **options.asked()}
     if (out / FILE).exists():
         lineup = Lineup.read(out)
         _refuse_another(lineup.asked, asked, out)
         return lineup
     _refuse_other_files(out)
-    structures = read_structures(data)
+    structures = read_structures(data, options.plan.data).structures
     model = load_source(source)
     groups = groups_of(structures, model.r_max, options.group_by)
     held_out(groups, [], options.folds, options.plan.seed)  # too few are refused before the plan is made
@@ -89,7 +91,7 @@ def prepare_race(source: str, data: Path, out: Path, options: RaceOptions, *, jo
     lineup = Lineup(
         asked=asked,
         source=plan.source,
-        data=str(data.resolve()),
+        data=absolute_spec(data),
         plan=plan.verdict.word,
         species=trial.start.config.species(trial.type_names),
         kinds=list(plan.labels),
