@@ -14,6 +14,8 @@ import numpy as np
 from ase import Atoms
 
 from nequip_elemtransfer.checkpoints.gate import existing_file, sha256_of
+from nequip_elemtransfer.config import LabelKind
+from nequip_elemtransfer.intervals import Replicate
 from nequip_elemtransfer.output.atomic import write_text
 from nequip_elemtransfer.plan.making import fitted_start, planned
 from nequip_elemtransfer.plan.report.write import COPIES, write_plan
@@ -37,6 +39,7 @@ from nequip_elemtransfer.race.lineup import FILE, Lineup
 from nequip_elemtransfer.race.options import RaceOptions
 from nequip_elemtransfer.race.pace import affordable_steps
 from nequip_elemtransfer.race.result import RaceResult, read_race
+from nequip_elemtransfer.race.standings import JUDGES
 from nequip_elemtransfer.source import load_source
 from nequip_elemtransfer.structures.reading import read_structures
 from nequip_elemtransfer.structures.specs import absolute_spec, split_spec
@@ -95,6 +98,7 @@ def prepare_race(source: str, data: str | Path, out: Path, options: RaceOptions,
         plan=plan.verdict.word,
         species=trial.start.config.species(trial.type_names),
         kinds=list(plan.labels),
+        judge=_judge(plan.labels, labelled, folds),
         starts=[entrant.name for entrant in entrants],
         groups=groups.tolist(),
         folds=[fold.tolist() for fold in folds],
@@ -139,6 +143,7 @@ def run_race(
                 "the same command goes on once that is mended."
             )
         result = read_race(out)
+        _require_errors(result, legs, mark)
         write(result)
         show(result)
         return result
@@ -193,6 +198,29 @@ def _write(
         write_configs(configs, out)
         Grid(tuple(leg.run for leg in lineup.legs)).write(out)
     lineup.write(out)
+
+
+def _require_errors(result: RaceResult, legs: Sequence[Leg], mark: int) -> None:
+    """Refuse trainings that have diverged."""
+    for leg in legs:
+        reached = result.curves[result.judge][leg.start].get(mark) if leg.schedule == FULL else None
+        if leg.schedule == FULL and (reached is None or Replicate(leg.fold) not in reached.folds):
+            raise TrainingsFailed(
+                f"{leg.name} has no finite errors after {mark * leg.every} steps: it has diverged. Race without "
+                "this start, with another --out."
+            )
+
+
+def _judge(kinds: Sequence[LabelKind], structures: Sequence[Atoms], folds: Sequence[np.ndarray]) -> LabelKind:
+    """The first of :data:`.standings.JUDGES` that is labelled in every fold."""
+    for kind in JUDGES:
+        labelled = [np.isfinite(atoms.calc.results[kind]).any() for atoms in structures] if kind in kinds else []
+        if kind in kinds and all(any(labelled[i] for i in fold) for fold in folds):
+            return kind
+    raise ValueError(
+        f"no kind of label ({', '.join(kinds)}) is in every fold, so that starts could be compared: label more, or give "
+        "another --seed."
+    )
 
 
 def _config_name(start: str, schedule: str) -> str:

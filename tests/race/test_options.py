@@ -57,7 +57,17 @@ def test_minutes_pay_for_all_trainings(monkeypatch):
 
 def test_launchers_run_the_starts_to_the_end_and_nothing_else(tmp_path):
     lineup = Lineup(
-        {}, "", "", "go", ["Ge"], ["forces"], ["transfer", "scratch"], range(6), [[0], [1], [2]], Budget(60, 2)
+        {},
+        "",
+        "",
+        "go",
+        ["Ge"],
+        ["forces"],
+        "forces",
+        ["transfer", "scratch"],
+        range(6),
+        [[0], [1], [2]],
+        Budget(60, 2),
     )
     command = shlex.split(launcher_text(lineup, tmp_path).splitlines()[1])
     (override,) = [OverridesParser.create().parse_override(part) for part in command if part.startswith("+training")]
