@@ -218,8 +218,8 @@ def _judge(kinds: Sequence[LabelKind], structures: Sequence[Atoms], folds: Seque
         if kind in kinds and all(any(labelled[i] for i in fold) for fold in folds):
             return kind
     raise ValueError(
-        f"no kind of label ({', '.join(kinds)}) is in every fold, so that starts could be compared: label more, or give "
-        "another --seed."
+        f"no kind of label ({', '.join(kinds)}) is in every fold, to compare starts by: label more, or give another "
+        "--seed."
     )
 
 
