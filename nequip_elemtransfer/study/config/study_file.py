@@ -57,7 +57,7 @@ class Structures:
         test_by: label whose values divide the test set into more test sets
         validation: a path; :data:`NONE` holds back no structure, and the last state is the model; None leaves the
             validation set of the configs
-        keys: names of entries in both files, and what each is read as
+        keys: names of entries in these files, and what each is read as
     """
 
     train: str
@@ -343,8 +343,8 @@ def _trained_model(key: str, value: Any) -> str:
 
 
 def _structures(key: str, value: Any) -> Structures:
-    readers = {**dict.fromkeys(("train", "test", "test_by", "validation"), read.text), "keys": _keys}
-    found = Structures(**read.mapping(key, value, readers, ("train",)))
+    texts = dict.fromkeys(("train", "test", "test_by", "validation"), read.text)
+    found = Structures(**read.mapping(key, value, {**texts, "keys": _keys}, ("train",)))
     if found.test_by is not None and found.test is None:
         raise ValueError(f"`{key}.test_by` divides `{key}.test`, which is missing.")
     if set(re.findall(r"\{(.*?)\}", found.train)) - {"seed"}:
