@@ -5,7 +5,10 @@ structures, the trainings as in a study's folder, and in the end ``train.yaml``.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -48,6 +51,7 @@ from nequip_elemtransfer.study.run.tasks import only_one_study, run_tasks
 from nequip_elemtransfer.study.run.training_configs import write_configs
 
 CONFIG = "train.yaml"
+_FOLDERS = ("plan", "starts", "structures", "grid", "runs")
 
 
 class TrainingsFailed(ValueError):
@@ -83,28 +87,30 @@ def prepare_race(source: str, data: str | Path, out: Path, options: RaceOptions,
     plan, trial = planned(source, data, options.plan)
     alone = [chosen.places[i] for i in trial.start.structures.isolated]
     folds = held_out(groups, alone, options.folds, options.plan.seed)
-    copies = None if plan.reading.as_they_are else (out / "plan" / COPIES[0], out / "plan" / COPIES[1])
-    write_plan(plan, out / "plan")
     entrants = _entrants(options, Planned(plan, trial, chosen.places), chosen)
     labelled = completed(structures, plan.labels, plan.reading.graph_fields, 0)[0]
-    if options.minutes is None:
-        steps = options.steps or max_steps(plan.n_structures)
-    else:
-        steps = affordable_steps(options.minutes, len(entrants), len(folds), jobs, out)
-    lineup = Lineup(
-        asked=asked,
-        source=plan.source,
-        data=absolute_spec(data),
-        plan=plan.verdict.word,
-        species=trial.start.config.species(trial.type_names),
-        kinds=list(plan.labels),
-        judge=_judge(plan.labels, labelled, folds),
-        starts=[entrant.name for entrant in entrants],
-        groups=groups.tolist(),
-        folds=[fold.tolist() for fold in folds],
-        budget=Budget(steps, batch_size(plan), options.device),
-    )
-    _write(lineup, entrants, labelled, copies, out)
+    judge = _judge(plan.labels, labelled, folds)
+    with _all_or_nothing(out):
+        write_plan(plan, out / "plan")
+        if options.minutes is None:
+            steps = options.steps or max_steps(plan.n_structures)
+        else:
+            steps = affordable_steps(options.minutes, len(entrants), len(folds), jobs, out)
+        lineup = Lineup(
+            asked=asked,
+            source=plan.source,
+            data=absolute_spec(data),
+            plan=plan.verdict.word,
+            species=trial.start.config.species(trial.type_names),
+            kinds=list(plan.labels),
+            judge=judge,
+            starts=[entrant.name for entrant in entrants],
+            groups=groups.tolist(),
+            folds=[fold.tolist() for fold in folds],
+            budget=Budget(steps, batch_size(plan), options.device),
+        )
+        copies = None if plan.reading.as_they_are else (out / "plan" / COPIES[0], out / "plan" / COPIES[1])
+        _write(lineup, entrants, labelled, copies, out)
     return lineup
 
 
@@ -168,8 +174,9 @@ def _entrants(options: RaceOptions, own: Planned, chosen: ChosenStructures) -> l
         MAP: MapAlone,
     }
     found = [known[name](name, own) for name in options.starts]
+    proposed = replace(options.plan, elements={})  # what is asked names types of the one source
     for name, source in options.sources.items():
-        _, trial = fitted_start(load_source(source), chosen, options.plan)
+        _, trial = fitted_start(load_source(source), chosen, proposed)
         found.append(Transferred(name, Planned(other_source(own.plan, trial), trial, chosen.places)))
     return found
 
@@ -232,8 +239,21 @@ def _digest(path: str) -> str | None:
     return None if path.startswith("nequip.net:") else sha256_of(existing_file(path))
 
 
+@contextmanager
+def _all_or_nothing(out: Path) -> Iterator[None]:
+    """Remove what the block has written if it fails; nothing of it was there before."""
+    try:
+        yield
+    except BaseException:
+        for name in _FOLDERS:
+            shutil.rmtree(out / name, ignore_errors=True)
+        with suppress(OSError):  # it was not empty
+            out.rmdir()
+        raise
+
+
 def _refuse_other_files(out: Path) -> None:
-    found = [name for name in ("plan", "starts", "structures", "grid", "runs", CONFIG) if (out / name).exists()]
+    found = [name for name in (*_FOLDERS, CONFIG) if (out / name).exists()]
     if found:
         raise ValueError(f"{out} holds {', '.join(found)} but no race: give another --out, or remove what is there.")
 
