@@ -72,7 +72,9 @@ class Point:
         size: number of training structures; None if the configs bring their own
         errors: quantity -> error over seeds and sources, eV/Å, eV/atom or eV/Å³; a quantity that no run has is left out
         ratios: quantity -> to the baseline's errors, seed by seed; left out where no seed has both
-        steps: of the training until its weighted validation error was lowest, over seeds; None if not logged
+        steps: of the training until its weighted validation error was lowest, over seeds; all where there is no
+            validation; None if not logged
+        labels: labelled structures used, those of the validation set counted; None if not known or not the same in all
         missing: names of runs without a result
     """
 
@@ -80,6 +82,7 @@ class Point:
     errors: dict[str, Spread]
     ratios: dict[str, Ratio]
     steps: Spread | None
+    labels: int | None
     missing: tuple[str, ...]
 
 
@@ -195,7 +198,12 @@ def _point(name: str, size: int | None, members: Sequence[RunResult], baseline: 
         sums = result.history(WEIGHTED_SUM)
         if result.state is State.FINISHED and sums:
             steps[result.run.replicate] = min(sums, key=lambda entry: entry[2])[0]
-    return Point(size, errors, ratios, spread_if_any(steps), missing)
+        elif result.state is State.FINISHED and result.validated_on == 0 and result.validations:
+            steps[result.run.replicate] = result.validations[-1].steps
+    validated_on = {result.validated_on for result in of_size}
+    (others,) = validated_on if len(validated_on) == 1 else (None,)
+    labels = None if size is None or others is None else size + others
+    return Point(size, errors, ratios, spread_if_any(steps), labels, missing)
 
 
 def _errors(members: Sequence[RunResult], name: str, quantity: str, size: int | None) -> dict[Replicate, float]:

@@ -117,6 +117,7 @@ def _as_json(results: Sequence[RunResult], curves: Sequence[Curve], evaluated: M
                 "state": result.state.value,
                 "reason": result.reason,
                 "tests": result.tests,
+                "validated_on": result.validated_on,
                 "validations": [asdict(validation) for validation in result.validations],
             }
             for result in results
