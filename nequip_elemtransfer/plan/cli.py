@@ -5,15 +5,18 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
+from nequip_elemtransfer.config import KEPT_TYPES
 from nequip_elemtransfer.optional_packages import require_plan
 from nequip_elemtransfer.output.arguments import add_crystal_options, pairs, parse_number, parse_start, require_seed
 from nequip_elemtransfer.output.atomic import require_folder
 from nequip_elemtransfer.output.processes import only_one
+from nequip_elemtransfer.structures.options import add_data_options, data_options
 
 NO_SOURCE = "none"
 _OF_A_SOURCE = (
     "--elements",
     "--chemical-species",
+    "--kept-types",
     "--source-data",
     "--crystal",
     "--reference",
@@ -47,7 +50,14 @@ def add_plan(commands: Any) -> None:
     plan.add_argument(
         "--chemical-species", nargs="+", default=[], metavar="TYPE=ELEMENT", help="types not named after their element"
     )
+    plan.add_argument(
+        "--kept-types",
+        choices=KEPT_TYPES,
+        help="types that keep their name stay as they are in the source (frozen, the default), or are fitted as any "
+        "other, for the same element by another method or code",
+    )
     plan.add_argument("--source-data", metavar="FILE", help="structures the source was trained on")
+    add_data_options(plan)
     add_crystal_options(plan)
     plan.add_argument(
         "--lattice-ratio",
@@ -115,6 +125,7 @@ def _make(args: argparse.Namespace) -> None:
     options = PlanOptions(
         elements=pairs("--elements", args.elements, parse_start),
         chemical_species=pairs("--chemical-species", args.chemical_species, str),
+        kept_types=args.kept_types or KEPT_TYPES[0],
         source_data=args.source_data,
         crystal=args.crystal,
         references=pairs("--reference", args.reference, parse_number),
@@ -123,6 +134,7 @@ def _make(args: argparse.Namespace) -> None:
         max_structures=args.max_structures,
         held_back=args.hold_back,
         seed=args.seed,
+        data=data_options(args),
         progress=True,
     )
     if args.source == NO_SOURCE:

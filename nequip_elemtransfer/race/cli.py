@@ -91,10 +91,13 @@ def _run_race(args: argparse.Namespace) -> None:
         return
 
     def show(result: RaceResult) -> None:
-        write_report(result, out)
-        print(standings_text(result), flush=True)
+        if result.longer is None:  # the winner's last trainings change nothing of how starts stand
+            print(standings_text(result), flush=True)
 
-    result = run_race(lineup, out, jobs=jobs, progress=True, show=show)
+    def write(result: RaceResult) -> None:
+        write_report(result, out)
+
+    result = run_race(lineup, out, jobs=jobs, progress=True, write=write, show=show)
     print(summary(result))
     print(f"\nWrote {CONFIG}, race.json and race.html to {args.out}. Train with")
     print(f"  nequip-train -cp {out} -cn train")

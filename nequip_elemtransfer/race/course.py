@@ -115,7 +115,7 @@ def leg_config(leg: Leg, config: Path, numbers: Numbers, species: Sequence[str],
     _set_eager(content)
     train, held_out = leg.files(out)
     batch = min(int(content["data"]["train_dataloader"]["batch_size"]), len(leg.train))
-    for name in ("split_dataset", "val_dataloader", "test_dataloader"):
+    for name in ("split_dataset", "key_mapping", "val_dataloader", "test_dataloader"):
         content["data"].pop(name, None)
     whole = {"_target_": "torch.utils.data.DataLoader", "batch_size": 16}
     content["data"] |= {"train_file_path": str(train), "val_file_path": str(held_out), "test_file_path": str(held_out)}

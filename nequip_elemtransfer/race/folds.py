@@ -62,8 +62,8 @@ def held_out(groups: np.ndarray, alone: Sequence[int], n_folds: int, seed: int) 
         raise ValueError(f"--folds is {n_folds}: give at least {LEAST}, or nothing is known of how errors differ.")
     if n_groups < LEAST:
         raise ValueError(
-            f"a race needs {LEAST} groups of structures that are independent of each other, found {n_groups}: label more, "
-            "or train by the config of `plan`."
+            f"a race needs {LEAST} groups of structures that are independent of each other, found {n_groups}: label "
+            "more, or train by the config of `plan`."
         )
     return [others[part] for part in folds(groups[others].tolist(), n_folds, seed)]
 

@@ -4,6 +4,7 @@ The folder of a race holds ``plan/``, the config of each start on all structures
 structures, the trainings as in a study's folder, and in the end ``train.yaml``.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 from pathlib import Path
@@ -37,7 +38,7 @@ from nequip_elemtransfer.race.options import RaceOptions
 from nequip_elemtransfer.race.pace import affordable_steps
 from nequip_elemtransfer.race.result import RaceResult, read_race
 from nequip_elemtransfer.source import load_source
-from nequip_elemtransfer.structures.files import read_structures
+from nequip_elemtransfer.structures.reading import read_structures
 from nequip_elemtransfer.study.grid import Grid
 from nequip_elemtransfer.study.run.tasks import only_one_study, run_tasks
 from nequip_elemtransfer.study.run.training_configs import write_configs
@@ -68,15 +69,17 @@ def prepare_race(source: str, data: Path, out: Path, options: RaceOptions, *, jo
         lineup = Lineup.read(out)
         _refuse_another(lineup.asked, asked, out)
         return lineup
-    structures = read_structures(data)
+    _refuse_other_files(out)
+    structures = read_structures(data, options.plan.data).structures
     model = load_source(source)
     groups = groups_of(structures, model.r_max, options.group_by)
+    held_out(groups, [], options.folds, options.plan.seed)  # too few are refused before the plan is made
     chosen = ChosenStructures.of(structures, options.plan.max_structures, model.r_max)
     plan, trial = planned(source, data, options.plan)
     alone = [chosen.places[i] for i in trial.start.structures.isolated]
     folds = held_out(groups, alone, options.folds, options.plan.seed)
     copies = None if plan.reading.as_they_are else (out / "plan" / COPIES[0], out / "plan" / COPIES[1])
-    write_plan(plan, out / "plan", force=True)
+    write_plan(plan, out / "plan")
     entrants = _entrants(options, Planned(plan, trial, chosen.places), chosen)
     labelled = completed(structures, plan.labels, plan.reading.graph_fields, 0)[0]
     if options.minutes is None:
@@ -99,7 +102,15 @@ def prepare_race(source: str, data: Path, out: Path, options: RaceOptions, *, jo
     return lineup
 
 
-def run_race(lineup: Lineup, out: Path, *, jobs: int, progress: bool, show: Callable[[RaceResult], None]) -> RaceResult:
+def run_race(
+    lineup: Lineup,
+    out: Path,
+    *,
+    jobs: int,
+    progress: bool = False,
+    write: Callable[[RaceResult], None],
+    show: Callable[[RaceResult], None],
+) -> RaceResult:
     """Run what is not finished: all starts to a third of the budget, those that can still win to its end, and the
     winner with a third of the steps and with half of the structures; then write its config.
 
@@ -108,7 +119,8 @@ def run_race(lineup: Lineup, out: Path, *, jobs: int, progress: bool, show: Call
         out: its folder
         jobs: trainings at a time
         progress: show bars with the remaining time
-        show: is given what the race says after each of these parts
+        write: is given what the race says after each training
+        show: is given it after each of these parts
 
     Raises:
         TrainingsFailed: naming the log of one
@@ -116,7 +128,8 @@ def run_race(lineup: Lineup, out: Path, *, jobs: int, progress: bool, show: Call
     """
 
     def run(legs: Sequence[Leg], mark: int) -> RaceResult:
-        tally = run_tasks([leg.lap(out, mark) for leg in legs], out, jobs=jobs, progress=progress)
+        laps = [leg.lap(out, mark) for leg in legs]
+        tally = run_tasks(laps, out, jobs=jobs, progress=progress, after_each=lambda: write(read_race(out)))
         if tally.failed:
             task = tally.failed[0]
             raise TrainingsFailed(
@@ -124,6 +137,7 @@ def run_race(lineup: Lineup, out: Path, *, jobs: int, progress: bool, show: Call
                 "the same command goes on once that is mended."
             )
         result = read_race(out)
+        write(result)
         show(result)
         return result
 
@@ -162,6 +176,7 @@ def _write(
         (out / folder).mkdir(parents=True, exist_ok=True)
     for entrant, schedule in product(entrants, steps):
         text = entrant.config(steps[schedule], copies)
+        text = re.sub(r"^device: \w+", f"device: {lineup.budget.device}", text, count=1, flags=re.MULTILINE)
         write_text(out / "starts" / _config_name(entrant.name, schedule), text)
     configs = {}
     for entrant in entrants:
@@ -185,6 +200,12 @@ def _config_name(start: str, schedule: str) -> str:
 def _digest(path: str) -> str | None:
     """SHA-256 of a file; None of a model that NequIP fetches."""
     return None if path.startswith("nequip.net:") else sha256_of(existing_file(path))
+
+
+def _refuse_other_files(out: Path) -> None:
+    found = [name for name in ("plan", "starts", "structures", "grid", "runs", CONFIG) if (out / name).exists()]
+    if found:
+        raise ValueError(f"{out} holds {', '.join(found)} but no race: give another --out, or remove what is there.")
 
 
 def _refuse_another(before: Mapping[str, object], now: Mapping[str, object], out: Path) -> None:

@@ -17,8 +17,8 @@ from nequip_elemtransfer.race.errors import HeldOutErrors, at_size, exponent, he
 from nequip_elemtransfer.race.laps import predictions
 from nequip_elemtransfer.race.lineup import Lineup
 from nequip_elemtransfer.race.standings import JUDGES, Curve, Duel, Mark, curve, duel, leader
-from nequip_elemtransfer.structures.files import read_structures
 from nequip_elemtransfer.structures.labels import Labels
+from nequip_elemtransfer.structures.reading import read_structures
 
 
 @dataclass(frozen=True)
@@ -205,7 +205,7 @@ def _errors(lineup: Lineup, out: Path, legs: Sequence[Leg], kind: LabelKind) -> 
         own = predictions(out, leg.name)
         if len(own) != len(leg.held_out):
             return None
-        held_out = read_structures(leg.files(out)[1])
+        held_out = read_structures(leg.files(out)[1]).structures
         predicted += own
         reference += held_out
         sizes += [len(atoms) for atoms in held_out]

@@ -25,7 +25,8 @@ from ase import Atoms
 
 from nequip_elemtransfer.intervals import Replicate
 from nequip_elemtransfer.output.atomic import folder_beside, put_in_place, write_text
-from nequip_elemtransfer.structures.files import read_structures
+from nequip_elemtransfer.structures.options import DataOptions
+from nequip_elemtransfer.structures.reading import read_structures
 from nequip_elemtransfer.study.config import study_file
 from nequip_elemtransfer.study.config.entries import ALL, require_file
 
@@ -151,7 +152,7 @@ class StructureFiles:
             ValueError: there are fewer structures
         """
         path = self._structures.train.replace("{seed}", str(seed))
-        frames = structures_with(path, labels)
+        frames = structures_with(path, labels, self._structures.keys, labelled=True)
         whose = f" with {dict(labels)}" if labels else ""
         count = len(frames) if size == ALL else int(size)
         if not 1 <= count <= len(frames):
@@ -168,7 +169,7 @@ class StructureFiles:
         """Name -> file of the whole test set, first, and of its divisions; empty if the configs bring their own."""
         if self._structures.test is None:
             return {}
-        frames = structures_in(self._structures.test)
+        frames = structures_in(self._structures.test, self._structures.keys, labelled=True)
         sets: dict[str, list[Atoms]] = {WHOLE: list(frames)}
         label = self._structures.test_by
         if label is not None:
@@ -212,22 +213,28 @@ class StructureFiles:
 
 
 @lru_cache(maxsize=64)
-def structures_in(path: str) -> tuple[Atoms, ...]:
+def structures_in(path: str, keys: tuple[tuple[str, str], ...] = (), labelled: bool = False) -> tuple[Atoms, ...]:
     """All structures of a file that the study names, read once.
+
+    Args:
+        keys: names of entries, and what each is read as
+        labelled: whether labels are of use
 
     Raises:
         FileNotFoundError, ValueError: a sentence on what is wrong
     """
     require_file("structures", path)
-    return tuple(read_structures(path))
+    return tuple(read_structures(path, DataOptions(dict(keys)), labels=labelled).structures)
 
 
-def structures_with(path: str, labels: Mapping[str, Any]) -> list[Atoms]:
+def structures_with(
+    path: str, labels: Mapping[str, Any], keys: tuple[tuple[str, str], ...] = (), labelled: bool = False
+) -> list[Atoms]:
     """Those in which each label has the value, or one of the values, in ``Atoms.info``; see :func:`structures_in`."""
     wanted = {name: value if isinstance(value, list) else [value] for name, value in labels.items()}
     return [
         atoms
-        for atoms in structures_in(path)
+        for atoms in structures_in(path, keys, labelled)
         if all(name in atoms.info and atoms.info[name] in values for name, values in wanted.items())
     ]
 

@@ -15,6 +15,7 @@ from nequip_elemtransfer.plan.training.loss import Loss, loss_of
 from nequip_elemtransfer.plan.training.train_config import loss_sections
 from nequip_elemtransfer.plan.training.training_files import completed, reading_of
 from nequip_elemtransfer.structures.labels import Labels
+from nequip_elemtransfer.structures.reading import ReadFile
 
 ALL = ("energy", "forces", "stress")
 
@@ -68,11 +69,14 @@ def crystals():
 
 
 def test_a_file_is_read_as_it_is_if_all_structures_have_all_labels(crystals):
-    assert reading_of(crystals, ALL, []).as_they_are
+    assert reading_of(ReadFile("a.xyz", crystals), ALL, []).as_they_are
     crystals[2].calc.results["charges"] = np.zeros(2)
-    assert reading_of(crystals, ALL, []).unused == ["charges"] and reading_of(crystals, ALL, []).as_they_are
+    assert (
+        reading_of(ReadFile("a.xyz", crystals), ALL, []).unused == ["charges"]
+        and reading_of(ReadFile("a.xyz", crystals), ALL, []).as_they_are
+    )
     del crystals[3].calc.results["stress"]
-    assert not reading_of(crystals, ALL, []).as_they_are
+    assert not reading_of(ReadFile("a.xyz", crystals), ALL, []).as_they_are
 
 
 @pytest.mark.parametrize("kind", ["energy", "forces", "stress"])

@@ -16,6 +16,7 @@ from nequip_elemtransfer.config import LabelKind
 from nequip_elemtransfer.optional_packages import extra
 from nequip_elemtransfer.plan.result import Plan
 from nequip_elemtransfer.plan.training.loss import Loss
+from nequip_elemtransfer.structures.specs import absolute_spec, split_spec
 
 with extra("plan", "a training's config"):
     from jinja2 import Environment, StrictUndefined
@@ -67,9 +68,9 @@ def train_config(
         "plan": plan,
         "fit": fit,
         "scratch": None if scratch is None else _nested({k: v for k, v in scratch.items() if v is not None}),
-        "copies": copies,
+        "copies": None if copies is None else [copy.resolve() for copy in copies],
         "scales": {
-            name: {t: round(v, 6) for t, v in getattr(plan, name).items()}
+            name: {t: float(f"{v:.10g}") for t, v in getattr(plan, name).items()}
             for name in ("length_scale", "energy_scale", "energy_shifts")
         },
         "type_map": {species.get(t, t): t for t in plan.elements} if set(species) & set(plan.elements) else {},
@@ -101,8 +102,9 @@ def max_steps(n_train: int) -> int:
 
 
 def _path(path: str | Path) -> str:
-    """Quoted, absolute if it is a file."""
-    return json.dumps(str(Path(path).resolve()) if Path(path).is_file() else str(path), ensure_ascii=False)
+    """Quoted, absolute if it is a file or a folder, with a selection behind it as it was."""
+    there = split_spec(path)[0].exists()
+    return json.dumps(absolute_spec(path) if there else str(path), ensure_ascii=False)
 
 
 def loss_sections(loss: Loss, as_they_are: bool) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -6,7 +6,7 @@ structures set aside for validation are those with most labels.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from ase import Atoms
@@ -19,6 +19,7 @@ from nequip_elemtransfer.config import LABEL_KINDS, LabelKind
 from nequip_elemtransfer.plan.words import KIND_NAMES, listed
 from nequip_elemtransfer.structures.files import UNUSED
 from nequip_elemtransfer.structures.labels import Labels, labels_of, missing_labels
+from nequip_elemtransfer.structures.reading import ReadFile
 
 _FIELDS: dict[LabelKind, str] = {
     "energy": AtomicDataDict.TOTAL_ENERGY_KEY,
@@ -45,11 +46,13 @@ class Reading:
         as_they_are: whether the file will do, or copies are needed
         graph_fields: whole numbers, such as a charge, that the model reads from a structure's info
         unused: other quantities that the file holds, which NequIP would read too
+        key_mapping: NequIP's, from names in the file to its own
     """
 
     as_they_are: bool
     graph_fields: list[str]
     unused: list[str]
+    key_mapping: dict[str, str] = field(default_factory=dict)
 
 
 def n_validation(n_structures: int, asked: int | None = None) -> int:
@@ -68,17 +71,19 @@ def n_validation(n_structures: int, asked: int | None = None) -> int:
     return asked
 
 
-def reading_of(structures: Sequence[Atoms], kinds: Sequence[LabelKind], graph_fields: Sequence[str]) -> Reading:
+def reading_of(read: ReadFile, kinds: Sequence[LabelKind], graph_fields: Sequence[str]) -> Reading:
     """How NequIP has to read structures to train on some kinds of labels."""
-    frames = [from_ase(atoms, exclude_keys=UNUSED) for atoms in structures]
+    frames = [from_ase(atoms, exclude_keys=UNUSED) for atoms in read.structures]
     alike = all(frame.keys() == frames[0].keys() for frame in frames)
     complete = all(
         _FIELDS[kind] in frame and bool(np.isfinite(frame[_FIELDS[kind]].numpy()).all())
         for frame in frames
         for kind in kinds
     )
-    stored = {name for a in structures for name in (*a.arrays, *a.info, *getattr(a.calc, "results", {}))}
-    return Reading(alike and complete, list(graph_fields), sorted(stored & set(UNUSED)))
+    stored = {name for a in read.structures for name in (*a.arrays, *a.info, *getattr(a.calc, "results", {}))}
+    unused = sorted({*read.excluded} | (stored & set(UNUSED)))
+    as_they_are = alike and complete and not read.converted
+    return Reading(as_they_are, list(graph_fields), unused, dict(read.key_mapping))
 
 
 def completed(
@@ -118,8 +123,8 @@ def label_notes(
         one = len(isolated) == 1
         notes.append(
             f"Structure{'' if one else 's'} {listed([places[i] for i in isolated])} "
-            f"{'is an isolated atom and was' if one else 'are isolated atoms and were'} left out of every fit and "
-            "error: `energy_shifts: isolated_atoms` takes such energies as references."
+            f"{'holds isolated atoms only and was' if one else 'hold isolated atoms only and were'} left out of every "
+            "fit and error: `energy_shifts: isolated_atoms` takes such energies as references."
         )
     if not predicts_forces:
         notes.append("The source predicts neither forces nor stresses, so those of the structures were left out.")

@@ -1,6 +1,7 @@
 """``race.html`` and its figure."""
 
 import numpy as np
+from matplotlib.ticker import FuncFormatter
 
 from nequip_elemtransfer.config import LabelKind
 from nequip_elemtransfer.output.page import drawing, page
@@ -56,9 +57,16 @@ def curves_figure(result: RaceResult) -> str:
                 ax.plot(steps, [1000 * mark.interval.middle for mark in marks], "o-", ms=3, color=color, label=start)
                 ax.fill_between(steps, *(1000 * ends.T), color=color, alpha=0.18, lw=0)
             ax.set_yscale("log")
+            for axis in (ax.yaxis.set_major_formatter, ax.yaxis.set_minor_formatter):
+                axis(FuncFormatter(_tick))
             ax.set_xlabel("steps")
             ax.set_title(f"{KIND_NAMES[kind]}, MAE ({UNITS[kind]})", fontsize=10)
         if kinds:
             handles = axes[0].get_legend_handles_labels()
             axes[0].figure.legend(*handles, loc="outside lower center", ncols=len(result.lineup.starts), frameon=False)
     return picture.svg
+
+
+def _tick(value: float, _: int) -> str:
+    """The number of a tick, of those that begin with 1, 2 or 5."""
+    return f"{value:g}" if f"{value:e}"[0] in "125" else ""

@@ -1,6 +1,7 @@
 """A race as text for the terminal, 80 columns wide."""
 
 import shlex
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from nequip_elemtransfer.study.run.training_configs import GROUP, PRIMARY
 KIND_NAMES: dict[LabelKind, str] = {"forces": "forces", "energy": "energies", "stress": "stresses"}
 UNITS: dict[LabelKind, str] = {"forces": "meV/Å", "energy": "meV/atom", "stress": "meV/Å³"}
 _SHOWN = (0, 1, 2, STOP_MARK, 6, 8, 10, MARKS)
-_IN_A_ROW = 3
+_WIDTH, _IN_A_ROW = 80, 3
 
 
 def standings_text(result: RaceResult) -> str:
@@ -32,13 +33,14 @@ def standings_text(result: RaceResult) -> str:
             cells = [milli(found[mark].interval) if mark in found else "" for found in curves.values()]
             rows.append([str(steps), *cells])
         lines.append(table(["steps", *starts], rows, [True] * (1 + len(starts))))
-    lines += [stopped_sentence(found, result) for found in result.stopped.values()]
+    lines += [textwrap.fill(stopped_sentence(found, result), _WIDTH) for found in result.stopped.values()]
     return "\n".join(lines) + "\n"
 
 
 def summary(result: RaceResult) -> str:
     """Who wins, by how much, how many steps, and the errors to expect."""
-    parts = [verdict_sentence(result), _duels(result), steps_sentence(result), _expected(result)]
+    sentences = [textwrap.fill(sentence, _WIDTH) for sentence in (verdict_sentence(result), steps_sentence(result))]
+    parts = [sentences[0], _duels(result), sentences[1], _expected(result)]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -61,8 +63,8 @@ def stopped_sentence(found: Duel, result: RaceResult) -> str:
     steps = result.curves[result.judge][found.start][found.mark].steps
     ratio = found.expected[result.judge]
     return (
-        f"{found.start} was stopped after {steps} steps: at the end its errors would be\n  {ratio.percent} "
-        f"against {found.against} (90 %)."
+        f"{found.start} was stopped after {steps} steps: at the end its errors would be "
+        f"{ratio.percent} against {found.against} (90 %)."
     )
 
 
@@ -73,17 +75,23 @@ def steps_sentence(result: RaceResult) -> str:
     budget, third = result.lineup.budget.steps, round(result.lineup.budget.steps * STOP_MARK / MARKS)
     change = f"errors of {KIND_NAMES[result.judge]} with {budget} steps against {third}: {result.longer.percent}"
     if not result.longer.told_apart:
-        return f"{result.steps} steps; {change}, not told apart."
+        return f"Train for {result.steps} steps: {change}, not told apart."
     if result.longer.ratio < 1:
-        return f"{result.steps} steps; {change}. A larger --budget may gain more."
-    return f"{result.steps} steps; {change}. More steps do harm."
+        return f"Train for {result.steps} steps: {change}. A larger --budget may gain more."
+    return f"Train for {result.steps} steps: {change}, more do harm."
 
 
 def milli(interval: Interval) -> str:
-    """``85.5 [40.6, 117.2]`` of an error in eV and Å, in meV and Å."""
+    """``85.5 [40.6, 117]`` of an error in eV and Å, in meV and Å."""
     if interval.low is None or interval.high is None:
-        return f"{1000 * interval.middle:.3g}"
-    return f"{1000 * interval.middle:.3g} [{1000 * interval.low:.3g}, {1000 * interval.high:.3g}]"
+        return _three_digits(1000 * interval.middle)
+    low, high = (_three_digits(1000 * end) for end in (interval.low, interval.high))
+    return f"{_three_digits(1000 * interval.middle)} [{low}, {high}]"
+
+
+def _three_digits(value: float) -> str:
+    """Three digits that count, and all of a larger number."""
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:#.3g}"
 
 
 def ratio_cell(ratio: Ratio | None) -> str:
@@ -107,13 +115,13 @@ def _rows(starts: Sequence[str]) -> list[tuple[str, ...]]:
 
 
 def _duels(result: RaceResult) -> str:
-    kinds = list(result.lineup.kinds)
-    found = [*((duel, "stopped") for duel in result.stopped.values()), *((duel, "") for duel in result.duels)]
     rows = []
-    for duel, state in found:
-        name = f"{duel.start} to {duel.against}"
-        rows.append([f"{name} ({state})" if state else name, *(ratio_cell(duel.expected.get(kind)) for kind in kinds)])
-    return table(["errors of", *(KIND_NAMES[kind] for kind in kinds)], rows, [False] + [True] * len(kinds))
+    for found in (*result.stopped.values(), *result.duels):
+        name = f"{found.start} / {found.against}" + (" (foreseen)" if found.mark < MARKS else "")
+        for kind, ratio in found.expected.items():
+            rows.append([name, KIND_NAMES[kind], ratio.percent, "" if ratio.told_apart else "not told apart"])
+            name = ""
+    return table(["errors", "of", "differ by", ""], rows, [False, False, True, False]) if rows else ""
 
 
 def _expected(result: RaceResult) -> str:
@@ -131,8 +139,9 @@ def _expected(result: RaceResult) -> str:
     ]
     header = [f"to expect with all {n}", "MAE [95 %]", "RMSE [95 %]", "one more"]
     trained = result.lineup.n_trained()
-    note = (
-        f"On new structures like these, from folds with {trained:.3g} of {n} structures. One more: how\n"
-        "the errors change with one structure more."
+    note = textwrap.fill(
+        f"On new structures like these, extrapolated from folds with {trained:.3g} of {n}. One more: how errors change "
+        "with one structure more.",
+        _WIDTH,
     )
     return f"{table(header, rows, [False, True, True, True])}\n{note}"

@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from nequip_elemtransfer.config import suggest
+from nequip_elemtransfer.structures.options import DataOptions
 from nequip_elemtransfer.study.config import entries as read
 from nequip_elemtransfer.study.config.evaluation_settings import KEYS, EvaluationSettings
 
@@ -56,12 +57,14 @@ class Structures:
         test_by: label whose values divide the test set into more test sets
         validation: a path; :data:`NONE` holds back no structure, and the last state is the model; None leaves the
             validation set of the configs
+        keys: names of entries in these files, and what each is read as
     """
 
     train: str
     test: str | None = None
     test_by: str | None = None
     validation: str | None = None
+    keys: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -340,13 +343,19 @@ def _trained_model(key: str, value: Any) -> str:
 
 
 def _structures(key: str, value: Any) -> Structures:
-    keys = ("train", "test", "test_by", "validation")
-    found = Structures(**read.mapping(key, value, dict.fromkeys(keys, read.text), ("train",)))
+    texts = dict.fromkeys(("train", "test", "test_by", "validation"), read.text)
+    found = Structures(**read.mapping(key, value, {**texts, "keys": _keys}, ("train",)))
     if found.test_by is not None and found.test is None:
         raise ValueError(f"`{key}.test_by` divides `{key}.test`, which is missing.")
     if set(re.findall(r"\{(.*?)\}", found.train)) - {"seed"}:
         raise ValueError(f"`{key}.train` is {found.train!r}: {{seed}} is the only placeholder.")
     return found
+
+
+def _keys(key: str, value: Any) -> tuple[tuple[str, str], ...]:
+    if not isinstance(value, Mapping) or not all(isinstance(item, str) for pair in value.items() for item in pair):
+        raise ValueError(f"`{key}` must map names in the files to what they are read as, as {{dft_forces: forces}}.")
+    return tuple(DataOptions(value).key_mapping.items())
 
 
 def _sizes(key: str, value: Any) -> tuple[int | str, ...]:
