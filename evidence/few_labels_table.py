@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from table_cells import with_ratio
+from table_cells import compared, errors_of_runs
 
 from nequip_elemtransfer.study.config.study_file import CORRESPONDING_STATES, SCRATCH
 from nequip_elemtransfer.study.run.results import ENERGY_MAE, FORCE_MAE
@@ -12,25 +12,36 @@ _VALIDATED_ON = {"mlearn_converged": 28}  # of reports that do not say it
 
 
 def ten_in_all(reports: Mapping[str, Any]) -> tuple[Sequence[str], list[list[str]]]:
-    """Errors on all test structures by transfer, with their differences from scratch, and from scratch."""
-    rows = []
+    """Errors on all test structures by transfer, with their differences from scratch, and from scratch.
+
+    A study of trainings from scratch alone is set beside the transfers of the first.
+    """
+    first, rows = next(iter(reports.values())), []
     for study, report in reports.items():
-        points = {
-            (row["size"], curve["start"]): row for curve in report["curves"] for row in curve["test_sets"]["all"]
-        }
-        for size in sorted({size for size, _ in points}):
-            own, scratch = points[size, CORRESPONDING_STATES], points[size, SCRATCH]
-            others = _VALIDATED_ON.get(study) or own["labels"] - size
+        for size, point in sorted(_points(report, SCRATCH).items()):
+            transfers = report if _points(report, CORRESPONDING_STATES) else first
+            others = _VALIDATED_ON.get(study) or point["labels"] - size
+            cells = []
+            for quantity in (FORCE_MAE, ENERGY_MAE):
+                own = errors_of_runs(transfers, CORRESPONDING_STATES, size, quantity)
+                scratch = errors_of_runs(report, SCRATCH, size, quantity)
+                cells += [compared(own, scratch, quantity), compared(scratch, None, quantity)]
+            steps = [p["steps"]["mean"] for p in (_points(transfers, CORRESPONDING_STATES)[size], point)]
             labels = f"{size} + {others} to validate on" if others else f"{size} in all"
-            cells = [with_ratio(point, name) for name in (FORCE_MAE, ENERGY_MAE) for point in (own, scratch)]
-            rows.append((size, others, [labels, *cells, *(f"{p['steps']['mean']:.0f}" for p in (own, scratch))]))
+            rows.append((size, others, [labels, *cells, " / ".join(f"{n:.0f}" for n in steps)]))
     header = [
-        "structures of germanium",
+        "labelled germanium",
         "forces by transfer (meV/Å)",
         "from scratch",
         "energies by transfer (meV/atom)",
         "from scratch",
-        "steps by transfer",
-        "from scratch",
+        "steps",
     ]
     return header, [row for *_, row in sorted(rows, key=lambda row: row[:2])]
+
+
+def _points(report: Mapping[str, Any], start: str) -> dict[int, Mapping[str, Any]]:
+    """Size -> errors on all test structures."""
+    return {
+        row["size"]: row for curve in report["curves"] if curve["start"] == start for row in curve["test_sets"]["all"]
+    }
