@@ -74,7 +74,6 @@ class Point:
         ratios: quantity -> to the baseline's errors, seed by seed; left out where no seed has both
         steps: of the training until its weighted validation error was lowest, over seeds; all where there is no
             validation; None if not logged
-        labels: labelled structures used, those of the validation set counted; None if not known or not the same in all
         missing: names of runs without a result
     """
 
@@ -82,7 +81,6 @@ class Point:
     errors: dict[str, Spread]
     ratios: dict[str, Ratio]
     steps: Spread | None
-    labels: int | None
     missing: tuple[str, ...]
 
 
@@ -200,10 +198,7 @@ def _point(name: str, size: int | None, members: Sequence[RunResult], baseline: 
             steps[result.run.replicate] = min(sums, key=lambda entry: entry[2])[0]
         elif result.state is State.FINISHED and result.validated_on == 0 and result.validations:
             steps[result.run.replicate] = result.validations[-1].steps
-    validated_on = {result.validated_on for result in of_size}
-    (others,) = validated_on if len(validated_on) == 1 else (None,)
-    labels = None if size is None or others is None else size + others
-    return Point(size, errors, ratios, spread_if_any(steps), labels, missing)
+    return Point(size, errors, ratios, spread_if_any(steps), missing)
 
 
 def _errors(members: Sequence[RunResult], name: str, quantity: str, size: int | None) -> dict[Replicate, float]:
