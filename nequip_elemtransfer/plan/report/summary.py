@@ -1,5 +1,6 @@
 """A plan as text for the terminal."""
 
+import shlex
 from collections.abc import Sequence
 
 from nequip_elemtransfer.config import start_text
@@ -9,6 +10,7 @@ from nequip_elemtransfer.plan.result import CalculatorPlan, Plan
 from nequip_elemtransfer.plan.source_check.check import source_text
 from nequip_elemtransfer.plan.start.calculators import Comparison
 from nequip_elemtransfer.plan.start.cross_validation import Step
+from nequip_elemtransfer.plan.verdict import GO
 from nequip_elemtransfer.plan.words import KIND_NAMES
 
 
@@ -39,7 +41,9 @@ def _verdict(plan: Plan) -> str:
     numbers = "\n".join(
         f"  {name}: {'not known' if value is None else f'{value:.3g}'}" for name, value in plan.verdict.numbers.items()
     )
-    return f"Verdict: {plan.verdict.word} ({plan.verdict.sentence}).\n{numbers}"
+    command = shlex.join(["nequip-elemtransfer", "race", plan.source, plan.data])
+    race = "" if plan.verdict.word == GO else f"\n  {command}"
+    return f"Verdict: {plan.verdict.word} (before any training {plan.verdict.sentence}).{race}\n{numbers}"
 
 
 def _start(plan: Plan) -> str:
