@@ -11,6 +11,7 @@ from nequip_elemtransfer.checkpoints.legacy.reading import is_old_model
 from nequip_elemtransfer.checkpoints.record import TransferRecord
 from nequip_elemtransfer.checkpoints.stored_model import is_transferred, read_package, type_names
 from nequip_elemtransfer.deploy.executable_stack import asks_for_executable_stack
+from nequip_elemtransfer.deploy.uncertainty_info import check_uncertainty, uncertainty_rows
 from nequip_elemtransfer.output.refusal import RefusedFile, first_line, shortened
 from nequip_elemtransfer.output.table import printable, table
 
@@ -52,8 +53,9 @@ def read_info(path: Path) -> dict[str, Any]:
     Returns:
         ``file``, ``kind``, ``type_names``, ``r_max`` (Å), ``per_edge_type_cutoff`` (Å, center by neighbour),
         ``model_dtype``, ``allow_tf32``, ``device``, ``inputs``, ``outputs``, ``pair_style`` (LAMMPS's; None for a file
-        that LAMMPS cannot run), ``executable_stack`` (whether loading it needs one), ``versions``, ``source`` and
-        ``element_transfer``; None for what the file does not say
+        that LAMMPS cannot run), ``executable_stack`` (whether loading it needs one), ``versions``, ``source``,
+        ``uncertainty`` (what :class:`.calibration.Measured` says of itself, and ``module``, whose code is in the file)
+        and ``element_transfer``; None for what the file does not say
 
     Raises:
         FileNotFoundError: if there is no such file
@@ -95,6 +97,7 @@ def describe(info: Mapping[str, Any]) -> str:
         ["inputs", info["inputs"]],
         ["outputs", info["outputs"]],
         ["LAMMPS pair style", info["pair_style"]],
+        *uncertainty_rows(info),
         ["executable stack", info["executable_stack"] and "needed"],
         ["made from", info["source"] and f"{info['source']['file']} (sha256 {info['source']['sha256'][:12]}...)"],
         ["versions", ", ".join(f"{name} {version}" for name, version in info["versions"].items()) or "unknown"],
@@ -180,6 +183,7 @@ def _compiled(metadata: Mapping[str, str]) -> dict[str, Any]:
         "pair_style": None,
         "versions": deploy.get("versions", {}),
         "source": deploy.get("source"),
+        "uncertainty": deploy.get("uncertainty"),
         "element_transfer": json.loads(metadata.get(PROVENANCE_KEY, "null")),
     }
 
@@ -200,6 +204,7 @@ def _read_package(path: Path) -> dict[str, Any]:
         "pair_style": None,
         "versions": {name: version for name, version in metadata["versions"].items() if version is not None},
         "source": None,
+        "uncertainty": None,
         "element_transfer": find_provenance(model),
     }
 
@@ -210,6 +215,7 @@ def _check(info: Mapping[str, Any]) -> None:
     check_model_options({name: info[name] for name in options if info[name] is not None})
     if info["element_transfer"] is not None:
         TransferRecord.from_dict(info["element_transfer"])
+    check_uncertainty(info["uncertainty"])
     source, versions = info["source"], info["versions"]
     texts = {name: info[name] for name in ("device", "inputs", "outputs") if info[name] is not None}
     if source is not None:

@@ -1,8 +1,10 @@
 """Structures as NequIP gives them to a model: the training frames of a config, and their neighbour lists."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import ase.io
 import numpy as np
@@ -36,6 +38,37 @@ def training_frames(data: dict, type_names: Sequence[str]) -> list[AtomicDataDic
         UnusableStructure: if one is damaged
         ValueError: if there are none, or a species is not mapped
     """
+    with _set_up(data) as datamodule:
+        dataset = datamodule.train_dataset[0]
+        frames = _frames(dataset, type_names, "training", MAX_FRAMES)
+    if not frames:
+        raise ValueError("the training set of `data` is empty: the start of a transfer is fitted to its structures.")
+    if len(dataset) > MAX_FRAMES:
+        logger.info(f"The start is fitted on {MAX_FRAMES} of {len(dataset)} training frames, evenly spaced.")
+    return frames
+
+
+def trained_and_validated(
+    data: dict, type_names: Sequence[str], limit: int
+) -> tuple[list[AtomicDataDict.Type], list[AtomicDataDict.Type]]:
+    """The training frames of a NequIP ``data:`` section, and the frames of all its validation sets.
+
+    Args:
+        data, type_names: as for :func:`training_frames`
+        limit: at most so many of each set, evenly spaced
+
+    Raises:
+        FileNotFoundError, UnusableStructure, ValueError: as of :func:`training_frames`
+    """
+    with _set_up(data) as datamodule:
+        trained = _frames(datamodule.train_dataset[0], type_names, "training", limit)
+        sets = [_frames(dataset, type_names, "validation", limit) for dataset in datamodule.val_dataset]
+    return trained, [frame for frames in sets for frame in frames]
+
+
+@contextmanager
+def _set_up(data: dict) -> Iterator[NequIPDataModule]:
+    """The datamodule of a section, with its files read."""
     for file in _training_files(data):
         if str(data.get("_target_")).endswith(".ASEDataModule") and not os.path.isfile(file):
             raise FileNotFoundError(
@@ -52,15 +85,9 @@ def training_frames(data: dict, type_names: Sequence[str]) -> list[AtomicDataDic
         _name_damaged_structure(data)  # NequIP says what is wrong, and not where
         raise
     try:
-        dataset = datamodule.train_dataset[0]
-        frames = [_frame(dataset, int(i), type_names) for i in evenly_spaced(len(dataset), MAX_FRAMES)]
+        yield datamodule
     finally:
         datamodule.teardown(stage="fit")
-    if not frames:
-        raise ValueError("the training set of `data` is empty: the start of a transfer is fitted to its structures.")
-    if len(dataset) > MAX_FRAMES:
-        logger.info(f"The start is fitted on {MAX_FRAMES} of {len(dataset)} training frames, evenly spaced.")
-    return frames
 
 
 def evenly_spaced(n: int, limit: int) -> np.ndarray:
@@ -117,26 +144,28 @@ def _types(frame: AtomicDataDict.Type) -> np.ndarray:
     return frame[AtomicDataDict.ATOM_TYPE_KEY].reshape(-1).numpy()
 
 
-def _frame(dataset: torch.utils.data.Dataset, index: int, type_names: Sequence[str]) -> AtomicDataDict.Type:
+def _frames(dataset: Any, type_names: Sequence[str], kind: str, limit: int) -> list[AtomicDataDict.Type]:
+    return [_frame(dataset, int(i), type_names, kind) for i in evenly_spaced(len(dataset), limit)]
+
+
+def _frame(dataset: torch.utils.data.Dataset, index: int, type_names: Sequence[str], kind: str) -> AtomicDataDict.Type:
     try:
         frame = dataset[index]
     except KeyError as error:
         # NequIP's species mapper says neither which structure nor which element
         raise ValueError(
-            f"training structure {index} holds {_species(dataset, index)}, not all of them in `elements` "
+            f"{kind} structure {index} holds {_species(dataset, index)}, not all of them in `elements` "
             f"({', '.join(type_names)}) and known to the data's ChemicalSpeciesToAtomTypeMapper: add the missing to "
             f"`elements` or leave the structure out. ({error.args[0]})"
         ) from error
     if AtomicDataDict.ATOM_TYPE_KEY not in frame or _types(frame).max() >= len(type_names):
         raise ValueError(
-            f"training structure {index} has atom types outside the {len(type_names)} of `elements`: add a "
+            f"{kind} structure {index} has atom types outside the {len(type_names)} of `elements`: add a "
             "ChemicalSpeciesToAtomTypeMapper with `model_type_names: ${element_transfer:type_names}` to `data`."
         )
-    check_frame(frame, f"training structure {index}")
+    check_frame(frame, f"{kind} structure {index}")
     if AtomicDataDict.EDGE_INDEX_KEY in frame:
-        check_distances(
-            edge_lengths(frame), frame[AtomicDataDict.EDGE_INDEX_KEY].numpy(), f"training structure {index}"
-        )
+        check_distances(edge_lengths(frame), frame[AtomicDataDict.EDGE_INDEX_KEY].numpy(), f"{kind} structure {index}")
     return frame
 
 

@@ -1,6 +1,6 @@
 """A model that says of each atom how unsure its force is, in a form that is exported as the model is."""
 
-from typing import Dict, Final  # noqa: UP035  TorchScript knows this one
+from typing import Dict  # noqa: UP035  TorchScript knows this one
 
 import torch
 from nequip.data import AtomicDataDict
@@ -10,8 +10,7 @@ from nequip_elemtransfer.uncertainty.mahalanobis import Uncertainty
 from nequip_elemtransfer.uncertainty.readout import Readout
 
 # what such a model gives besides, of shape (n_atoms, 1): σ of a force component in eV/Å, and the grade
-UNCERTAINTY_KEY: Final[str] = "forces_uncertainty"
-GRADE_KEY: Final[str] = "extrapolation_grade"
+UNCERTAINTY_KEY, GRADE_KEY = "forces_uncertainty", "extrapolation_grade"
 
 
 class WithUncertainty(torch.nn.Module):
@@ -30,6 +29,7 @@ class WithUncertainty(torch.nn.Module):
         self.model, self.model_dtype = model, model.model_dtype
         readout, known = Readout.of(model), uncertainty.known
         self.field, self.of_edges = readout.field, readout.of_edges
+        self.names = (UNCERTAINTY_KEY, GRADE_KEY)  # TorchScript knows attributes
         n_features = len(known.mean)
         constants = {
             "mean": known.mean,
@@ -52,6 +52,6 @@ class WithUncertainty(torch.nn.Module):
             x = zeros.index_add(0, out[AtomicDataDict.EDGE_INDEX_KEY][0], x)
         white = torch.mm((x - self.mean) / self.spread, self.whiten) + self.constant
         sigma = self.scale * torch.sqrt(1.0 + torch.sum(white * white, dim=1, keepdim=True))  # (n_atoms, 1)
-        out[UNCERTAINTY_KEY] = sigma
-        out[GRADE_KEY] = sigma / self.largest
+        out[self.names[0]] = sigma
+        out[self.names[1]] = sigma / self.largest
         return out
