@@ -3,10 +3,10 @@
     python evidence/benchmarks/uncertainty.py sw runs/ge/best.ckpt [more.ckpt ...] --test data/sw/Ge_test.xyz
     python evidence/benchmarks/uncertainty.py dft runs/ge/best.ckpt --test data/mlearn/Ge_test.xyz
 
-Each model is calibrated on what its training validated on, as `nequip-deploy build --uncertainty` does it, and asked of
-structures with known forces. With `sw`, germanium of kinds that no training had is made and labelled with the
-Stillinger-Weber potential: compressed, with two atoms too close, surfaces, interstitials, clusters, a hotter liquid; and
-two simulations run with the model while the potential watches: a crystal at 600 K, and one that is heated until it
+Each model is calibrated on what its training validated on, as `nequip-deploy build --uncertainty` does it, and asked
+of structures with known forces. With `sw`, germanium of kinds that no training had is made and labelled with the
+Stillinger-Weber potential: compressed, with two atoms too close, surfaces, interstitials, clusters, a hotter liquid.
+Two simulations run with the model while the potential watches: a crystal at 600 K, and one that is heated until it
 melts. Printed for each model: the area under the curve (AUC) of atoms wrong by more than 1 eV/Å, by σ and by the size
 of the predicted force; coverage of force components by 1σ and 2σ; what a grade above 1 catches.
 """
@@ -196,7 +196,7 @@ def cluster(radius: float, rng: np.random.Generator) -> Atoms:
 
 
 def hot_liquid(temperature: float, rng: np.random.Generator) -> Atoms:
-    """A melt of the crystal's density; temperature as k_B T / ε, and the liquids of the data set are at most at 0.17."""
+    """A melt of the crystal's density at a temperature k_B T / ε; those of the data set are at most at 0.17."""
     atoms = crystal()
     atoms.calc = stillinger_weber_calculator("Ge")
     kelvin = temperature * 1.93 / ase.units.kB

@@ -21,7 +21,7 @@ from nequip_elemtransfer.structures.files import read_structures, to_frames
 from nequip_elemtransfer.structures.frames import trained_and_validated
 from nequip_elemtransfer.structures.labels import labels_of
 from nequip_elemtransfer.uncertainty.mahalanobis import Calibration, Known, Uncertainty
-from nequip_elemtransfer.uncertainty.readout import Readings, read
+from nequip_elemtransfer.uncertainty.readout import Readings, take_readings
 
 Frames = Sequence[AtomicDataDict.Type]
 
@@ -105,9 +105,9 @@ def measure(trained: TrainedModel, calibrate: Path | None = None) -> Measured:
             f"the training of {trained.path} had no validation structures, and uncertainties are calibrated on "
             "structures that the training did not see: name a file of labelled ones with --calibrate."
         )
-    known_readings = read(model, with_neighbors(model, known_frames))
+    known_readings = take_readings(model, graphs_of(model, known_frames))
     known = Known.of(known_readings.features)
-    readings = read(model, with_neighbors(model, others))
+    readings = take_readings(model, graphs_of(model, others))
     seen = _seen(readings, known_readings, known)
     if seen.all():
         raise ValueError(f"all of the {where} are in the training too and say nothing of errors: name others.")
@@ -132,7 +132,7 @@ def graded(model: GraphModel, uncertainty: Uncertainty, frames: Frames) -> list[
     Args:
         frames: as of :func:`frames_of`
     """
-    readings = read(model, with_neighbors(model, frames))
+    readings = take_readings(model, graphs_of(model, frames))
     sigma, grades = uncertainty.forces_uncertainty(readings.features), uncertainty.grades(readings.features)
     parts = [np.split(values, np.cumsum(readings.n_atoms)[:-1]) for values in (readings.forces, sigma, grades)]
     return [Graded(*values) for values in zip(*parts)]
@@ -149,7 +149,7 @@ def frames_of(trained: TrainedModel, structures: Sequence[Atoms]) -> Frames:
     return to_frames(structures, types, [species.get(name, name) for name in types])
 
 
-def with_neighbors(model: GraphModel, frames: Frames) -> list[AtomicDataDict.Type]:
+def graphs_of(model: GraphModel, frames: Frames) -> list[AtomicDataDict.Type]:
     """Structures with the neighbour lists that a model needs."""
     metadata, types = model.metadata, model.type_names
     cutoffs = metadata.get(PER_EDGE_TYPE_CUTOFF_KEY)

@@ -5,9 +5,7 @@ from math import isfinite
 from typing import Any
 
 from nequip_elemtransfer.output.refusal import RefusedFile, shortened
-
-# names of a file's outputs, as in the module that makes them
-OUTPUTS = ("forces_uncertainty", "extrapolation_grade")
+from nequip_elemtransfer.uncertainty.module import GRADE_KEY, UNCERTAINTY_KEY
 
 _NUMBERS = (
     "scale",
@@ -52,7 +50,7 @@ def uncertainty_rows(info: Mapping[str, Any]) -> list[list[Any]]:
         return []
     one, two = (f"{100 * part:.0f} %" for part in found["coverage"])
     return [
-        ["uncertainty", f"{' '.join(OUTPUTS)}, by code of {found['module']} in the file"],
+        ["uncertainty", f"{UNCERTAINTY_KEY} {GRADE_KEY}, by code of {found['module']} in the file"],
         ["  grade 1 is", f"{found['largest']:.3g} eV/Å, the largest of {found['training_atoms']:.0f} training atoms"],
         ["  calibrated on", f"{found['calibrated_on']}: {one} of the errors within 1σ, {two} within 2σ"],
     ]
@@ -63,7 +61,7 @@ def grade_lines(info: Mapping[str, Any]) -> list[str]:
     if info["uncertainty"] is None:
         return []
     return [
-        f"compute       grade all {info['pair_style']}/atom extrapolation_grade 1 0",
+        f"compute       grade all {info['pair_style']}/atom {GRADE_KEY} 1 0",
         "compute       worst all reduce max c_grade",
     ]
 

@@ -8,11 +8,11 @@ import torch
 from nequip.data import AtomicDataDict, get_field_type
 from nequip.nn import GraphModel
 
-from nequip_elemtransfer.deploy.calibration import with_neighbors
+from nequip_elemtransfer.deploy.calibration import graphs_of
 from nequip_elemtransfer.deploy.deployed import DeployedModel, Prediction, predict_graph
 from nequip_elemtransfer.output.table import table
 from nequip_elemtransfer.uncertainty.mahalanobis import Uncertainty
-from nequip_elemtransfer.uncertainty.readout import read
+from nequip_elemtransfer.uncertainty.readout import take_readings
 
 TrialFrames = dict[str, AtomicDataDict.Type]
 
@@ -143,10 +143,10 @@ def expected(
             module that is exported
     """
     model, found = model.to(device), {}
-    for name, graph in zip(frames, with_neighbors(model, list(frames.values()))):
+    for name, graph in zip(frames, graphs_of(model, list(frames.values()))):
         found[name] = predict_graph(model, AtomicDataDict.to_(graph, torch.device(device)))
         if uncertainty is not None:
-            features = read(model, [graph]).features
+            features = take_readings(model, [graph]).features
             sigma, grades = uncertainty.forces_uncertainty(features), uncertainty.grades(features)
             found[name] = replace(found[name], uncertainty=sigma, grades=grades)
     return found
@@ -165,7 +165,7 @@ def compare_predictions(
 def report(differences: Sequence[Difference], tolerance: float) -> str:
     """The differences as a table."""
     rows = [[d.structure, str(d.n_atoms), *(f"{value:.1e}" for value in d.values)] for d in differences]
-    header = ["structure", "atoms", "energy (eV/atom)", "forces (eV/Å)", "virial (eV/atom)", "uncertainty (relative)"]
+    header = ["structure", "atoms", "energy (eV/atom)", "forces (eV/Å)", "virial (eV/atom)", "σ (relative)"]
     header = header[: len(rows[0])]
     rows.append(["tolerance", "", *[f"{tolerance:.0e}"] * (len(header) - 2)])
     return table(header, rows, [False] + [True] * (len(header) - 1))

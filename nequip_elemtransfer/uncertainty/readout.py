@@ -59,7 +59,7 @@ class Readings:
     n_atoms: np.ndarray
 
 
-def read(model: GraphModel, frames: Iterable[AtomicDataDict.Type]) -> Readings:
+def take_readings(model: GraphModel, frames: Iterable[AtomicDataDict.Type]) -> Readings:
     """Run a model on structures that carry the neighbour lists it needs, and keep what its readout is given.
 
     Raises:

@@ -8,7 +8,7 @@ from ase.build import bulk
 from nequip_elemtransfer.architecture.builders import set_energies
 from nequip_elemtransfer.uncertainty.mahalanobis import Calibration, Known, Uncertainty
 from nequip_elemtransfer.uncertainty.module import GRADE_KEY, UNCERTAINTY_KEY, WithUncertainty
-from nequip_elemtransfer.uncertainty.readout import Readout, read
+from nequip_elemtransfer.uncertainty.readout import Readout, take_readings
 
 
 @pytest.fixture
@@ -45,10 +45,10 @@ FAMILIES = pytest.mark.parametrize(
 @FAMILIES
 def test_outputs_are_the_arithmetic(model, frames):
     """σ and γ of the module are those of the readout's own input, and all else is the model's to the bit."""
-    known = read(model, frames[:4])
+    known = take_readings(model, frames[:4])
     uncertainty = Uncertainty(Known.of(known.features), Calibration(0.3, 1, 3, (0.7, 0.9)))
     assert known.n_atoms.tolist() == [8] * 4
-    expected = read(model, frames)
+    expected = take_readings(model, frames)
     found = [WithUncertainty(model, uncertainty)(frame.copy()) for frame in frames]
     plain = [model(frame.copy()) for frame in frames]
     for key, value in {
