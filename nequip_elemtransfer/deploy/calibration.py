@@ -15,13 +15,13 @@ from scipy.spatial import cKDTree
 
 from nequip_elemtransfer.checkpoints.nequip_loader import uncalled_data
 from nequip_elemtransfer.deploy.deployed import neighbor_list
-from nequip_elemtransfer.deploy.trained import TrainedModel
+from nequip_elemtransfer.deploy.trained import TrainedModel, load_trained
 from nequip_elemtransfer.output.refusal import first_line
 from nequip_elemtransfer.structures.files import read_structures, to_frames
-from nequip_elemtransfer.structures.frames import trained_and_validated
+from nequip_elemtransfer.structures.frames import trained_and_validated, without_edges
 from nequip_elemtransfer.structures.labels import labels_of
 from nequip_elemtransfer.uncertainty.mahalanobis import Calibration, Known, Uncertainty
-from nequip_elemtransfer.uncertainty.readout import Readings, take_readings
+from nequip_elemtransfer.uncertainty.readout import take_readings
 
 Frames = Sequence[AtomicDataDict.Type]
 
@@ -82,48 +82,96 @@ class Graded:
     grades: np.ndarray
 
 
-def measure(trained: TrainedModel, calibrate: Path | None = None) -> Measured:
+def measure(trained: TrainedModel, calibrate: Sequence[Path] = ()) -> Measured:
     """The uncertainty of a model that NequIP trained, by its training's own structures.
 
     Args:
-        calibrate: labelled structures that the training did not see, in a file that ASE reads; those that the
-            training validated on if left out
+        calibrate: files of labelled structures that the training did not see, or ``.ckpt`` files of trainings on parts
+            of its data, as in cross-validation, each calibrated on what it validated on itself; what the training
+            validated on if left out
 
     Raises:
         FileNotFoundError: if a file is not there
         ValueError: if the model has no readout, the training's structures cannot be read or are too few, or there is
             nothing to calibrate on
     """
-    model = trained.model
-    known_frames, others = _structures_of_training(trained)
-    where = f"{len(others)} structures that the training validated on"
-    if calibrate is not None:
-        others = frames_of(trained, read_structures(calibrate))
-        where = f"{len(others)} structures of {calibrate.name}"
-    elif not others:
+    own = _Judge.of(trained)
+    others = [path for path in calibrate if path.suffix != ".ckpt"]
+    named = ", ".join(path.name for path in calibrate)
+    if calibrate and not others:
+        judges = [_Judge.of(load_trained(path)) for path in calibrate]
+        found = [judge.judged(judge.validated) for judge in judges]
+        where = f"structures that {len(judges)} trainings on parts of the data validated on"
+    elif len(others) < len(calibrate):
+        raise ValueError(f"--calibrate {named}: give structures, or checkpoints of trainings on parts of the data.")
+    elif others:
+        structures = [atoms for path in others for atoms in read_structures(path)]
+        found, where = [own.judged(frames_of(trained, structures))], f"structures of {named}"
+    else:
+        found, where = [own.judged(own.validated)], "structures that the training validated on"
+    n_seen, n_labelled = sum(one.n_seen for one in found), sum(one.n_labelled for one in found)
+    if n_seen and not n_labelled:
         raise ValueError(
-            f"the training of {trained.path} had no validation structures, and uncertainties are calibrated on "
-            "structures that the training did not see: name a file of labelled ones with --calibrate."
+            f"all {n_seen} {where} are in the training too and say nothing of errors: name labelled ones that are not "
+            "with --calibrate, or the .ckpt files of trainings on parts of the data, each with its own validation."
         )
-    known_readings = take_readings(model, graphs_of(model, known_frames))
-    known = Known.of(known_readings.features)
-    readings = take_readings(model, graphs_of(model, others))
-    seen = _seen(readings, known_readings, known)
-    if seen.all():
-        raise ValueError(f"all of the {where} are in the training too and say nothing of errors: name others.")
-    residuals = np.where(np.repeat(seen, readings.n_atoms)[:, None], np.nan, labels_of(others).forces - readings.forces)
-    calibration = Calibration.on(
-        residuals, known.squared_distances(readings.features), _labelled(residuals, readings.n_atoms)
-    )
+    residuals, squared = (np.concatenate([getattr(one, name) for one in found]) for name in ("residuals", "squared"))
+    calibration = Calibration.on(residuals, squared, n_labelled)
     notes = []
-    if seen.any():
-        notes.append(f"{seen.sum()} of the {where} are in the training too and were left out of the calibration.")
-    if calibration.n_structures < _FEW:
+    if n_seen:
+        notes.append(f"{n_seen} {where} are in the training too and were left out of the calibration.")
+    if n_labelled < _FEW:
         notes.append(
-            f"uncertainties are calibrated on {calibration.n_structures} structures, and {_FEW} are the least that "
-            "tell: give more with --calibrate."
+            f"uncertainties are calibrated on {n_labelled} structures, and {_FEW} are the least that tell: give more "
+            "with --calibrate."
         )
-    return Measured(Uncertainty(known, calibration), len(known_frames), where, tuple(notes))
+    return Measured(Uncertainty(own.known, calibration), own.n_structures, f"{n_labelled} {where}", tuple(notes))
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """What one model says of structures: errors of its forces, and distances of the atoms.
+
+    Args:
+        residuals: in eV/Å, shape (n_atoms, 3); NaN of structures that are in the training too
+        squared: M², shape (n_atoms,)
+        n_seen: structures that are in the training too
+        n_labelled: structures with a force to go by
+    """
+
+    residuals: np.ndarray
+    squared: np.ndarray
+    n_seen: int
+    n_labelled: int
+
+
+@dataclass(frozen=True)
+class _Judge:
+    """A model, its training atoms, and what its training validated on."""
+
+    model: GraphModel
+    known: Known
+    features: np.ndarray
+    n_structures: int
+    validated: Frames
+
+    @classmethod
+    def of(cls, trained: TrainedModel) -> "_Judge":
+        known_frames, validated = _structures_of_training(trained)
+        features = take_readings(trained.model, graphs_of(trained.model, known_frames)).features
+        return cls(trained.model, Known.of(features), features, len(known_frames), validated)
+
+    def judged(self, frames: Frames) -> _Judged:
+        readings = take_readings(self.model, graphs_of(self.model, frames))
+        bounds = np.cumsum(readings.n_atoms)[:-1]
+        tree = cKDTree(self.features / self.known.spread)
+        nearest = tree.query(readings.features / self.known.spread)[0]
+        seen = np.array([part.max() < _SAME for part in np.split(nearest, bounds)])
+        residuals = labels_of(frames).forces - readings.forces
+        residuals[np.repeat(seen, readings.n_atoms)] = np.nan
+        labelled = [part.any() for part in np.split(np.isfinite(residuals).all(axis=1), bounds)]
+        squared = self.known.squared_distances(readings.features)
+        return _Judged(residuals, squared, int(seen.sum()), int(np.sum(labelled)))
 
 
 def graded(model: GraphModel, uncertainty: Uncertainty, frames: Frames) -> list[Graded]:
@@ -154,7 +202,7 @@ def graphs_of(model: GraphModel, frames: Frames) -> list[AtomicDataDict.Type]:
     metadata, types = model.metadata, model.type_names
     cutoffs = metadata.get(PER_EDGE_TYPE_CUTOFF_KEY)
     neighbors = neighbor_list(float(metadata["r_max"]), cutoffs and cutoff_str_to_fulldict(cutoffs, types), types)
-    return [neighbors(frame.copy()) for frame in frames]
+    return [neighbors(without_edges(frame)) for frame in frames]
 
 
 def _structures_of_training(trained: TrainedModel) -> tuple[Frames, Frames]:
@@ -181,16 +229,3 @@ def _structures_of_training(trained: TrainedModel) -> tuple[Frames, Frames]:
             f"--uncertainty needs the training's structures, which are not where the training had them: "
             f"{first_line(error)} Run the command in the folder where nequip-train was run."
         ) from error
-
-
-def _seen(readings: Readings, known_readings: Readings, known: Known) -> np.ndarray:
-    """Which structures hold only atoms that the training has, shape (n_structures,)."""
-    tree = cKDTree(known_readings.features / known.spread)
-    nearest = tree.query(readings.features / known.spread)[0]
-    return np.array([part.max() < _SAME for part in np.split(nearest, np.cumsum(readings.n_atoms)[:-1])])
-
-
-def _labelled(residuals: np.ndarray, n_atoms: np.ndarray) -> int:
-    """How many structures have a force to go by."""
-    parts = np.split(np.isfinite(residuals).all(axis=1), np.cumsum(n_atoms)[:-1])
-    return sum(bool(part.any()) for part in parts)

@@ -90,8 +90,11 @@ def _add_build(commands: Any) -> None:
     build.add_argument(
         "--calibrate",
         type=Path,
+        nargs="+",
+        default=[],
         metavar="FILE",
-        help="for --uncertainty, labelled structures that the training did not see (default: those it validated on)",
+        help="for --uncertainty, labelled structures that the training did not see, or .ckpt files of trainings on "
+        "parts of the data (default: what the training validated on)",
     )
     build.add_argument("--verbose", action="store_true", help="show NequIP's messages, and errors in full")
     _add_lammps_input(build, "replace OUT and the LAMMPS input if they exist")
@@ -119,6 +122,7 @@ def _run_build(args: argparse.Namespace) -> None:
     from nequip_elemtransfer.deploy.info import kind_of, read_info
     from nequip_elemtransfer.deploy.lammps_input import usage
     from nequip_elemtransfer.deploy.train_dir import best_checkpoint
+    from nequip_elemtransfer.deploy.uncertainty_info import uncertainty_rows
     from nequip_elemtransfer.deploy.write import Recipe
 
     if args.checkpoint and not args.train_dir:
@@ -128,7 +132,7 @@ def _run_build(args: argparse.Namespace) -> None:
     _check_lammps_input(args)
     model = args.model or best_checkpoint(args.train_dir, args.checkpoint)
     options = (args.target, args.device, args.tf32, tuple(args.modifiers), args.common_cutoff)
-    recipe = Recipe(model, *options, args.uncertainty, args.calibrate)
+    recipe = Recipe(model, *options, args.uncertainty, tuple(args.calibrate))
     print(f"Writing {args.out} ({kind_of(args.out)}) from {model} ...", flush=True)
     verdict = deploy(recipe, args.out, args.force, args.verbose)
     print("Largest differences from the eager model:", verdict.report, sep="\n", flush=True)
@@ -137,6 +141,8 @@ def _run_build(args: argparse.Namespace) -> None:
     if not verdict.passed:
         raise RuntimeError(f"the file differs from its model by more than the tolerance; {args.out} was not written.")
     info = read_info(args.out)
+    for name, value in uncertainty_rows(info):
+        print(f"{name}: {value}")
     print("", usage(info), sep="\n")
     for file in _write_lammps_input(args, info):
         print(f"Wrote {file}.")

@@ -33,7 +33,7 @@ class Recipe:
         modifiers: names of NequIP's model modifiers
         common_cutoff: whether the file names one cutoff for all pairs of types, as :func:`.export.metadata_of` has it
         uncertainty: whether the file says how unsure it is of each force
-        calibrate: structures to calibrate that on, as of :func:`.calibration.measure`
+        calibrate: files to calibrate that on, as of :func:`.calibration.measure`
     """
 
     model: Path
@@ -43,7 +43,7 @@ class Recipe:
     modifiers: tuple[str, ...] = ()
     common_cutoff: bool = False
     uncertainty: bool = False
-    calibrate: Path | None = None
+    calibrate: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -89,8 +89,8 @@ def check_options(recipe: Recipe, kind: str) -> None:
 
 
 def _check_uncertainty(recipe: Recipe, kind: str) -> None:
-    if recipe.calibrate is not None and not recipe.uncertainty:
-        raise ValueError("--calibrate names structures for --uncertainty: give both, or neither.")
+    if recipe.calibrate and not recipe.uncertainty:
+        raise ValueError("--calibrate names files for --uncertainty: give both, or neither.")
     if not recipe.uncertainty:
         return
     if kind not in ("TorchScript", "AOTInductor"):
@@ -99,8 +99,8 @@ def _check_uncertainty(recipe: Recipe, kind: str) -> None:
             "ML-IAP": "LAMMPS's ML-IAP takes energies and forces from a file and nothing else",
         }[kind]
         raise ValueError(f"--uncertainty: {reason}; write a .nequip.pth or .nequip.pt2.")
-    if recipe.calibrate is not None and not recipe.calibrate.is_file():
-        raise FileNotFoundError(f"--calibrate {recipe.calibrate} does not exist: give labelled structures.")
+    if missing := [path for path in recipe.calibrate if not path.is_file()]:
+        raise FileNotFoundError(f"--calibrate: {missing[0]} does not exist.")
 
 
 def write_and_verify(recipe: Recipe, out: Path) -> Verdict:

@@ -121,7 +121,7 @@ def test_calibrated_on_a_file(si_run, data, tmp_path):
     """Structures that are in the training too, rotated and repeated, say nothing of errors; the rest does."""
     trained, others = load_trained(si_run / "best.ckpt"), structures("Si", 6, seed=7)
     ase.io.write(tmp_path / "others.xyz", others)
-    only = measure(trained, tmp_path / "others.xyz")
+    only = measure(trained, [tmp_path / "others.xyz"])
     assert not only.notes and only.uncertainty.calibration.n_structures == 6
     copy = ase.io.read(data / "Si_train.xyz", 0)
     repeated = copy.repeat((1, 2, 1))
@@ -129,12 +129,24 @@ def test_calibrated_on_a_file(si_run, data, tmp_path):
     repeated.get_forces()
     repeated.rotate(30, "x", rotate_cell=True)
     ase.io.write(tmp_path / "mixed.xyz", [*others, repeated])
-    mixed = measure(trained, tmp_path / "mixed.xyz")
+    mixed = measure(trained, [tmp_path / "mixed.xyz"])
     assert mixed.uncertainty.calibration == only.uncertainty.calibration
-    assert "1 of the 7 structures of mixed.xyz are in the training too" in mixed.notes[0]
+    assert "1 structures of mixed.xyz are in the training too" in mixed.notes[0]
     ase.io.write(tmp_path / "copies.xyz", [copy])
-    with pytest.raises(ValueError, match="all of the 1 structures of copies.xyz are in the training too"):
-        measure(trained, tmp_path / "copies.xyz")
+    with pytest.raises(ValueError, match="all 1 structures of copies.xyz are in the training too"):
+        measure(trained, [tmp_path / "copies.xyz"])
+    with pytest.raises(ValueError, match="give structures, or checkpoints"):
+        measure(trained, [tmp_path / "copies.xyz", trained.path])
+
+
+def test_calibrated_by_trainings_on_parts(si_run, ge_run):
+    """Each says what it says of its own validation: α is the mean of the trainings', whose residuals count alike."""
+    trained = load_trained(si_run / "best.ckpt")
+    alone = [measure(load_trained(run / "best.ckpt")).uncertainty.calibration.scale for run in (si_run, ge_run)]
+    both = measure(trained, [run / "best.ckpt" for run in (si_run, ge_run)])
+    assert both.uncertainty.calibration.scale == pytest.approx(np.mean(alone))
+    np.testing.assert_array_equal(both.uncertainty.known.whiten, measure(trained).uncertainty.known.whiten)
+    assert "6 structures that 2 trainings on parts of the data validated on" in both.calibrated_on
 
 
 def test_wrong_uncertainty_is_found_out(si_run, tmp_path, monkeypatch, in_process, capsys):
@@ -198,7 +210,10 @@ def test_training_that_cannot_be_asked(si_run, data, tmp_path):
     ase.io.write(tmp_path / "one.xyz", one[:5])
     for options, said in (
         ({"train_file_path": "/nowhere/train.xyz"}, "not where the training had them.*'/nowhere/train.xyz'"),
-        ({"val_file_path": []}, "no validation structures.*--calibrate"),
+        (
+            {"val_file_path": str(data / "Si_train.xyz")},
+            "all 6 structures that .*validated on are in .*ckpt",
+        ),
         ({"train_file_path": str(tmp_path / "one.xyz")}, "has 5 atoms.*twice as many as the readout has inputs"),
         ({"_target_": "os.system"}, "made by .*os.system.*not called from a file"),
     ):
