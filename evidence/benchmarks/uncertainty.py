@@ -7,8 +7,8 @@ Each model is calibrated on what its training validated on, as `nequip-deploy bu
 of structures with known forces. With `sw`, germanium of kinds that no training had is made and labelled with the
 Stillinger-Weber potential: compressed, with two atoms too close, surfaces, interstitials, clusters, a hotter liquid.
 Two simulations run with the model while the potential watches: a crystal at 600 K, and one that is heated until it
-melts. Printed for each model: the area under the curve (AUC) of atoms wrong by more than 1 eV/Å, by σ and by the size
-of the predicted force; coverage of force components by 1σ and 2σ; what a grade above 1 catches.
+melts. Printed for each model: the area under the curve (AUC) of atoms wrong by more than 1 eV/Å (`--wrong`), by σ and
+by the size of the predicted force; coverage of force components by 1σ and 2σ; what a grade above 1 catches.
 """
 
 import argparse
@@ -32,7 +32,6 @@ from nequip_elemtransfer.deploy.calibration import Graded, Measured, frames_of, 
 from nequip_elemtransfer.deploy.trained import TrainedModel, load_trained
 
 OF_EACH_KIND = 8
-WRONG = 1.0  # eV/Å, length of an atom's error
 
 
 @dataclass(frozen=True)
@@ -64,6 +63,7 @@ def main() -> None:
     parser.add_argument(
         "--test", type=Path, required=True, help="labelled structures of the kinds that were trained on"
     )
+    parser.add_argument("--wrong", type=float, default=1.0, help="error that makes an atom wrong, eV/Å (default: 1)")
     parser.add_argument("--steps", type=int, default=300, help="of each simulation (default: 300)")
     args = parser.parse_args()
     set_global_state()
@@ -75,7 +75,7 @@ def main() -> None:
             structures += [(kind, False, atoms) for kind, atoms in unknown_kinds(np.random.default_rng(number))]
         judged = judge(trained, measured, structures)
         print(f"\n== {checkpoint}")
-        report(measured, judged)
+        report(measured, judged, args.wrong)
         if args.data == "sw":
             simulations(trained, measured, args.steps, number)
 
@@ -88,7 +88,7 @@ def judge(trained: TrainedModel, measured: Measured, structures: Sequence[tuple[
     ]
 
 
-def report(measured: Measured, judged: Sequence[Judged]) -> None:
+def report(measured: Measured, judged: Sequence[Judged], limit: float) -> None:
     calibration = measured.uncertainty.calibration
     print(f"calibrated on {measured.calibrated_on}: α {calibration.scale:.4f} eV/Å, grade 1 at", end=" ")
     print(f"{measured.uncertainty.largest:.3f} eV/Å, coverage there {coverage_text(calibration.coverage)}")
@@ -99,20 +99,20 @@ def report(measured: Measured, judged: Sequence[Judged]) -> None:
     groups |= {f"  {kind}": [j for j in judged if j.kind == kind] for kind in kinds}
     for name, group in groups.items():
         if group:
-            print(line(name, group))
+            print(line(name, group, limit))
     print("structures whose largest error is above / that a grade above 1 flags:")
-    for limit in (5.0, 2.0):
-        above = [j for j in judged if j.wrong.max() > limit]
-        print(f"  above {limit:g} eV/Å: {sum(flagged(j) for j in above)} of {len(above)}")
+    for large in (5.0, 2.0):
+        above = [j for j in judged if j.wrong.max() > large]
+        print(f"  above {large:g} eV/Å: {sum(flagged(j) for j in above)} of {len(above)}")
     for name, group in (("known kinds", known), ("all", judged)):
         below = [j for j in group if j.wrong.max() < 1]
         print(f"  below 1 eV/Å, {name}: {sum(flagged(j) for j in below)} of {len(below)}", flush=True)
 
 
-def line(name: str, group: Sequence[Judged]) -> str:
+def line(name: str, group: Sequence[Judged], limit: float) -> str:
     sigma = np.concatenate([j.said.uncertainty for j in group])
     size = np.concatenate([np.linalg.norm(j.said.forces, axis=1) for j in group])
-    errors, wrong = np.concatenate([j.errors for j in group]), np.concatenate([j.wrong for j in group]) > WRONG
+    errors, wrong = np.concatenate([j.errors for j in group]), np.concatenate([j.wrong for j in group]) > limit
     aucs = [roc_auc_score(wrong, score) if 0 < wrong.sum() < len(wrong) else np.nan for score in (sigma, size)]
     within = [100 * np.mean(np.abs(errors) <= k * sigma[:, None]) for k in (1, 2)]
     return (

@@ -119,7 +119,7 @@ def measure(trained: TrainedModel, calibrate: Sequence[Path] = ()) -> Measured:
     calibration = Calibration.on(residuals, squared, n_labelled)
     notes = []
     if n_seen:
-        notes.append(f"{n_seen} {where} are in the training too and were left out of the calibration.")
+        notes.append(f"left out of the calibration, since the training has them too: {n_seen} {where}.")
     if n_labelled < _FEW:
         notes.append(
             f"uncertainties are calibrated on {n_labelled} structures, and {_FEW} are the least that tell: give more "

@@ -86,9 +86,9 @@ def test_pair_style_reads_both(deployed, expected, atoms_of, run, ending, style,
     for _ in range(3):  # TorchScript specialises after the first calls
         for got, alone in zip(pair_style.compute(atoms), plain.compute(atoms)):
             np.testing.assert_array_equal(got, alone)
-    said = expected(run, atoms)
-    np.testing.assert_allclose(pair_style.compute_atom("extrapolation_grade", atoms), said.grades, rtol=1e-6)
-    np.testing.assert_allclose(pair_style.compute_atom("forces_uncertainty", atoms), said.uncertainty, rtol=1e-6)
+    said, rtol = expected(run, atoms), {"nequip": 1e-6, "allegro": 1e-5}[style]  # float64, float32
+    np.testing.assert_allclose(pair_style.compute_atom("extrapolation_grade", atoms), said.grades, rtol=rtol)
+    np.testing.assert_allclose(pair_style.compute_atom("forces_uncertainty", atoms), said.uncertainty, rtol=rtol)
     assert said.grades.argmax() == 2 and said.grades[2] > 1
     with pytest.raises(RuntimeError, match="missing extrapolation_grade"):
         plain.compute_atom("extrapolation_grade", atoms)
@@ -131,7 +131,7 @@ def test_calibrated_on_a_file(si_run, data, tmp_path):
     ase.io.write(tmp_path / "mixed.xyz", [*others, repeated])
     mixed = measure(trained, [tmp_path / "mixed.xyz"])
     assert mixed.uncertainty.calibration == only.uncertainty.calibration
-    assert "1 structures of mixed.xyz are in the training too" in mixed.notes[0]
+    assert "since the training has them too: 1 structures of mixed.xyz" in mixed.notes[0]
     ase.io.write(tmp_path / "copies.xyz", [copy])
     with pytest.raises(ValueError, match="all 1 structures of copies.xyz are in the training too"):
         measure(trained, [tmp_path / "copies.xyz"])
@@ -170,7 +170,7 @@ def test_command(ge_run, tmp_path):
     arguments = ["--train-dir", ge_run, "ge.nequip.pth", "--uncertainty", "--lammps-input", "in.ge"]
     done = run_command("nequip-deploy", "build", *arguments, cwd=tmp_path)
     assert "calibrated on 3 structures" in done.stderr
-    assert all(len(line) <= 100 for line in done.stdout.split("In LAMMPS")[0].splitlines())
+    assert "σ (relative)" in done.stdout and "errors within 1σ" in done.stdout
     info = read_info(tmp_path / "ge.nequip.pth")
     assert info["uncertainty"]["training_atoms"] == 48 and "by code of nequip-elemtransfer" in describe(info)
     lines = (tmp_path / "in.ge").read_text().splitlines()
@@ -215,7 +215,7 @@ def test_training_that_cannot_be_asked(si_run, data, tmp_path):
             "all 6 structures that .*validated on are in .*ckpt",
         ),
         ({"train_file_path": str(tmp_path / "one.xyz")}, "has 5 atoms.*twice as many as the readout has inputs"),
-        ({"_target_": "os.system"}, "made by .*os.system.*not called from a file"),
+        ({"_target_": "my_data.Module"}, "made by .*my_data.Module.*not called from a file"),
     ):
         with pytest.raises((ValueError, FileNotFoundError), match=said):
             measure(changed(si_run, tmp_path / "changed.ckpt", **options))
