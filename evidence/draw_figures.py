@@ -16,17 +16,19 @@ from pathlib import Path
 from typing import Any
 
 from baselines_table import models
+from claims_table import against_scratch
 from forecast_tables import planned_transfers
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullFormatter, ScalarFormatter
 from table_cells import ERROR_TITLES, errors_of_runs
 
+from nequip_elemtransfer.intervals import Ratio, Replicate, paired_ratio
 from nequip_elemtransfer.output.page import INK, Picture, drawing
 from nequip_elemtransfer.plan.verdict import GO, STOP
 from nequip_elemtransfer.study.config.study_file import CORRESPONDING_STATES, ELEMENT_MAP, SCRATCH
-from nequip_elemtransfer.study.grid import Replicate
-from nequip_elemtransfer.study.report.comparison import PairedDifference, paired_difference, spread
+from nequip_elemtransfer.study.report.comparison import spread
 from nequip_elemtransfer.study.report.curves import TEST_ERRORS
+from nequip_elemtransfer.study.report.survival import Survival, survival_picture
 from nequip_elemtransfer.study.run.results import ENERGY_MAE, FORCE_MAE
 
 HERE = Path(__file__).parent
@@ -48,6 +50,36 @@ _TRANSFERS = {
     "Si → Ge, unseen molecules": ("xtb", CORRESPONDING_STATES, "unseen"),
     "S → Se, unseen molecules": ("xtb_se", CORRESPONDING_STATES, "unseen"),
 }
+# transfers of the forest plot: trained until the validation error has stopped falling or for 8000 steps, and for
+# at most 1000 or 2000
+_CONVERGED = (
+    ("Si → Ge, DFT", against_scratch("mlearn_five_structures", 5)),
+    ("Si → Ge, DFT", against_scratch("mlearn_converged")),
+    ("Si → Ge, DFT, three sources", against_scratch("mlearn_sources")),
+    ("Si → Ge, DFT", against_scratch("mlearn_more_structures", 25)),
+    ("Si → Ge, DFT", against_scratch("mlearn_fifty_structures", 50)),
+    ("Si → Ge, DFT", against_scratch("mlearn_more_structures", 152)),
+    ("Si → Ge, classical", against_scratch("sw_converged")),
+    ("the same, longer source", against_scratch("sw_longer_source", scratch="sw_converged")),
+)
+_SHORT = (
+    ("Cu → Ag, three sources", against_scratch("emt_sources")),
+    ("Cu → Ag, three sources", against_scratch("emt_sources", 25)),
+    ("CuAu → AgAu", against_scratch("emt_alloy_recipes", start="adam")),
+    ("CuAu → AgAu", against_scratch("agau_25", 25, start="adam")),
+    ("Mo → W, DFT", against_scratch("w")),
+    ("Nb → Ta, DFT", against_scratch("ta")),
+    ("Mo → MoW, DFT", against_scratch("mow")),
+    ("Nb → NbTa, DFT", against_scratch("nbta")),
+    ("Nb → NbTa, DFT", against_scratch("nbta", 25)),
+    ("Si → Ge, unseen molecules", against_scratch("xtb", 5, "unseen")),
+    ("Si → Ge, unseen molecules", against_scratch("xtb", 10, "unseen")),
+    ("Si → Ge, unseen molecules", against_scratch("xtb", 25, "unseen")),
+    ("Si → Ge, unseen molecules", against_scratch("xtb", 100, "unseen")),
+    ("S → Se, unseen molecules", against_scratch("xtb_se", 5, "unseen")),
+    ("S → Se, unseen molecules", against_scratch("xtb_se", 10, "unseen")),
+    ("S → Se, unseen molecules", against_scratch("xtb_se", 25, "unseen")),
+)
 _WAYS = {
     "Si → Ge, Stillinger-Weber": "sw_recipes",
     "Si → Ge, DFT": "mlearn_recipes",
@@ -85,6 +117,37 @@ def transfers() -> Picture:
     return _ratios(_TRANSFERS, SCRATCH, "error by transfer, % of that from scratch")
 
 
+def forest() -> Picture:
+    """Errors by transfer in per cent of those from scratch: converged trainings above, short ones below."""
+    groups = {"until converged, or 8000 steps": _CONVERGED, "at most 1000 or 2000 steps": _SHORT}
+    rows = [row for title, entries in groups.items() for row in ((title, None), *entries)]
+    studies = {side.study for _, entry in rows if entry for side in (entry.own, entry.other)}
+    reports = {study: report(study) for study in studies}
+    labels = [name if entry is None else f"{name} ({entry.counted(reports)})" for name, entry in rows]
+    with drawing(11, 0.26 * len(rows) + 1.0, len(TEST_ERRORS)) as (axes, picture):
+        for ax, quantity in zip(axes, TEST_ERRORS):
+            color = ""
+            for y, (_, entry) in enumerate(rows):
+                if entry is None:
+                    color = _COLORS[SCRATCH] if color else _MORE_COLORS[0]
+                elif ratio := entry.ratio(reports, quantity):
+                    ax.plot(100 * ratio.ratio, y, "o", ms=4, color=color)
+                    ax.plot([100 * ratio.low, 100 * ratio.high], [y, y], color=color, lw=1.2, solid_capstyle="butt")
+            ax.set_yticks(range(len(rows)), labels if ax is axes[0] else [""] * len(rows))
+            ax.set_ylim(len(rows) - 0.5, -0.5)
+            ax.axvline(100, color=INK, lw=0.8)
+            ax.set_xscale("log")
+            ax.set_xlim(2, 300)
+            ax.set_xticks([5, 10, 20, 50, 100, 200], ["5", "10", "20", "50", "100", "200"])
+            ax.xaxis.set_minor_formatter(NullFormatter())
+            ax.set_xlabel(_TITLES[quantity])
+            ax.grid(axis="x", lw=0.3)
+        for label, (_, entry) in zip(axes[0].get_yticklabels(), rows):
+            label.set_fontweight("bold" if entry is None else "normal")
+        axes[1].set_xlabel(f"{_TITLES[TEST_ERRORS[1]]}\nerror by transfer, % of that from scratch")
+    return picture
+
+
 def lengths() -> Picture:
     """Errors of the default start in per cent of those of the element map alone."""
     of_silicon = {
@@ -102,7 +165,7 @@ def ways() -> Picture:
         for ax, quantity in zip(axes, TEST_ERRORS):
             for i, (transfer, study) in enumerate(_WAYS.items()):
                 base = errors(study, "adam", 10, "all", quantity)
-                found = {n: paired_difference(errors(study, n, 10, "all", quantity), base) for n in names}
+                found = {n: paired_ratio(errors(study, n, 10, "all", quantity), base) for n in names}
                 _dots(ax, names, found, (i - 1.5) * 0.18, _MORE_COLORS[i], transfer)
             ax.set_xlim(60, 180)
             _panel(ax, names, f"{_TITLES[quantity]}, % of plain Adam's", first=ax is axes[0])
@@ -178,6 +241,16 @@ def sizes() -> Picture:
         ],
     }
     return _learning(panels, "all")
+
+
+def survival() -> Picture:
+    """How long models go on in the hottest liquid of the data."""
+    return survival_picture([Survival(**model) for model in report("mlearn_sources")["stability"]])
+
+
+def survival_forces_alone() -> Picture:
+    """The same of classical germanium trained on forces alone."""
+    return survival_picture([Survival(**model) for model in report("sw")["stability"]])
 
 
 def forecast() -> Picture:
@@ -257,7 +330,7 @@ def _ratios(entries: Mapping[str, tuple[str, str, str]], other: str, title: str)
     with drawing(11, 0.34 * len(entries) + 1.1, len(TEST_ERRORS)) as (axes, picture):
         for ax, quantity in zip(axes, TEST_ERRORS):
             found = {
-                name: paired_difference(*(errors(study, which, 10, structures, quantity) for which in (start, other)))
+                name: paired_ratio(*(errors(study, which, 10, structures, quantity) for which in (start, other)))
                 for name, (study, start, structures) in entries.items()
             }
             _dots(ax, list(entries), found, 0.0, _MORE_COLORS[0], None)
@@ -270,18 +343,17 @@ def _ratios(entries: Mapping[str, tuple[str, str, str]], other: str, title: str)
 def _dots(
     ax: Axes,
     names: Sequence[str],
-    found: Mapping[str, PairedDifference | None],
+    found: Mapping[str, Ratio | None],
     shift: float,
     color: str,
     label: str | None,
 ) -> None:
-    """100 % is the other start; bars are the intervals of the paired differences."""
+    """100 % is the other start; bars are the intervals of the paired ratios."""
     known = [(i + shift, found[name]) for i, name in enumerate(names) if found[name] is not None]
-    base = [d.mean / d.relative for _, d in known]
-    middle = [100 * (1 + d.relative) for _, d in known]
-    reach = [100 * (d.high - d.mean) / b if d.high is not None else 0.0 for (_, d), b in zip(known, base)]
-    places = [y for y, _ in known]
-    ax.errorbar(middle, places, xerr=reach, fmt="o", ms=4, color=color, capsize=2, lw=1, label=label)
+    places, middle = [y for y, _ in known], [100 * r.ratio for _, r in known]
+    ends = [(r.ratio - r.low, r.high - r.ratio) if r.low is not None else (0.0, 0.0) for _, r in known]
+    below_and_above = [[100 * end for end in side] for side in zip(*ends)]
+    ax.errorbar(middle, places, xerr=below_and_above, fmt="o", ms=4, color=color, capsize=2, lw=1, label=label)
     ax.axvline(100, color=INK, lw=0.8)
 
 
@@ -293,6 +365,7 @@ def _panel(ax: Axes, names: Sequence[str], title: str, *, first: bool) -> None:
 
 
 FIGURES: tuple[Callable[[], Picture], ...] = (
+    forest,
     transfers,
     lengths,
     ways,
@@ -300,6 +373,8 @@ FIGURES: tuple[Callable[[], Picture], ...] = (
     sources,
     molecules,
     sizes,
+    survival,
+    survival_forces_alone,
     forecast,
     baselines,
 )

@@ -1,15 +1,13 @@
 """Tables of what the structures of a transfer are worth, over several studies of one transfer."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from statistics import fmean
 from typing import Any
 
-from table_cells import errors_of_runs, percent
+from table_cells import errors_of_runs
 
+from nequip_elemtransfer.intervals import Replicate, paired_ratio, unpaired_ratio
 from nequip_elemtransfer.study.config.study_file import CORRESPONDING_STATES, SCRATCH
-from nequip_elemtransfer.study.grid import Replicate
-from nequip_elemtransfer.study.report.comparison import paired_difference
 from nequip_elemtransfer.study.report.curves import EQUAL, MORE_THAN, TEST_ERRORS, equivalent_size, factor_interval
 
 
@@ -27,13 +25,15 @@ def efficiency(reports: Mapping[str, Any]) -> tuple[Sequence[str], list[list[str
 def ten_against_scratch(reports: Mapping[str, Any]) -> tuple[Sequence[str], list[list[str]]]:
     """How the errors of ten structures by transfer differ from scratch's: a row for each of its sizes.
 
-    Over the seeds that both have; in brackets the interval.
+    Ten from scratch have the same structures, seed by seed; other sizes are other structures, so that all trainings of
+    both are compared as two samples.
     """
     rows = []
     ten = {quantity: _errors(reports, CORRESPONDING_STATES, 10, quantity) for quantity in TEST_ERRORS}
     for size in _sizes(reports, SCRATCH):
-        found = [paired_difference(own, _errors(reports, SCRATCH, size, quantity)) for quantity, own in ten.items()]
-        rows.append([str(size), *("{} % ({})".format(*percent(asdict(difference))) for difference in found)])
+        compare = paired_ratio if size == 10 else unpaired_ratio
+        found = [compare(own, _errors(reports, SCRATCH, size, quantity)) for quantity, own in ten.items()]
+        rows.append([str(size), *(ratio.percent for ratio in found)])
     return ["structures from scratch", "forces", "energies", "stresses"], rows
 
 

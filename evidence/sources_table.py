@@ -6,8 +6,8 @@ from typing import Any
 
 from table_cells import ERROR_TITLES, compared, errors_of_runs
 
+from nequip_elemtransfer.intervals import Replicate
 from nequip_elemtransfer.study.config.study_file import CORRESPONDING_STATES, SCRATCH
-from nequip_elemtransfer.study.grid import Replicate
 from nequip_elemtransfer.study.report.curves import TEST_ERRORS
 from nequip_elemtransfer.study.run.results import STRESS_MAE
 

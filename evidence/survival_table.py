@@ -5,7 +5,7 @@ from typing import Any
 
 
 def survival(reports: Mapping[str, Any]) -> tuple[Sequence[str], list[list[str]]]:
-    """How many last, with Wilson's interval, and what ended the others: a row for each start and kind of simulation."""
+    """Models all of whose simulations last, with Wilson's interval, and what ended others: a row for each start."""
     rows = []
     for report in reports.values():
         for model in report["stability"]:
@@ -16,10 +16,11 @@ def survival(reports: Mapping[str, Any]) -> tuple[Sequence[str], list[list[str]]
                     str(model["size"]),
                     f"{model['begin']}, {model['temperature']:.0f} K",
                     f"{model['time']:g}",
-                    f"{len(model['survived']) - sum(model['failures'].values())} of {len(model['survived'])}",
-                    "{:.0f} to {:.0f} %".format(*(100 * end for end in model["survived_interval"])),
+                    f"{model['lasting_models']} of {len(set(model['models']))}",
+                    "{:.0f} to {:.0f} %".format(*(100 * end for end in model["lasting_interval"])),
+                    f"{model['failed'].count(False)} of {len(model['failed'])}",
                     failures or "–",
                 ]
             )
-    header = ["start", "structures", "begins with", "time (ps)", "lasted", "interval of the share", "ended by"]
-    return header, rows
+    counted = ["models that last", "interval of the share", "simulations"]
+    return ["start", "structures", "begins with", "time (ps)", *counted, "ended by"], rows

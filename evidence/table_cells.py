@@ -1,11 +1,11 @@
-"""What stands in the cells of tables and what figures show: errors of single trainings, means, differences."""
+"""What stands in the cells of tables and what figures show: errors of single trainings, means, ratios."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from nequip_elemtransfer.study.grid import Replicate
-from nequip_elemtransfer.study.report.comparison import paired_difference, spread
+from nequip_elemtransfer.intervals import Ratio, Replicate, paired_ratio
+from nequip_elemtransfer.study.report.comparison import spread
 from nequip_elemtransfer.study.run.results import STRESS_MAE
 
 ERROR_TITLES = ("forces (meV/Å)", "energies (meV/atom)", "stresses (meV/Å³)")  # of TEST_ERRORS
@@ -30,25 +30,15 @@ def shown_spread(value: Mapping[str, float], digits: int = 1) -> str:
 
 
 def compared(own: Mapping[Replicate, float], other: Mapping[Replicate, float] | None, name: str) -> str:
-    """What :func:`with_difference` shows, of an error of single trainings; without a difference from None."""
-    difference = None if other is None else paired_difference(own, other)
-    differences = {} if difference is None else {name: asdict(difference)}
-    return with_difference({"errors": {name: asdict(spread([*own.values()]))}, "differences": differences}, name)
+    """What :func:`with_ratio` shows, of an error of single trainings with the same structures; no ratio to None."""
+    ratio = None if other is None else paired_ratio(own, other)
+    ratios = {} if ratio is None else {name: asdict(ratio)}
+    return with_ratio({"errors": {name: asdict(spread([*own.values()]))}, "ratios": ratios}, name)
 
 
-def with_difference(row: Mapping[str, Any], name: str) -> str:
-    """Mean and deviation over seeds, and the difference from the other start in per cent with its interval."""
+def with_ratio(row: Mapping[str, Any], name: str) -> str:
+    """Mean and deviation over seeds, and by how many per cent it differs from the other start, with the interval."""
     if name not in row["errors"]:
         return "–"
-    difference, text = row["differences"].get(name), shown_spread(row["errors"][name], 2 if name == STRESS_MAE else 1)
-    if difference is None or difference["low"] is None:
-        return text
-    middle, ends = percent(difference)
-    return f"{text} [{middle} %; {ends}]"
-
-
-def percent(difference: Mapping[str, float]) -> tuple[str, str]:
-    """A difference and its interval, in per cent of what it is a difference from."""
-    share = 100 * difference["relative"] / difference["mean"]
-    ends = f"{difference['low'] * share:+.0f} to {difference['high'] * share:+.0f}"
-    return f"{100 * difference['relative']:+.0f}".replace("-", "−"), ends.replace("-", "−")
+    ratio, text = row["ratios"].get(name), shown_spread(row["errors"][name], 2 if name == STRESS_MAE else 1)
+    return text if ratio is None or ratio["low"] is None else f"{text} [{Ratio(**ratio).percent}]"

@@ -18,12 +18,15 @@ from statistics import fmean, median
 from typing import Any
 
 from baselines_table import baselines
+from claims_table import claims, commands, failed
 from efficiency_table import efficiency, ten_against_scratch
 from forecast_tables import forecast_score, forecasts
 from sources_table import of_sources, over_sources
+from surfaces_table import other_structures, surfaces
 from survival_table import survival
-from table_cells import ERROR_TITLES, percent, shown_spread, with_difference
+from table_cells import ERROR_TITLES, shown_spread, with_ratio
 
+from nequip_elemtransfer.intervals import Ratio
 from nequip_elemtransfer.study.config.study_file import CORRESPONDING_STATES, ELEMENT_MAP, SCRATCH
 from nequip_elemtransfer.study.quantities import DEVIATIONS, VALUES
 from nequip_elemtransfer.study.report.comparison import Spread
@@ -71,7 +74,8 @@ def _table(found: re.Match) -> str:
         for name in found["studies"].split()
     }
     header, rows = VIEWS[found["view"]](reports)
-    lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
+    aligned = "---" if found["view"] in WORDS else "---:"
+    lines = [header, ["---"] + [aligned] * (len(header) - 1), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
@@ -118,7 +122,7 @@ def starts(reports: Mapping[str, Any]) -> tuple[Sequence[str], list[list[str]]]:
     for curve in report["curves"]:
         for row in curve["test_sets"]["all"]:
             if row["errors"]:
-                found = [with_difference(row, name) for name in ("forces_mae", "per_atom_energy_mae", "stress_mae")]
+                found = [with_ratio(row, name) for name in ("forces_mae", "per_atom_energy_mae", "stress_mae")]
                 steps = row["steps"]
                 best = f"{steps['mean']:.0f} ({steps['low']:.0f} to {steps['high']:.0f})" if steps else "–"
                 rows.append((row["size"], [curve["start"].replace("_", " "), *found, best]))
@@ -137,7 +141,7 @@ def divided(reports: Mapping[str, Any]) -> tuple[Sequence[str], list[list[str]]]
             if not point["errors"]:
                 continue
             parts = [curve["test_sets"][name][i] for name in names]
-            errors = [with_difference(part, kind) for part in parts for kind in ("forces_mae", "per_atom_energy_mae")]
+            errors = [with_ratio(part, kind) for part in parts for kind in ("forces_mae", "per_atom_energy_mae")]
             best = f"{point['steps']['mean']:.0f}" if point["steps"] else "–"
             rows.append((point["size"], [curve["start"].replace("_", " "), *errors, best]))
     rows.sort(key=lambda row: row[0])
@@ -231,9 +235,9 @@ def _transfers(reports: Mapping[str, Any]) -> list[tuple[str, int, dict[str, Any
 
 
 def _relative(point: Mapping[str, Any] | None, quantity: str) -> str:
-    if point is None or quantity not in point["differences"]:
+    if point is None or quantity not in point["ratios"]:
         return "–"
-    return "{} ({})".format(*percent(point["differences"][quantity]))
+    return Ratio(**point["ratios"][quantity]).percent.replace(" %", "")
 
 
 def selection(reports: Mapping[str, Any]) -> tuple[Sequence[str], list[list[str]]]:
@@ -303,7 +307,14 @@ VIEWS: dict[str, Callable[[Mapping[str, Any]], tuple[Sequence[str], list[list[st
     "headline": headline,
     "survival": survival,
     "baselines": baselines,
+    "claims": claims,
+    "failed": failed,
+    "commands": commands,
+    "surfaces": surfaces,
+    "other_structures": other_structures,
 }
+
+WORDS = {"claims", "commands", "failed"}  # views whose cells are sentences
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -23,6 +23,7 @@ EXPORTS = {
     "TrainingClock": "study.run.callbacks",
     "TransferredModel": "model",
     "UncertaintyCalculator": "deploy.ase_calculator",
+    "ValidateLastStep": "train.last_step",
     "gfn2_calculator": "data.xtb",
     "stillinger_weber_calculator": "data.stillinger_weber",
 }

@@ -27,14 +27,17 @@ _ATOMIC = (-2e6, 2e6, "the energy of an atom lies between -2e6 eV, with all elec
 # Lowest and highest number that is taken for each setting, and what it is. Others are slips, of the decimal point or of
 # the quantity.
 _PLAUSIBLE = {
+    # covalent radii, from 0.28 Å for helium to 2.60 Å for francium, and half as much again; of one pair of elements the
+    # range is narrower (`require_plausible_lengths` in `lengths/scales.py`)
     "length_scale": (
-        1 / 3,
-        3.0,
-        "λ, the target's bond lengths over the source's, lies between 1/3 and 3; the cutoff is λ times the source's",
+        1 / 14,
+        14.0,
+        "λ, the target's bond lengths over the source's, lies between 1/14 and 14 for any elements; the cutoff is λ "
+        "times the source's",
     ),
     f"length_scale.{LATTICE}": (0.1, 1000.0, "a lattice constant lies between 1 and 100 Å"),  # also in nm and pm
     # a source that was hardly trained is scaled by hundreds in a fit, whose result `plan` writes into a config
-    "energy_scale": (1e-3, 1e3, "α, the target's binding energies over the source's, lies between 0.001 and 1000"),
+    "energy_scale": (1e-6, 1e6, "α, the target's binding energies over the source's, lies between 1e-6 and 1e6"),
     "energy_shifts": _ATOMIC,
     f"energy_shifts.{ISOLATED_ATOMS}": _ATOMIC,
 }
@@ -167,6 +170,12 @@ class TransferConfig:
                     )
 
 
+def implausible(setting: str, value: float) -> str:
+    """What a setting is and where it lies, if a number that was fitted lies elsewhere: the key would refuse it."""
+    low, high, meaning = _PLAUSIBLE[setting]
+    return "" if low <= value <= high else meaning
+
+
 def start_text(start: TypeStart) -> str:
     """A source type, or a blend as ``0.5 Si + 0.5 Sn``."""
     return start if isinstance(start, str) else " + ".join(f"{weight:.3g} {name}" for name, weight in start.items())
@@ -247,14 +256,7 @@ def _setting(name: str, value: Any, words: tuple, number: bool, types: tuple) ->
 
 def _lattice(name: str, value: Mapping, types: tuple) -> dict[str, float]:
     """Lattice constants, also of source types, which are not known here."""
-    constants = {t: _number(name, number, t) for t, number in value.items()}
-    _, highest, meaning = _PLAUSIBLE["length_scale"]
-    if constants and max(constants.values()) > highest * min(constants.values()):
-        raise ValueError(
-            f"`element_transfer.{name}` is {dict(value)!r}, which cannot be meant: {meaning}; give lattice constants "
-            "of one crystal structure in one unit."
-        )
-    return constants
+    return {t: _number(name, number, t) for t, number in value.items()}
 
 
 def _isolated_atoms(name: str, value: Mapping, types: tuple) -> dict[str, float]:

@@ -35,6 +35,8 @@ from nequip_elemtransfer.checkpoints.stored_model import (
 )
 from nequip_elemtransfer.output.refusal import RefusedFile, first_line
 from nequip_elemtransfer.output.table import printable
+from nequip_elemtransfer.structures.named_files import NamedFile, named_files
+from nequip_elemtransfer.structures.options import AS_THEY_ARE
 
 logger = RankedLogger(__name__, rank_zero_only=True)
 
@@ -49,7 +51,7 @@ class SourceModel:
         architecture: the builder's configuration, with the options that training changed as they are now
         state: parameters and buffers by name, the weights NequIP evaluates with (EMA where there are any), on the CPU
         provenance: of the transfer that made this model, if one did
-        training_file: that the training's config names, if it does; it may not be there
+        training_files: that the training's config names, and how they are read; they may not be there
         conversion: what was changed to read a model of an older NequIP, in words
     """
 
@@ -58,7 +60,7 @@ class SourceModel:
     architecture: Architecture
     state: dict[str, torch.Tensor]
     provenance: dict[str, Any] | None = None
-    training_file: str | None = None
+    training_files: tuple[NamedFile, ...] = ()
     conversion: tuple[str, ...] = ()
 
     @property
@@ -126,10 +128,10 @@ def load_source(path: str, sha256: str | None = None) -> SourceModel:
             digest,
             old.architecture,
             old.state,
-            training_file=old_training_file(path),
+            training_files=tuple(_old_training_files(path)),
             conversion=old.changes,
         )
-    trained_on = None  # which packages do not say
+    trained_on: tuple[NamedFile, ...] = ()  # which packages do not say
     with _local_file(path) as file:
         digest = _checked_digest(path, file, sha256)
         if is_package(file):
@@ -139,7 +141,7 @@ def load_source(path: str, sha256: str | None = None) -> SourceModel:
         else:
             checkpoint = read_checkpoint(file)
             configuration, reference = checkpoint_model(checkpoint, file)
-            trained_on = _training_file(checkpoint)
+            trained_on = _training_files(checkpoint)
     require_finite(reference, f"source {str(path)!r}")
     architecture = with_trained_options(configuration.architecture, reference)
     state, changed = _state(reference, architecture, configuration.written)
@@ -149,7 +151,7 @@ def load_source(path: str, sha256: str | None = None) -> SourceModel:
         architecture=architecture,
         state=state,
         provenance=configuration.provenance,
-        training_file=trained_on,
+        training_files=trained_on,
         conversion=(*configuration.migrated, *changed),
     )
     if source.conversion:
@@ -191,11 +193,17 @@ def _local_file(path: str) -> Iterator[Path]:
         yield file
 
 
-def _training_file(checkpoint: Mapping[str, Any]) -> str | None:
-    """The training file that a checkpoint names in its ``data:`` section."""
+def _training_files(checkpoint: Mapping[str, Any]) -> tuple[NamedFile, ...]:
+    """The files to train on that a checkpoint names in its ``data:`` section, where ASE reads them."""
     info = checkpoint["hyper_parameters"].get("info_dict") or {}
-    named = (info.get("data") or {}).get("train_file_path")
-    return named if isinstance(named, str) else None
+    data = info.get("data")
+    files = named_files(data) if isinstance(data, Mapping) else []
+    return tuple(file for file in files if file.by_ase and "train" in file.roles)
+
+
+def _old_training_files(path: str) -> list[NamedFile]:
+    named = old_training_file(path)
+    return [] if named is None else [NamedFile("dataset_file_name", named, frozenset({"train"}), True, AS_THEY_ARE)]
 
 
 def _checked_digest(path: str, file: Path, expected: str | None) -> str:

@@ -18,7 +18,7 @@ from nequip_elemtransfer.checkpoints.nequip_loader import require_loadable
 from nequip_elemtransfer.checkpoints.stored_model import is_package
 from nequip_elemtransfer.config import TransferConfig
 from nequip_elemtransfer.source import load_source
-from nequip_elemtransfer.structures.frames import training_frames
+from nequip_elemtransfer.structures.training_data import training_frames
 from nequip_elemtransfer.transfer.transfer import Transfer
 
 

@@ -72,7 +72,7 @@ EMA_STATE, EMA_HOLDS_AVERAGES, EMA_DECAY = "ema._extra_state", "is_holding_ema_w
 EMA_WEIGHT = "ema.ema_weight_"  # and a number, in the order of the model's parameters
 
 # State of Lightning's ModelCheckpoint: files that it loads or deletes, and those among them that it ranks.
-BEST_PATH, BEST_SCORE = "best_model_path", "best_model_score"
+BEST_PATH, BEST_SCORE, MONITOR = "best_model_path", "best_model_score", "monitor"
 SAVED_PATHS = (BEST_PATH, "kth_best_model_path", "last_model_path")
 RANKED_PATHS = "best_k_models"
 

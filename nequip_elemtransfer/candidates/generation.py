@@ -19,8 +19,9 @@ from nequip_elemtransfer.materials.crystal import Crystal
 from nequip_elemtransfer.materials.dynamics import Criteria
 from nequip_elemtransfer.output.atomic import require_writable, written_together
 from nequip_elemtransfer.source import load_source
-from nequip_elemtransfer.structures.files import elements_in, read_structures, typical_volume
+from nequip_elemtransfer.structures.files import elements_in, typical_volume
 from nequip_elemtransfer.structures.frames import evenly_spaced
+from nequip_elemtransfer.structures.reading import read_structures
 from nequip_elemtransfer.transfer.start import Start, given_scales
 
 CORRESPONDING, DYNAMICS = "corresponding", "dynamics"
@@ -104,9 +105,10 @@ def make_candidates(
 
     Raises:
         ValueError: the arguments do not go with the structures, or nothing can be made of them
-        FileNotFoundError, UnreadableFile, UnusableStructure: see :func:`.structures.read_structures`
+        FileNotFoundError, UnreadableFile, UnusableStructure: see :func:`.reading.read_structures`
     """
-    frames = read_structures(structures)
+    read = read_structures(structures, labels=False)
+    frames = read.structures
     maker = _Maker(CorrespondingStates(config, frames), frames, Path(structures).name, settings)
     if dynamics is not None:
         source = load_source(dynamics.model)
@@ -114,7 +116,8 @@ def make_candidates(
         if set(source.type_names) == set(config.type_names):
             config = replace(config, elements={name: name for name in config.type_names}, length_scale="none")
         maker.add_dynamics(Start.of(config, source).calculator(dynamics.energy_scale), dynamics, progress)
-    return maker.result()
+    made = maker.result()
+    return replace(made, notes=[*read.said, *made.notes])
 
 
 def write_candidates(candidates: Candidates, out: Path, *, force: bool = False) -> None:

@@ -16,6 +16,7 @@ from nequip_elemtransfer.data.cli import add_data
 from nequip_elemtransfer.labelling.cli import add_label
 from nequip_elemtransfer.output.arguments import require_no_empty
 from nequip_elemtransfer.plan.cli import add_plan
+from nequip_elemtransfer.race.cli import add_race
 from nequip_elemtransfer.selection.cli import add_select
 from nequip_elemtransfer.study.cli import add_study
 
@@ -27,7 +28,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         description="Start a NequIP or Allegro model of one element from a model of another.",
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for add in (add_inspect, add_candidates, add_select, add_label, add_plan, add_data, add_study, add_import):
+    for add in (
+        add_inspect,
+        add_candidates,
+        add_select,
+        add_label,
+        add_plan,
+        add_race,
+        add_data,
+        add_study,
+        add_import,
+    ):
         add(commands)
     args = parser.parse_args(argv)
     try:

@@ -17,9 +17,12 @@ from nequip_elemtransfer.checkpoints.nequip_loader import uncalled_data
 from nequip_elemtransfer.deploy.deployed import neighbor_list
 from nequip_elemtransfer.deploy.trained import TrainedModel, load_trained
 from nequip_elemtransfer.output.refusal import first_line
-from nequip_elemtransfer.structures.files import read_structures, to_frames
-from nequip_elemtransfer.structures.frames import trained_and_validated, without_edges
+from nequip_elemtransfer.structures.files import to_frames
+from nequip_elemtransfer.structures.frames import without_edges
 from nequip_elemtransfer.structures.labels import labels_of
+from nequip_elemtransfer.structures.options import AS_THEY_ARE, DataOptions
+from nequip_elemtransfer.structures.reading import read_files
+from nequip_elemtransfer.structures.training_data import trained_and_validated
 from nequip_elemtransfer.uncertainty.mahalanobis import Calibration, Known, Uncertainty
 from nequip_elemtransfer.uncertainty.readout import take_readings
 
@@ -82,20 +85,21 @@ class Graded:
     grades: np.ndarray
 
 
-def measure(trained: TrainedModel, calibrate: Sequence[Path] = ()) -> Measured:
+def measure(trained: TrainedModel, calibrate: Sequence[Path] = (), options: DataOptions = AS_THEY_ARE) -> Measured:
     """The uncertainty of a model that NequIP trained, by its training's own structures.
 
     Args:
         calibrate: files of labelled structures that the training did not see, or ``.ckpt`` files of trainings on parts
             of its data, as in cross-validation, each calibrated on what it validated on itself; what the training
             validated on if left out
+        options: how files of structures are to be read
 
     Raises:
         FileNotFoundError: if a file is not there
         ValueError: if the model has no readout, the training's structures cannot be read or are too few, or there is
             nothing to calibrate on
     """
-    own = _Judge.of(trained)
+    own, notes = _Judge.of(trained), []
     others = [path for path in calibrate if path.suffix != ".ckpt"]
     named = ", ".join(path.name for path in calibrate)
     if calibrate and not others:
@@ -105,7 +109,9 @@ def measure(trained: TrainedModel, calibrate: Sequence[Path] = ()) -> Measured:
     elif len(others) < len(calibrate):
         raise ValueError(f"--calibrate {named}: give structures, or checkpoints of trainings on parts of the data.")
     elif others:
-        structures = [atoms for path in others for atoms in read_structures(path)]
+        files = read_files(others, options)
+        notes += [sentence for file in files for sentence in file.said]
+        structures = [atoms for file in files for atoms in file.structures]
         found, where = [own.judged(frames_of(trained, structures))], f"structures of {named}"
     else:
         found, where = [own.judged(own.validated)], "structures that the training validated on"
@@ -117,7 +123,6 @@ def measure(trained: TrainedModel, calibrate: Sequence[Path] = ()) -> Measured:
         )
     residuals, squared = (np.concatenate([getattr(one, name) for one in found]) for name in ("residuals", "squared"))
     calibration = Calibration.on(residuals, squared, n_labelled)
-    notes = []
     if n_seen:
         notes.append(f"left out of the calibration, since the training has them too: {n_seen} {where}.")
     if n_labelled < _FEW:

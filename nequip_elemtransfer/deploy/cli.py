@@ -13,6 +13,7 @@ from typing import Any
 
 from nequip_elemtransfer.output.arguments import require_no_empty
 from nequip_elemtransfer.output.refusal import first_line
+from nequip_elemtransfer.structures.options import add_data_options
 
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 
@@ -96,6 +97,7 @@ def _add_build(commands: Any) -> None:
         help="for --uncertainty, labelled structures that the training did not see, or .ckpt files of trainings on "
         "parts of the data (default: what the training validated on)",
     )
+    add_data_options(build)
     build.add_argument("--verbose", action="store_true", help="show NequIP's messages, and errors in full")
     _add_lammps_input(build, "replace OUT and the LAMMPS input if they exist")
     build.set_defaults(run=_run_build)
@@ -124,6 +126,7 @@ def _run_build(args: argparse.Namespace) -> None:
     from nequip_elemtransfer.deploy.train_dir import best_checkpoint
     from nequip_elemtransfer.deploy.uncertainty_info import uncertainty_rows
     from nequip_elemtransfer.deploy.write import Recipe
+    from nequip_elemtransfer.structures.options import data_options
 
     if args.checkpoint and not args.train_dir:
         raise ValueError("--checkpoint names a file in --train-dir; --model takes the path itself.")
@@ -132,7 +135,7 @@ def _run_build(args: argparse.Namespace) -> None:
     _check_lammps_input(args)
     model = args.model or best_checkpoint(args.train_dir, args.checkpoint)
     options = (args.target, args.device, args.tf32, tuple(args.modifiers), args.common_cutoff)
-    recipe = Recipe(model, *options, args.uncertainty, tuple(args.calibrate))
+    recipe = Recipe(model, *options, args.uncertainty, tuple(args.calibrate), data_options(args))
     print(f"Writing {args.out} ({kind_of(args.out)}) from {model} ...", flush=True)
     verdict = deploy(recipe, args.out, args.force, args.verbose)
     print("Largest differences from the eager model:", verdict.report, sep="\n", flush=True)

@@ -1,16 +1,15 @@
 """Structures for LAMMPS: diamond of a model's elements, or any that ASE reads."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-import ase.io
 import numpy as np
 from ase import Atoms
 from ase.build import bulk
 from ase.data import atomic_numbers, chemical_symbols, covalent_radii, reference_states
 
-from nequip_elemtransfer.output.refusal import first_line
+from nequip_elemtransfer.structures.reading import read_structures
+from nequip_elemtransfer.structures.specs import split_spec
 
 
 def element_of(type_name: str, info: Mapping[str, Any]) -> str | None:
@@ -90,18 +89,12 @@ def read_structure(spec: str) -> Atoms:
 
     Raises:
         FileNotFoundError: if there is no such file
-        ValueError: if it cannot be read, or holds no atoms
+        ValueError: if it cannot be read, or is damaged
     """
-    file = Path(spec)
-    if not file.is_file():
+    path, selection = split_spec(spec)
+    if not path.exists():
         raise FileNotFoundError(f"structure {spec!r} does not exist: give `diamond` or a file that ASE reads.")
-    try:
-        atoms = ase.io.read(file, index=-1)
-    except Exception as error:  # every format has its own
-        raise ValueError(f"structure {spec!r} cannot be read by ASE: {first_line(error)}") from error
-    if not len(atoms):
-        raise ValueError(f"structure {spec!r} holds no atoms.")
-    return atoms
+    return read_structures(spec if selection else f"{spec}@-1", labels=False).structures[-1]
 
 
 def _require_known(atoms: Atoms, elements: Sequence[str], spec: str) -> None:

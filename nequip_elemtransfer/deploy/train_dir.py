@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from nequip_elemtransfer.architecture.nequip_names import BEST_PATH, BEST_SCORE
+from nequip_elemtransfer.architecture.nequip_names import BEST_PATH, BEST_SCORE, MONITOR
 from nequip_elemtransfer.checkpoints.gate import read_checkpoint
 
 
 def best_checkpoint(folder: Path, name: str | None = None) -> Path:
-    """The best checkpoint of a run, as Lightning's ``ModelCheckpoint`` recorded it.
+    """The best checkpoint of a run, as Lightning's ``ModelCheckpoint`` recorded it; without validation, the last.
 
     Args:
         folder: output folder of ``nequip-train``, or one above it
@@ -61,7 +61,14 @@ def _best_of_run(run: Path, candidates: list[Path]) -> set[Path]:
 
 
 def _recorded_bests(checkpoint: Mapping[str, Any]) -> list[str]:
-    """The best checkpoint of each callback that monitored something."""
+    """The best checkpoint of each callback that monitored something; if none did, the last of the first that saved.
+
+    That one is tested, too, where a config has ``run: [train, test]``.
+    """
     states = [state for state in (checkpoint.get("callbacks") or {}).values() if isinstance(state, Mapping)]
-    bests = [state.get(BEST_PATH) for state in states if state.get(BEST_SCORE) is not None]
-    return [path for path in bests if isinstance(path, str) and path]
+    saved = [state for state in states if isinstance(state.get(BEST_PATH), str) and state[BEST_PATH]]
+    if any(state.get(MONITOR) for state in states):
+        saved = [state for state in saved if state.get(BEST_SCORE) is not None]
+    else:
+        saved = saved[:1]
+    return [state[BEST_PATH] for state in saved]

@@ -18,6 +18,7 @@ from nequip_elemtransfer.deploy.info import kind_of
 from nequip_elemtransfer.deploy.mliap import require_runnable, write_mliap
 from nequip_elemtransfer.deploy.trained import NoTrainingData, TrainedModel, example_data, load_trained, modified
 from nequip_elemtransfer.output.refusal import first_line
+from nequip_elemtransfer.structures.options import AS_THEY_ARE, DataOptions
 from nequip_elemtransfer.uncertainty.module import GRADE_KEY, UNCERTAINTY_KEY, WithUncertainty
 
 
@@ -33,7 +34,7 @@ class Recipe:
         modifiers: names of NequIP's model modifiers
         common_cutoff: whether the file names one cutoff for all pairs of types, as :func:`.export.metadata_of` has it
         uncertainty: whether the file says how unsure it is of each force
-        calibrate: files to calibrate that on, as of :func:`.calibration.measure`
+        calibrate, reading: files to calibrate that on, and how to read them, as of :func:`.calibration.measure`
     """
 
     model: Path
@@ -44,6 +45,7 @@ class Recipe:
     common_cutoff: bool = False
     uncertainty: bool = False
     calibrate: tuple[Path, ...] = ()
+    reading: DataOptions = AS_THEY_ARE
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,8 @@ def _check_uncertainty(recipe: Recipe, kind: str) -> None:
             "ML-IAP": "LAMMPS's ML-IAP takes energies and forces from a file and nothing else",
         }[kind]
         raise ValueError(f"--uncertainty: {reason}; write a .nequip.pth or .nequip.pt2.")
+    if recipe.reading != AS_THEY_ARE and not any(path.suffix != ".ckpt" for path in recipe.calibrate):
+        raise ValueError("--key is for files of structures that --calibrate names.")
     if missing := [path for path in recipe.calibrate if not path.is_file()]:
         raise FileNotFoundError(f"--calibrate: {missing[0]} does not exist.")
 
@@ -115,7 +119,7 @@ def write_and_verify(recipe: Recipe, out: Path) -> Verdict:
     set_global_state(allow_tf32=recipe.allow_tf32)
     trained = load_trained(recipe.model)
     frames, note = _check_structures(trained, recipe.common_cutoff)
-    measured = measure(trained, recipe.calibrate) if recipe.uncertainty else None
+    measured = measure(trained, recipe.calibrate, recipe.reading) if recipe.uncertainty else None
     expected = verify.expected(trained.model, frames, recipe.device, measured.uncertainty if measured else None)
     model = modified(trained, recipe.modifiers) if recipe.modifiers else trained.model
     try:

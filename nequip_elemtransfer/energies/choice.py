@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from nequip.data import AtomicDataDict, from_dict
 
-from nequip_elemtransfer.config import ISOLATED_ATOMS, TransferConfig
+from nequip_elemtransfer.config import ISOLATED_ATOMS, TransferConfig, implausible
 from nequip_elemtransfer.energies import fit
 from nequip_elemtransfer.energies.contributions import NetworkParts
 from nequip_elemtransfer.structures.labels import Labels
@@ -25,7 +25,7 @@ def energy_scales(
 
     Raises:
         NoResemblance: if it is to be fitted and the best α is not positive
-        ValueError: if it is to be fitted and there are no labels to fit to
+        ValueError: if it is to be fitted and there are no labels to fit to, or no α that the key would take
     """
     setting = config.energy_scale
     if isinstance(setting, Mapping):
@@ -38,7 +38,9 @@ def energy_scales(
             "`element_transfer.energy_scale: fit` needs forces, energies or stresses, which the training structures or "
             "the model do not have (or `fit_weights` leaves out): add them, or give `energy_scale` in another way."
         )
-    return fit.fit_energy_scales(terms, config.fit_weights, frozen)
+    found = fit.fit_energy_scales(terms, config.fit_weights, frozen)
+    _require_plausible("energy_scale", "α", found.scales, config.type_names)
+    return found
 
 
 def energy_shifts(
@@ -57,7 +59,7 @@ def energy_shifts(
         start: shifts as they come from the source, eV, shape (n_types,)
 
     Raises:
-        ValueError: if they are to be fitted and there are no energies to fit to
+        ValueError: if they are to be fitted and there are no energies to fit to, or no μ that the key would take
     """
     setting = config.energy_shifts
     if isinstance(setting, Mapping):
@@ -69,7 +71,9 @@ def energy_shifts(
             "`element_transfer.energy_shifts: fit` needs energies, which the training structures do not have: add "
             "them, or give `energy_shifts` in another way."
         )
-    return parts.fit_shifts(labels, alpha, start, frozen)
+    found = parts.fit_shifts(labels, alpha, start, frozen)
+    _require_plausible("energy_shifts", "μ", found.shifts, config.type_names)
+    return found
 
 
 def shifts_of_isolated_atoms(
@@ -99,19 +103,19 @@ def shifts_of_isolated_atoms(
 def references_in(
     energies: np.ndarray, counts: np.ndarray, isolated: Sequence[int], types: Sequence[str]
 ) -> dict[str, float]:
-    """Energy in eV of an isolated atom of each type that the structures hold, the mean where there are several.
+    """Energy in eV of an isolated atom of each type that the structures tell, the mean where there are several.
 
     Args:
         energies: of the structures, NaN where missing, shape (n_frames,)
         counts: atoms of each type in each structure, shape (n_frames, n_types)
-        isolated: indices of the structures that are isolated atoms
+        isolated: indices of the structures that are isolated atoms, one or several far apart
     """
-    found = {}
-    for t, name in enumerate(types):
-        own = [energies[i] for i in isolated if counts[i, t] and np.isfinite(energies[i])]
-        if own:
-            found[name] = float(np.mean(own))
-    return found
+    known = [i for i in isolated if np.isfinite(energies[i])]
+    n_atoms = counts[known].sum(axis=1, keepdims=True)
+    fractions, per_atom = counts[known] / n_atoms, energies[known] / n_atoms[:, 0]
+    inverse = np.linalg.pinv(fractions)  # (n_types, n_known)
+    determined = np.isclose(np.diag(inverse @ fractions), 1.0)
+    return {name: float(e) for name, e, told in zip(types, inverse @ per_atom, determined) if told}
 
 
 def isolated_frames(n_types: int) -> list[AtomicDataDict.Type]:
@@ -127,6 +131,15 @@ def isolated_frames(n_types: int) -> list[AtomicDataDict.Type]:
         )
         for t in range(n_types)
     ]
+
+
+def _require_plausible(setting: str, symbol: str, values: np.ndarray, types: Sequence[str]) -> None:
+    for name, value in zip(types, values.tolist()):
+        if meaning := implausible(setting, value):
+            raise ValueError(
+                f"`{setting}: fit` found {symbol} = {value:.3g} for {name}, which cannot be meant: {meaning}. Are the "
+                "labels in another unit, or zeros where they are missing?"
+            )
 
 
 def _given(shifts: np.ndarray) -> fit.EnergyShiftFit:

@@ -13,7 +13,7 @@ from nequip_elemtransfer.architecture.builders import evaluation_mode, set_energ
 from nequip_elemtransfer.architecture.nequip_names import PAIR_POTENTIAL
 from nequip_elemtransfer.energies import fit
 from nequip_elemtransfer.energies.least_unexplained import Term
-from nequip_elemtransfer.structures.frames import compositions
+from nequip_elemtransfer.structures.frames import compositions, is_bonded
 from nequip_elemtransfer.structures.labels import LabelKind, Labels, atoms_of_frames, is_periodic
 
 Frames = Sequence[AtomicDataDict.Type]
@@ -31,6 +31,8 @@ class NetworkParts:
         stresses: of the network, eV/Å³, shape (n_types, n_frames, 3, 3); NaN for frames that are not periodic
         fixed: what no energy scale multiplies, such as a pair potential
         counts: atoms of each type in each frame, shape (n_frames, n_types)
+        bonded: whether any atom of the frame has a neighbour, shape (n_frames,); None if they all have. Energies of
+            isolated atoms are no part of any fit
     """
 
     energies: np.ndarray
@@ -38,6 +40,7 @@ class NetworkParts:
     stresses: np.ndarray
     fixed: Labels
     counts: np.ndarray
+    bonded: np.ndarray | None = None
 
     def predicted(self, alpha: np.ndarray, shifts: np.ndarray) -> Labels:
         """What the model says with σ times ``alpha`` and with ``shifts`` in eV, both of shape (n_types,)."""
@@ -50,13 +53,13 @@ class NetworkParts:
     def terms(self, labels: Labels) -> dict[LabelKind, Term]:
         """What fits to labels have to explain, see :func:`.fit.make_terms`."""
         by_kind: dict[LabelKind, np.ndarray] = {"energy": self.energies, "forces": self.forces, "stress": self.stresses}
-        return fit.make_terms(labels, self.fixed, by_kind, self.counts)
+        return fit.make_terms(self._of_bonded(labels), self.fixed, by_kind, self.counts)
 
     def fit_shifts(
         self, labels: Labels, alpha: np.ndarray, start: np.ndarray, frozen: np.ndarray
     ) -> fit.EnergyShiftFit:
         """μ in eV by least squares of energies at scales ``alpha``, see :func:`.fit.fit_energy_shifts`."""
-        rest = labels.energies - self.predicted(alpha, np.zeros(len(alpha))).energies
+        rest = self._of_bonded(labels).energies - self.predicted(alpha, np.zeros(len(alpha))).energies
         return fit.fit_energy_shifts(rest, self.counts, start, frozen)
 
     def of_frames(self, frames: np.ndarray) -> "NetworkParts":
@@ -67,7 +70,11 @@ class NetworkParts:
             stresses=self.stresses[:, frames],
             fixed=self.fixed.of_frames(frames, self.counts),
             counts=self.counts[frames],
+            bonded=None if self.bonded is None else self.bonded[frames],
         )
+
+    def _of_bonded(self, labels: Labels) -> Labels:
+        return labels if self.bonded is None else labels.without(np.flatnonzero(~self.bonded), self.counts)
 
 
 def predict(model: GraphModel, frames: Iterable[AtomicDataDict.Type], task: str = "") -> Labels:
@@ -102,7 +109,7 @@ def network_parts(
         scales: σ of each type, shape (n_types,)
         task: name for a progress bar
     """
-    n_types = len(scales)
+    n_types, bonded = len(scales), np.array([is_bonded(frame) for frame in frames])
     zero, counts = np.zeros(n_types), compositions(frames, n_types)
     nothing = Labels(np.zeros(len(frames)), np.zeros((counts.sum(), 3)), np.zeros((len(frames), 3, 3)))
     fixed = nothing
@@ -119,7 +126,7 @@ def network_parts(
         zeros, constant = getattr(nothing, name), getattr(fixed, name)
         return np.array([getattr(found[t], name) - constant if t in found else zeros for t in range(n_types)])
 
-    return NetworkParts(parts("energies"), parts("forces"), parts("stresses"), fixed, counts)
+    return NetworkParts(parts("energies"), parts("forces"), parts("stresses"), fixed, counts, bonded)
 
 
 def _array(out: AtomicDataDict.Type, name: str, shape: tuple[int, ...]) -> np.ndarray:

@@ -8,7 +8,7 @@ where ``E_t`` is the network energy of the atoms of type t at the source's scale
 potential, kept types). α minimises the objective of :mod:`.least_unexplained`; μ is a least squares of energies.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -140,7 +140,7 @@ def fit_energy_scales(
     common = Minimum.of([(w, replace(term, parts=term.parts.sum(axis=0, keepdims=True))) for w, term in rows])
     if not common.alpha[0] > 0:
         raise NoResemblance(
-            f"`energy_scale: fit` found α = {common.alpha[0]:.3g}: the source's {' and '.join(terms)} do not resemble "
+            f"`energy_scale: fit` found α = {common.alpha[0]:.3g}: the source's {_said(terms)} do not resemble "
             "those of the training structures at all, so this start is worth nothing. Choose another source type or "
             "length scale, or set `energy_scale: none` to go on regardless."
         )
@@ -199,3 +199,9 @@ def _rank(counts: np.ndarray) -> int:
     fractions = counts / counts.sum(axis=1, keepdims=True)
     singular = np.linalg.svd(fractions, compute_uv=False)
     return int(np.sum(singular > _RANK_TOLERANCE * singular[0])) if len(fractions) else 0
+
+
+def _said(kinds: Iterable[str]) -> str:
+    """Kinds of labels as a sentence names them."""
+    names = {"energy": "energies", "stress": "stresses"}
+    return " and ".join(names.get(kind, kind) for kind in kinds)

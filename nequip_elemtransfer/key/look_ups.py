@@ -22,6 +22,7 @@ from nequip_elemtransfer.checkpoints.named_calls import calls
 from nequip_elemtransfer.checkpoints.nequip_loader import require_loadable
 from nequip_elemtransfer.checkpoints.stored_model import TRANSFERRED_MODEL, is_transferred
 from nequip_elemtransfer.config import TransferConfig, suggest
+from nequip_elemtransfer.key.asked_labels import METRICS, asked_labels
 from nequip_elemtransfer.key.consistency import (
     require_cutoff,
     require_key,
@@ -33,7 +34,7 @@ from nequip_elemtransfer.key.consistency import (
 from nequip_elemtransfer.model import hand_over
 from nequip_elemtransfer.output.refusal import RefusedFile
 from nequip_elemtransfer.source import load_source
-from nequip_elemtransfer.structures.frames import training_frames
+from nequip_elemtransfer.structures.training_data import training_frames
 from nequip_elemtransfer.transfer.transfer import Transfer
 
 LOOK_UPS = ("type_names", "r_max", "model")
@@ -212,12 +213,19 @@ def _new_transfer(root: DictConfig) -> Transfer:
     def load_frames(r_max: float) -> list:
         with _set(_provisional_r_max, r_max):
             data: Any = OmegaConf.to_container(root.data, resolve=True)
+            asked = asked_labels(_training_module(root), config.type_names)
         require_symbols(data, config.type_names)
-        return training_frames(data, config.type_names)
+        return training_frames(data, config.type_names, asked)
 
     source = load_source(config.source, config.sha256)
     config.require_known_types(source.type_names)
     return Transfer(config, source, load_frames, fit_device(root))
+
+
+def _training_module(root: DictConfig) -> dict[str, Any]:
+    """What the section ``training_module`` asks of the structures; its model is not made yet."""
+    entries = {name: OmegaConf.select(root, f"training_module.{name}") for name in METRICS}
+    return {name: OmegaConf.to_container(e, resolve=True) for name, e in entries.items() if OmegaConf.is_dict(e)}
 
 
 def fit_device(root: DictConfig) -> torch.device:

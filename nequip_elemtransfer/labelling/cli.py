@@ -43,6 +43,8 @@ def _run_label(args: argparse.Namespace) -> None:
         force=args.force,
         progress=True,
     )
+    for sentence in result.said:
+        print(sentence)
     print(f"{args.out}: {result.labelled} structures")
     if result.without_stress:
         print(f"The calculator has no stress of {result.without_stress} of them.")

@@ -7,7 +7,7 @@ call goes on where a killed one stopped.
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -22,7 +22,8 @@ from nequip_elemtransfer.calculators.process import LabellingPool
 from nequip_elemtransfer.materials.calculator import read_description
 from nequip_elemtransfer.output.atomic import require_writable, written_together
 from nequip_elemtransfer.output.processes import locked, sigterm_interrupts
-from nequip_elemtransfer.structures.files import read_structures
+from nequip_elemtransfer.structures.names import entries, looks_labelled, without
+from nequip_elemtransfer.structures.reading import read_structures
 
 Answer = dict[str, Any] | str
 
@@ -39,12 +40,14 @@ class Labelling:
         failed: index of a structure in its file -> why it was left out
         without_stress: number of those periodic in three directions that the calculator has no stress of
         journal: file with the failures, which ``retry`` begins with; None if there are none
+        said: sentences on how the file was read
     """
 
     labelled: int
     failed: dict[int, str]
     without_stress: int
     journal: Path | None
+    said: tuple[str, ...] = ()
 
 
 class Journal:
@@ -139,7 +142,7 @@ def label_structures(
 
     Raises:
         ValueError: a number is out of range, the calculator cannot be made, or has labels of no structure
-        FileNotFoundError, UnreadableFile, UnusableStructure: see :func:`.structures.read_structures`
+        FileNotFoundError, UnreadableFile, UnusableStructure: see :func:`.reading.read_structures`
         OSError: ``out`` exists or cannot be written
     """
     if jobs < 1:
@@ -148,7 +151,8 @@ def label_structures(
         raise ValueError(f"--time-limit is {time_limit:g}: give seconds above zero.")
     description = read_description(calculator)
     require_writable(out, force)
-    frames = read_structures(structures)
+    read = read_structures(structures, labels=False)
+    frames = read.structures
     made_of = {"calculator": description, "structures": digest_of(frames)}
     journal_file, log = (out.with_name(out.name + suffix) for suffix in (_JOURNAL, _LOG))
     with sigterm_interrupts(), Journal(journal_file, made_of) as journal:
@@ -163,15 +167,13 @@ def label_structures(
         if not result.failed:
             journal_file.unlink()
             log.unlink()
-    return result
+    return replace(result, said=read.said)
 
 
 def with_labels(atoms: Atoms, labels: Mapping[str, Any], calculator: str) -> Atoms:
     """The structure with these labels and no others, and in ``info`` the name of the calculator."""
     found = atoms.copy()
-    for name in _LABELS:
-        found.info.pop(name, None)
-        found.arrays.pop(name, None)
+    without(found, [name for name in entries(found) if name in _LABELS or looks_labelled(name)])
     found.info["calculator"] = calculator
     there = {name: np.array(value) for name, value in labels.items() if value is not None}
     found.calc = SinglePointCalculator(found, **there | {"energy": float(labels["energy"])})

@@ -38,8 +38,12 @@ def given_lengths(config: TransferConfig, element_map: ElementMap, frozen: np.nd
 
     Args:
         frozen: types whose lengths stay as they are in the source, shape (n_types,)
+
+    Raises:
+        ValueError: a λ is missing, or no ratio of lengths
     """
     scales = lengths.per_type_scales(config.length_scale, element_map, frozen)
+    lengths.require_plausible_lengths(config.length_scale, scales, element_map)
     return LengthChoice(scales, np.zeros(len(scales)), "given", {}, _radii(element_map, frozen))
 
 

@@ -11,6 +11,11 @@ from nequip_elemtransfer.mapping.element_map import ElementMap
 # Curium. ASE fills later places with a number that is also protactinium's own radius.
 _LAST_RADIUS = 96
 
+# λ lies in this range, whatever the elements: rare gases are half as large and twice as far apart as others
+_USUAL = (1 / 3, 3.0)
+# and within this factor of the ratio of covalent radii, which may be 9; the search for λ goes to 1.27 times it
+_ABOUT_RADII = 1.5
+
 
 def covalent_scales(element_map: ElementMap) -> np.ndarray:
     """``λ_t = ρ_t / Σ_s m[t,s] ρ_s`` from ASE's covalent radii (Cordero et al., Dalton Trans. 2008, 2832).
@@ -87,6 +92,31 @@ def per_type_scales(setting: Setting, element_map: ElementMap, frozen: np.ndarra
     if isinstance(setting, Mapping):
         return np.array([setting[t] for t in element_map.target_types])
     return np.where(frozen, 1.0, 1.0 if setting == "none" else float(setting))
+
+
+def require_plausible_lengths(setting: Setting, scales: np.ndarray, element_map: ElementMap) -> None:
+    """Refuse a given λ that is no ratio of bond lengths of its elements: a cutoff, a percentage, two units.
+
+    Args:
+        setting: the key's ``length_scale``
+        scales: λ of each target type that follows from it, shape (n_target,)
+
+    Raises:
+        ValueError: with the range
+    """
+    for name, scale, radii in zip(element_map.target_types, scales, first_guess(element_map)):
+        low, high = min(_USUAL[0], radii / _ABOUT_RADII), max(_USUAL[1], radii * _ABOUT_RADII)
+        if low <= scale <= high:
+            continue
+        found, mend = f"is {scale:.6g} for {name!r}", "the cutoff is λ times the source's"
+        if isinstance(setting, Mapping) and LATTICE in setting:
+            found, mend = f"gives {found[3:]}", "give lattice constants of one crystal structure in one unit"
+        if not has_radii(element_map):
+            mend += "; types that are no elements have no radii: name their elements in `chemical_species`"
+        raise ValueError(
+            f"`element_transfer.length_scale` {found}, which cannot be meant: λ, the target's bond lengths over the "
+            f"source's, lies between {low:.3g} and {high:.3g} for these elements; {mend}."
+        )
 
 
 def pair_scales(scales: np.ndarray, element_map: ElementMap) -> np.ndarray:

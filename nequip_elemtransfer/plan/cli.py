@@ -5,20 +5,24 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
+from nequip_elemtransfer.config import KEPT_TYPES
 from nequip_elemtransfer.optional_packages import require_plan
 from nequip_elemtransfer.output.arguments import add_crystal_options, pairs, parse_number, parse_start, require_seed
 from nequip_elemtransfer.output.atomic import require_folder
 from nequip_elemtransfer.output.processes import only_one
+from nequip_elemtransfer.structures.options import add_data_options, data_options
 
 NO_SOURCE = "none"
 _OF_A_SOURCE = (
     "--elements",
     "--chemical-species",
+    "--kept-types",
     "--source-data",
     "--crystal",
     "--reference",
     "--lattice-ratio",
     "--fit",
+    "--hold-back",
 )
 
 
@@ -46,7 +50,14 @@ def add_plan(commands: Any) -> None:
     plan.add_argument(
         "--chemical-species", nargs="+", default=[], metavar="TYPE=ELEMENT", help="types not named after their element"
     )
+    plan.add_argument(
+        "--kept-types",
+        choices=KEPT_TYPES,
+        help="types that keep their name stay as they are in the source (frozen, the default), or are fitted as any "
+        "other, for the same element by another method or code",
+    )
     plan.add_argument("--source-data", metavar="FILE", help="structures the source was trained on")
+    add_data_options(plan)
     add_crystal_options(plan)
     plan.add_argument(
         "--lattice-ratio",
@@ -63,6 +74,12 @@ def add_plan(commands: Any) -> None:
     )
     plan.add_argument("--out", type=Path, metavar="DIR", help="folder for train.yaml, report.html and report.json")
     plan.add_argument("--fit", action="store_true", help="train.yaml fits λ, α and μ again")
+    plan.add_argument(
+        "--hold-back",
+        type=int,
+        metavar="N",
+        help="structures that train.yaml sets aside to validate on (default: none of fewer than 30, else a tenth)",
+    )
     plan.add_argument("--force", action="store_true", help="replace files that exist")
     plan.add_argument(
         "--max-structures",
@@ -85,7 +102,7 @@ def _run_plan(args: argparse.Namespace) -> None:
 
 
 def _refuse_options_of_a_source(args: argparse.Namespace) -> None:
-    given = [option for option in _OF_A_SOURCE if getattr(args, option.strip("-").replace("-", "_"))]
+    given = [o for o in _OF_A_SOURCE if getattr(args, o.strip("-").replace("-", "_")) not in (None, False, [])]
     if given:
         raise ValueError(f"without a source, {', '.join(given)} mean nothing: leave them out, or name a source.")
     if not args.compare:
@@ -108,13 +125,16 @@ def _make(args: argparse.Namespace) -> None:
     options = PlanOptions(
         elements=pairs("--elements", args.elements, parse_start),
         chemical_species=pairs("--chemical-species", args.chemical_species, str),
+        kept_types=args.kept_types or KEPT_TYPES[0],
         source_data=args.source_data,
         crystal=args.crystal,
         references=pairs("--reference", args.reference, parse_number),
         lattice_ratio=args.lattice_ratio,
         compare=pairs("--compare", args.compare, str),
         max_structures=args.max_structures,
+        held_back=args.hold_back,
         seed=args.seed,
+        data=data_options(args),
         progress=True,
     )
     if args.source == NO_SOURCE:

@@ -4,6 +4,7 @@ Percentiles of a bootstrap are too near to each other where structures are few: 
 sample by √((n − 1)/n), and the spread itself is a guess (Hesterberg, arXiv:1411.5279, section 3.3). Their distances
 from the estimate are therefore widened by √(n/(n − 1)) and by Student's t over the normal distribution's 1.96. Of four
 structures, the interval then holds the mean in 9 of 10 cases instead of 3 of 4, for errors with a moderate tail.
+Distances are those of logarithms: an error is positive, and so are the ends of its interval.
 """
 
 from dataclasses import dataclass
@@ -130,5 +131,7 @@ def _ratio(sums: np.ndarray, weights: np.ndarray) -> Estimate:
     drawn = rng.multinomial(n, np.full(n, 1 / n), size=_RESAMPLES)  # (n_resamples, n_structures)
     percentiles = np.quantile((drawn @ sums) / (drawn @ weights), [outside, 1 - outside])
     wider = np.sqrt(n / (n - 1)) * t.ppf(outside, n - 1) / norm.ppf(outside)
-    low, high = value + wider * (percentiles - value)
-    return Estimate(value, max(float(low), 0.0), float(high))
+    if not percentiles[0]:  # most structures have no error at all
+        return Estimate(value, 0.0, float(value + wider * (percentiles[1] - value)))
+    low, high = value * (percentiles / value) ** wider
+    return Estimate(value, float(low), float(high))

@@ -7,6 +7,7 @@ import numpy as np
 
 from nequip_elemtransfer.checkpoints.record import known_errors
 from nequip_elemtransfer.config import LABEL_KINDS
+from nequip_elemtransfer.energies.kept import another_method
 from nequip_elemtransfer.energies.units import check_units
 from nequip_elemtransfer.materials.crystal import parse_crystal
 from nequip_elemtransfer.plan.likeness.source_structures import AdversarialStep, compare_structures, source_structures
@@ -16,18 +17,24 @@ from nequip_elemtransfer.plan.result import CalculatorPlan, Plan
 from nequip_elemtransfer.plan.source_check.check import check_source, inherited
 from nequip_elemtransfer.plan.source_check.crystal import check_references
 from nequip_elemtransfer.plan.start.calculators import calculate_labels, compare_calculators
-from nequip_elemtransfer.plan.start.cross_validation import CrossValidation, HeldOut, labelled_start
+from nequip_elemtransfer.plan.start.cross_validation import (
+    CrossValidation,
+    FittedEnergies,
+    HeldOut,
+    labelled_start,
+)
 from nequip_elemtransfer.plan.start.length_scan import length_scan
-from nequip_elemtransfer.plan.start.ranking import propose
+from nequip_elemtransfer.plan.start.ranking import Proposal, propose
 from nequip_elemtransfer.plan.structures import ChosenStructures, require_labels
 from nequip_elemtransfer.plan.training.loss import loss_of
-from nequip_elemtransfer.plan.training.training_files import label_notes, reading_of
+from nequip_elemtransfer.plan.training.training_files import label_notes, n_validation, reading_of
 from nequip_elemtransfer.plan.verdict import PlanVerdict, judge
 from nequip_elemtransfer.plan.words import listed
-from nequip_elemtransfer.source import load_source
-from nequip_elemtransfer.structures.files import elements_in, read_structures, to_frames
+from nequip_elemtransfer.source import SourceModel, load_source
+from nequip_elemtransfer.structures.files import elements_in, to_frames
 from nequip_elemtransfer.structures.frames import compositions, isolated_atoms
 from nequip_elemtransfer.structures.labels import labels_of
+from nequip_elemtransfer.structures.reading import read_files
 from nequip_elemtransfer.transfer.start import Start
 
 _DEFAULTS = PlanOptions()
@@ -49,22 +56,28 @@ def plan(source: str, data: str | Path, options: PlanOptions = _DEFAULTS) -> Pla
         UnusableStructure, NoLabels, WrongUnit: naming a structure that is damaged, or what is wrong with the labels
         ModuleNotFoundError: naming the extra, if scikit-learn or the descriptor library is not installed
     """
+    return planned(source, data, options)[0]
+
+
+def planned(source: str, data: str | Path, options: PlanOptions = _DEFAULTS) -> tuple[Plan, CrossValidation]:
+    """The plan of :func:`plan`, and the start that it is about, on the structures that it looked at."""
     crystal = None if options.crystal is None else parse_crystal(options.crystal)
     check_references(options.references, crystal)
     model, progress = load_source(source), options.progress
-    chosen = ChosenStructures.of(read_structures(data), options.max_structures, model.r_max)
-    own, origin = source_structures(model, options.source_data)
+    given = () if options.source_data is None else (options.source_data,)
+    read, *source_data = read_files([data, *given], options.data)
+    chosen = ChosenStructures.of(read.structures, options.max_structures, model.r_max)
+    held_back = n_validation(len(chosen.every), options.held_back)
+    own, origin = source_structures(model, *source_data)
     calculated = calculate_labels(options.compare, chosen.picked, progress)
 
-    proposal = propose(model, chosen, options)
-    start = labelled_start(proposal.config, model, chosen)
-    start.scan(task="length scale" if progress else "")
-    _check_units(start)
-    trial = CrossValidation(start, chosen.folds(options.seed), chosen.families)
+    proposal, trial = fitted_start(model, chosen, options)
+    start = trial.start
     ladder = trial.ladder(trial.tried_scales)
     scan = length_scan(start, options.lattice_ratio) if start.searchable else None
     scan_warnings, disagreement = (scan.warnings, scan.disagreement) if scan else ([], "")
     energies = trial.energies(start.scales, np.arange(len(chosen.places)))
+    other_method = _other_method(trial, energies)
 
     labels, types = trial.labels, trial.type_names
     species = start.config.species(model.type_names)
@@ -78,16 +91,18 @@ def plan(source: str, data: str | Path, options: PlanOptions = _DEFAULTS) -> Pla
     comparison = compare_calculators(calculated, chosen.picked, trial, ladder, start) if calculated else None
     notes = label_notes(labels, trial.counts, start.structures.isolated, chosen.places, model.predicts_forces)
     notes += _nothing_held_out(trial) + (comparison.notes(chosen.places) if comparison else [])
-    return Plan(
+    found = Plan(
         source=model.path,
         sha256=model.sha256,
         data=str(data),
         source_types=model.type_names,
         elements=start.target.element_map.describe(),
         chemical_species=dict(options.chemical_species),
+        kept_types=options.kept_types,
         proposed=proposal.proposed,
         n_structures=len(chosen.every),
         n_evaluated=len(chosen.places),
+        held_back=held_back,
         labels=list(labels.kinds),
         length_scale=dict(zip(types, start.scales.tolist())),
         length_scale_errors=known_errors(types, start.lengths.errors.tolist()),
@@ -101,13 +116,36 @@ def plan(source: str, data: str | Path, options: PlanOptions = _DEFAULTS) -> Pla
         adversarial=likeness,
         sufficiency=assess(chosen.every, r_max, start.config.species(types), n_parameters),
         source_check=check,
-        verdict=_verdict(trial, likeness, [*scan_warnings, *kept_faults]),
+        verdict=_verdict(trial, likeness, [*other_method, *scan_warnings, *kept_faults]),
         loss=loss_of(labels, trial.counts, labels.kinds),
-        reading=reading_of(chosen.every, labels.kinds, [field["field"] for field in model.embedded_fields]),
-        warnings=[warning for warning in (*scan_warnings, disagreement, *kept_faults) if warning],
-        notes=[*notes, *mended_faults, *likeness_notes],
+        data_options=options.data,
+        reading=reading_of(read, labels.kinds, [field["field"] for field in model.embedded_fields]),
+        warnings=[warning for warning in (*other_method, *scan_warnings, disagreement, *kept_faults) if warning],
+        notes=[
+            *read.said,
+            *(line for each in source_data for line in each.said),
+            *notes,
+            *mended_faults,
+            *likeness_notes,
+        ],
         comparison=comparison,
     )
+    return found, trial
+
+
+def fitted_start(
+    model: SourceModel, chosen: ChosenStructures, options: PlanOptions
+) -> tuple[Proposal, CrossValidation]:
+    """The element map that was asked for or is proposed, and its start, λ searched.
+
+    Raises:
+        ValueError, NoLabels, WrongUnit: see :func:`plan`
+    """
+    proposal = propose(model, chosen, options)
+    start = labelled_start(proposal.config, model, chosen)
+    start.scan(task="length scale" if options.progress else "")
+    _check_units(start)
+    return proposal, CrossValidation(start, chosen.folds(options.seed), chosen.families)
 
 
 def compare_alone(data: str | Path, options: PlanOptions) -> CalculatorPlan:
@@ -124,7 +162,8 @@ def compare_alone(data: str | Path, options: PlanOptions) -> CalculatorPlan:
     """
     if not options.compare:
         raise ValueError("without a source there is nothing to plan but --compare NAME=FILE.yaml: name a calculator.")
-    chosen = ChosenStructures.of(read_structures(data), options.max_structures, _REACH)
+    [read] = read_files([data], options.data)
+    chosen = ChosenStructures.of(read.structures, options.max_structures, _REACH)
     elements = elements_in(chosen.picked)
     frames = to_frames(chosen.picked, elements, elements, places=chosen.places)
     isolated = isolated_atoms(frames, _REACH)
@@ -140,7 +179,7 @@ def compare_alone(data: str | Path, options: PlanOptions) -> CalculatorPlan:
     ]
     if isolated:
         notes.append(f"Isolated atoms were left out: {listed([chosen.places[i] for i in isolated])}.")
-    notes += _nothing_held_out(trial) + comparison.notes(chosen.places)
+    notes = [*read.said, *notes, *_nothing_held_out(trial), *comparison.notes(chosen.places)]
     n_structures, n_chosen = len(chosen.every), len(chosen.places)
     return CalculatorPlan(str(data), n_structures, n_chosen, list(labels.kinds), trial.baseline(), comparison, notes)
 
@@ -150,9 +189,17 @@ def _check_units(start: Start) -> None:
     check_units(labels, parts.predicted(np.ones(len(start.frozen)), start.target.start_shifts), parts.counts)
 
 
+def _other_method(trial: CrossValidation, energies: FittedEnergies) -> list[str]:
+    """Kept types that the labels want otherwise, on all structures at the λ proposed."""
+    start, parts = trial.start, trial.start.search.parts(trial.start.scales)
+    found, weights = (energies.scales, energies.shifts), start.config.fit_weights
+    return another_method(parts, trial.labels, found, start.frozen, trial.type_names, weights)
+
+
 def _verdict(trial: CrossValidation, likeness: Sequence[AdversarialStep], warnings: Sequence[str]) -> PlanVerdict:
     """From held-out forces and from how alike the structures are."""
-    several, some_kept, scales = len(trial.folds) > 1, bool(trial.start.frozen.any()), trial.tried_scales
+    several, frozen, scales = len(trial.folds) > 1, trial.start.frozen, trial.tried_scales
+    some_kept = bool(frozen.any() and not frozen.all())
     on_all = trial.unexplained(scales, all_types=True) if several and some_kept else {}
     alike = [step.result.auc for step in likeness if step.features != "model"]
     return judge(

@@ -1,7 +1,7 @@
 """All that a plan says."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from nequip_elemtransfer.plan.start.ranking import Candidate
 from nequip_elemtransfer.plan.training.loss import Loss
 from nequip_elemtransfer.plan.training.training_files import Reading
 from nequip_elemtransfer.plan.verdict import PlanVerdict
+from nequip_elemtransfer.structures.options import DataOptions
 
 
 @dataclass(frozen=True)
@@ -27,11 +28,13 @@ class Plan:
         source: path or id of the source
         sha256: of the source
         data: path of the target's structures
+        data_options: how that file is read
         source_types: of the source
-        elements, chemical_species: the map, as in the key
+        elements, chemical_species, kept_types: the map, as in the key
         proposed: target types whose start was proposed rather than asked for
         n_structures: in ``data``
         n_evaluated: of them, evenly spaced, that were run through the model
+        held_back: of them, that the training sets aside to validate on
         labels: the kinds of labels that the evaluated structures have and the source predicts
         length_scale: λ by target type
         energy_scale, energy_shifts: α and μ (eV) by target type, fitted to all evaluated structures
@@ -56,6 +59,7 @@ class Plan:
     proposed: list[str]
     n_structures: int
     n_evaluated: int
+    held_back: int
     labels: list[LabelKind]
     length_scale: dict[str, float]
     energy_scale: dict[str, float]
@@ -74,7 +78,9 @@ class Plan:
     reading: Reading
     warnings: list[str]
     notes: list[str]
+    data_options: DataOptions = field(default_factory=DataOptions)
     comparison: Comparison | None = None
+    kept_types: str = "frozen"
 
     @property
     def steps(self) -> list[Step]:

@@ -7,6 +7,7 @@ from typing import Any
 from nequip_elemtransfer.optional_packages import require_select
 from nequip_elemtransfer.output.arguments import add_element_options, pairs, parse_lengths, parse_start
 from nequip_elemtransfer.output.atomic import require_writable, written_together
+from nequip_elemtransfer.structures.options import add_data_options, data_options
 
 
 def add_select(commands: Any) -> None:
@@ -22,6 +23,7 @@ def add_select(commands: Any) -> None:
     add_element_options(select)
     select.add_argument("--number", type=int, default=10, metavar="N", help="structures to choose (default: 10)")
     select.add_argument("--have", metavar="FILE", help="labelled structures, which count as chosen")
+    add_data_options(select)
     select.add_argument(
         "--pooling", default="mean+spread", metavar="HOW", help="of the atoms' features: mean, or mean+spread (default)"
     )
@@ -53,13 +55,23 @@ def _run_select(args: argparse.Namespace) -> None:
         parse_lengths(args.length_scale),
         pairs("--chemical-species", args.chemical_species, str),
     )
-    found = select_structures(args.candidates, config, args.number, have=args.have, pooling=args.pooling, progress=True)
+    found = select_structures(
+        args.candidates,
+        config,
+        args.number,
+        have=args.have,
+        options=data_options(args),
+        pooling=args.pooling,
+        progress=True,
+    )
     structures = found.structures()
     with written_together([args.out, page], force=args.force) as (staged, staged_page):
         ase.io.write(staged, structures, format="extxyz")
         staged_page.write_text(selection_page(found, args.candidates, args.model, args.have), encoding="utf-8")
         if args.folder is not None:
             write_inputs(structures, args.write, args.folder)
+    for sentence in found.said:
+        print(sentence)
     print(f"{args.out}: {len(structures)} of {len(found.candidates)} candidates, {len(found.copies)} of them copies")
     low, high = found.random_reach
     print(f"Farthest candidate left: {found.reach:.3g}; with as many at random {low:.3g} to {high:.3g}.")

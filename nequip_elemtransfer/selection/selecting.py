@@ -18,8 +18,9 @@ from nequip_elemtransfer.optional_packages import extra
 from nequip_elemtransfer.source import load_source
 from nequip_elemtransfer.structures.copies import duplicate_families
 from nequip_elemtransfer.structures.environments import descriptor_features, model_features
-from nequip_elemtransfer.structures.files import read_structures
 from nequip_elemtransfer.structures.frames import atom_types
+from nequip_elemtransfer.structures.options import AS_THEY_ARE, DataOptions
+from nequip_elemtransfer.structures.reading import read_files
 from nequip_elemtransfer.transfer.start import Start
 
 MEAN, MEAN_AND_SPREAD = "mean", "mean+spread"
@@ -41,6 +42,7 @@ class Selection:
         kind: of the features, ``model`` or ``ACSF``
         reach: largest distance of a candidate from the nearest one chosen or labelled
         random_reach: the smallest and largest such distance where as many are drawn at random
+        said: sentences on how the files were read
     """
 
     candidates: list[Atoms]
@@ -52,6 +54,7 @@ class Selection:
     kind: str
     reach: float
     random_reach: tuple[float, float]
+    said: tuple[str, ...] = ()
 
     @property
     def copies_of_have(self) -> frozenset[int]:
@@ -76,6 +79,7 @@ def select_structures(
     number: int,
     *,
     have: str | Path | None = None,
+    options: DataOptions = AS_THEY_ARE,
     pooling: str = MEAN_AND_SPREAD,
     progress: bool = False,
 ) -> Selection:
@@ -86,19 +90,21 @@ def select_structures(
         config: source, element map and λ, see :func:`.unlabelled_config`
         number: to choose
         have: labelled structures, which count as chosen
+        options: how the files are to be read
         pooling: see :func:`structure_features`
         progress: show progress bars
 
     Raises:
         ValueError: there are fewer different candidates, or all are copies of labelled structures; or the arguments do
             not go together
-        FileNotFoundError, UnreadableFile, UnusableStructure: see :func:`.structures.read_structures`
+        FileNotFoundError, UnreadableFile, UnusableStructure: see :func:`.reading.read_structures`
         ModuleNotFoundError: a library of the extra ``select`` is not installed
     """
     if number < 1:
         raise ValueError(f"--number is {number}: at least one structure has to be chosen.")
-    frames = read_structures(candidates)
-    labelled = [] if have is None else read_structures(have)
+    given = () if have is None else (have,)
+    read, *others = read_files([candidates, *given], options, labels=False)
+    frames, labelled = read.structures, others[0].structures if others else []
     start = Start.of(config, load_source(config.source))
     everything = [_bare(atoms) for atoms in [*frames, *labelled]]
     rows, kind = structure_features(start, everything, pooling, "features" if progress else "")
@@ -121,6 +127,7 @@ def select_structures(
         kind=kind,
         reach=float(found.left.max()),
         random_reach=(float(reaches.min()), float(reaches.max())),
+        said=tuple(line for each in (read, *others) for line in each.said),
     )
 
 

@@ -190,8 +190,8 @@ def descriptor_features(
     rows = [np.zeros((0, len(descriptor_names(cutoff))))]
     for structure, centers in zip(tqdm(structures, desc=task, unit="structure", disable=not task, leave=False), wanted):
         if len(centers):
-            geometry = _geometry(structure, length_scale)
-            rows.append(descriptors[bool(structure.pbc.any())].create(geometry, centers=centers.tolist()))
+            geometry = _geometry(structure, length_scale, cutoff)
+            rows.append(descriptors[bool(geometry.pbc.any())].create(geometry, centers=centers.tolist()))
     return np.concatenate(rows)
 
 
@@ -265,12 +265,14 @@ def _shells(cutoff: float) -> np.ndarray:
     return cutoff * np.arange(1, _N_SHELLS + 1) / (_N_SHELLS + 1)
 
 
-def _geometry(structure: Atoms, length_scale: float) -> Atoms:
-    """The structure as hydrogen at 1/λ of its lengths."""
-    cell = complete_cell(structure.cell) if structure.pbc.any() else structure.cell
-    return Atoms(
-        numbers=np.ones(len(structure), dtype=int),
-        positions=structure.positions / length_scale,
-        cell=np.asarray(cell) / length_scale,
-        pbc=structure.pbc,
-    )
+def _geometry(structure: Atoms, length_scale: float, cutoff: float) -> Atoms:
+    """The structure as hydrogen at 1/λ of its lengths, periodic only where an image may lie within the cutoff in Å.
+
+    Images across a wide vacuum would make DScribe search thousands of empty bins.
+    """
+    cell = np.asarray(complete_cell(structure.cell) if structure.pbc.any() else structure.cell) / length_scale
+    positions, pbc = structure.positions / length_scale, np.array(structure.pbc)
+    if pbc.any():
+        heights = 1 / np.linalg.norm(np.linalg.inv(cell), axis=0)  # between opposite faces
+        pbc &= (1 - np.ptp(positions @ np.linalg.inv(cell), axis=0)) * heights < cutoff
+    return Atoms(np.ones(len(structure), dtype=int), positions, cell=cell, pbc=pbc)

@@ -1,11 +1,9 @@
-"""The labelled structures a plan is made for."""
+"""Structures of a file as a whole: their elements, parts to hold out, and NequIP's form of them."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-import ase.io
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import all_properties
@@ -13,67 +11,10 @@ from nequip.data import AtomicDataDict
 from nequip.data.ase import from_ase
 from nequip.data.transforms import ChemicalSpeciesToAtomTypeMapper
 
-from nequip_elemtransfer.structures.checks import (
-    UnusableStructure,
-    check_atoms,
-    check_distances,
-    check_fields,
-    check_frame,
-    check_whole_file,
-)
-from nequip_elemtransfer.structures.frames import edge_lengths, with_neighbors
-
-# Å; pairs closer than this are looked at for atoms upon each other
-_NEAR = 0.5
+from nequip_elemtransfer.structures.checks import check_fields
 
 # NequIP reads all that ASE may store; nothing else is used here.
 UNUSED = sorted({*all_properties} - {"energy", "forces", "stress"})
-
-# What ASE's readers raise on a file that is not what its name says
-_READER_ERRORS = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    EOFError,
-    ImportError,
-    LookupError,
-    OSError,
-    RuntimeError,
-    SyntaxError,
-    TypeError,
-    ValueError,
-    ase.io.formats.UnknownFileTypeError,
-    ase.io.ParseError,
-)
-
-
-class UnreadableFile(ValueError):
-    """A file that ASE finds no structures in."""
-
-
-def read_structures(path: str | Path) -> list[Atoms]:
-    """All structures of a file that ASE reads, each checked.
-
-    Raises:
-        FileNotFoundError: if there is no such file
-        UnreadableFile: if ASE cannot read it, or finds no structure
-        UnusableStructure: naming a structure that is damaged, or a line where ASE would stop
-    """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"{str(path)!r} does not exist: give a file of labelled structures that ASE reads.")
-    check_whole_file(path)
-    try:
-        structures = ase.io.read(path, ":")
-    except _READER_ERRORS as error:  # each of ASE's readers fails in its own way
-        reason = " ".join(str(error).split()) or type(error).__name__
-        if isinstance(error, LookupError):  # whose message is the name alone: of an element, or of a format
-            reason = f"it does not know {reason}"
-        raise UnreadableFile(f"{str(path)!r} cannot be read by ASE: {reason}") from error
-    if not structures:
-        raise UnreadableFile(f"{str(path)!r} holds no structures.")
-    for i, atoms in enumerate(structures):
-        _check(atoms, f"structure {i} of {str(path)!r}")
-    return structures
 
 
 def elements_in(structures: Sequence[Atoms]) -> list[str]:
@@ -139,19 +80,3 @@ def folds(groups: Sequence[int], n_folds: int, seed: int) -> list[np.ndarray]:
     order = np.random.default_rng(seed).permutation(np.unique(labels))
     parts = np.array_split(order, min(n_folds, len(order)))
     return [np.flatnonzero(np.isin(labels, part)) for part in parts]
-
-
-def _check(atoms: Atoms, name: str) -> None:
-    """Refuse a structure that no model can be fitted to.
-
-    Raises:
-        UnusableStructure: with the reason
-    """
-    check_atoms(atoms, name)
-    if not atoms.numbers.all():
-        atom = int(np.argmin(atoms.numbers))
-        raise UnusableStructure(f"atom {atom} of {name} is no chemical element: name one, or leave the structure out.")
-    frame = from_ase(atoms, exclude_keys=UNUSED)
-    check_frame(frame, name)
-    near = with_neighbors(frame, _NEAR)
-    check_distances(edge_lengths(near), near[AtomicDataDict.EDGE_INDEX_KEY].numpy(), name)

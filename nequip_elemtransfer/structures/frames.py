@@ -1,93 +1,14 @@
-"""Structures as NequIP gives them to a model: the training frames of a config, and their neighbour lists."""
+"""Structures as NequIP gives them to a model: frames, their types and their neighbour lists."""
 
-import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
 
-import ase.io
 import numpy as np
 import torch
-from ase.data import chemical_symbols
-from hydra.utils import instantiate
 from nequip.data import AtomicDataDict, compute_neighborlist_, get_field_type
-from nequip.data.datamodule import NequIPDataModule
-from nequip.data.dataset import AtomicDataset
 from nequip.nn import with_edge_vectors_
-from nequip.utils.logger import RankedLogger
-
-from nequip_elemtransfer.architecture.nequip_names import untransformed
-from nequip_elemtransfer.structures.checks import check_atoms, check_distances, check_frame, check_whole_file
 
 # More frames than this say nothing new about one number per type, and would be paid for at every start.
 MAX_FRAMES = 200
-
-logger = RankedLogger(__name__, rank_zero_only=True)
-
-
-def training_frames(data: dict, type_names: Sequence[str]) -> list[AtomicDataDict.Type]:
-    """The training frames of a NequIP ``data:`` section, evenly spaced if there are more than ``MAX_FRAMES``.
-
-    Args:
-        data: the section with all interpolations resolved
-        type_names: of the target model
-
-    Raises:
-        FileNotFoundError: if a file is not there
-        UnusableStructure: if one is damaged
-        ValueError: if there are none, or a species is not mapped
-    """
-    with _set_up(data) as datamodule:
-        dataset = datamodule.train_dataset[0]
-        frames = _frames(dataset, type_names, "training", MAX_FRAMES)
-    if not frames:
-        raise ValueError("the training set of `data` is empty: the start of a transfer is fitted to its structures.")
-    if len(dataset) > MAX_FRAMES:
-        logger.info(f"The start is fitted on {MAX_FRAMES} of {len(dataset)} training frames, evenly spaced.")
-    return frames
-
-
-def trained_and_validated(
-    data: dict, type_names: Sequence[str], limit: int
-) -> tuple[list[AtomicDataDict.Type], list[AtomicDataDict.Type]]:
-    """The training frames of a NequIP ``data:`` section, and the frames of all its validation sets.
-
-    Args:
-        data, type_names: as for :func:`training_frames`
-        limit: at most so many of each set, evenly spaced
-
-    Raises:
-        FileNotFoundError, UnusableStructure, ValueError: as of :func:`training_frames`
-    """
-    with _set_up(data) as datamodule:
-        trained = _frames(datamodule.train_dataset[0], type_names, "training", limit)
-        sets = [_frames(dataset, type_names, "validation", limit) for dataset in datamodule.val_dataset]
-    return trained, [frame for frames in sets for frame in frames]
-
-
-@contextmanager
-def _set_up(data: dict) -> Iterator[NequIPDataModule]:
-    """The datamodule of a section, with its files read."""
-    for file in _training_files(data):
-        if str(data.get("_target_")).endswith(".ASEDataModule") and not os.path.isfile(file):
-            raise FileNotFoundError(
-                f"`data.train_file_path` names {file!r}, which is not a file (relative paths start from {Path.cwd()})."
-            )
-        check_whole_file(file)
-    datamodule = instantiate(data, _recursive_=False)
-    if not isinstance(datamodule, NequIPDataModule):
-        raise ValueError(f"`data._target_` is {data.get('_target_')!r}, which is no NequIP datamodule.")
-    try:
-        datamodule.prepare_data()
-        datamodule.setup(stage="fit")
-    except (AssertionError, ArithmeticError, LookupError, RuntimeError, TypeError, ValueError):
-        _name_damaged_structure(data)  # NequIP says what is wrong, and not where
-        raise
-    try:
-        yield datamodule
-    finally:
-        datamodule.teardown(stage="fit")
 
 
 def evenly_spaced(n: int, limit: int) -> np.ndarray:
@@ -148,59 +69,6 @@ def _types(frame: AtomicDataDict.Type) -> np.ndarray:
     return frame[AtomicDataDict.ATOM_TYPE_KEY].reshape(-1).numpy()
 
 
-def _frames(dataset: Any, type_names: Sequence[str], kind: str, limit: int) -> list[AtomicDataDict.Type]:
-    return [_frame(dataset, int(i), type_names, kind) for i in evenly_spaced(len(dataset), limit)]
-
-
-def _frame(dataset: torch.utils.data.Dataset, index: int, type_names: Sequence[str], kind: str) -> AtomicDataDict.Type:
-    try:
-        frame = dataset[index]
-    except KeyError as error:
-        # NequIP's species mapper says neither which structure nor which element
-        raise ValueError(
-            f"{kind} structure {index} holds {_species(dataset, index)}, not all of them in `elements` "
-            f"({', '.join(type_names)}) and known to the data's ChemicalSpeciesToAtomTypeMapper: add the missing to "
-            f"`elements` or leave the structure out. ({error.args[0]})"
-        ) from error
-    if AtomicDataDict.ATOM_TYPE_KEY not in frame or _types(frame).max() >= len(type_names):
-        raise ValueError(
-            f"{kind} structure {index} has atom types outside the {len(type_names)} of `elements`: add a "
-            "ChemicalSpeciesToAtomTypeMapper with `model_type_names: ${element_transfer:type_names}` to `data`."
-        )
-    check_frame(frame, f"{kind} structure {index}")
-    if AtomicDataDict.EDGE_INDEX_KEY in frame:
-        check_distances(edge_lengths(frame), frame[AtomicDataDict.EDGE_INDEX_KEY].numpy(), f"{kind} structure {index}")
-    return frame
-
-
-def _name_damaged_structure(data: dict) -> None:
-    """Look for a structure that cannot be used in the files that a ``data:`` section trains on.
-
-    Raises:
-        UnusableStructure: naming it
-    """
-    for file in filter(os.path.isfile, _training_files(data)):
-        for index, atoms in enumerate(ase.io.iread(file, ":")):
-            check_atoms(atoms, f"structure {index} of {file}")
-
-
-def _training_files(data: dict) -> list[str]:
-    """The files that a ``data:`` section names for training."""
-    files = data.get("train_file_path") or []
-    files = files if isinstance(files, list) else [files]
-    return [file for file in files if isinstance(file, str)]
-
-
-def _species(dataset: torch.utils.data.Dataset, index: int) -> str:
-    """Chemical symbols in a structure as it is before the data's transforms."""
-    while isinstance(dataset, torch.utils.data.Subset):
-        dataset, index = dataset.dataset, int(dataset.indices[index])
-    if not isinstance(dataset, AtomicDataset):
-        return "several elements"
-    raw = untransformed(dataset, index)
-    return ", ".join(chemical_symbols[z] for z in sorted(set(raw[AtomicDataDict.ATOMIC_NUMBERS_KEY].tolist())))
-
-
 def _smallest_height(frame: AtomicDataDict.Type) -> float:
     """Smallest distance in Å between opposite faces of the cell along its periodic directions, infinite without any."""
     if AtomicDataDict.CELL_KEY not in frame or AtomicDataDict.PBC_KEY not in frame:
@@ -222,13 +90,13 @@ def edge_lengths(frame: AtomicDataDict.Type) -> np.ndarray:
 
 
 def isolated_atoms(frames: Sequence[AtomicDataDict.Type], r_max: float) -> list[int]:
-    """Indices of the frames that hold one atom and no neighbour within ``r_max`` in Å, periodic images included."""
-    return [
-        i
-        for i, frame in enumerate(frames)
-        if len(frame[AtomicDataDict.POSITIONS_KEY]) == 1
-        and with_neighbors(frame, r_max)[AtomicDataDict.EDGE_INDEX_KEY].shape[1] == 0
-    ]
+    """Indices of the frames in which no atom has a neighbour within ``r_max`` in Å, periodic images included."""
+    return [i for i, frame in enumerate(frames) if not is_bonded(with_neighbors(frame, r_max))]
+
+
+def is_bonded(frame: AtomicDataDict.Type) -> bool:
+    """Whether any atom of a frame with a neighbour list has a neighbour."""
+    return frame[AtomicDataDict.EDGE_INDEX_KEY].shape[1] > 0
 
 
 def _edge_lengths_inside(frame: AtomicDataDict.Type, cutoffs: np.ndarray) -> np.ndarray:

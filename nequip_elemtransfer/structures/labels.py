@@ -46,7 +46,7 @@ class Labels:
         """
         return Labels(self.energies[frames], self.forces[atoms_of_frames(frames, counts)], self.stresses[frames])
 
-    def without(self, frames: Sequence[int], counts: np.ndarray) -> "Labels":
+    def without(self, frames: Sequence[int] | np.ndarray, counts: np.ndarray) -> "Labels":
         """The same with every label of some structures missing."""
         atoms = atoms_of_frames(np.array(frames, dtype=int), counts)
         energies, forces, stresses = self.energies.copy(), self.forces.copy(), self.stresses.copy()

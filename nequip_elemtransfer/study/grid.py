@@ -18,13 +18,15 @@ from functools import lru_cache, partial
 from importlib import metadata
 from itertools import product
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import ase.io
 from ase import Atoms
 
+from nequip_elemtransfer.intervals import Replicate
 from nequip_elemtransfer.output.atomic import folder_beside, put_in_place, write_text
-from nequip_elemtransfer.structures.files import read_structures
+from nequip_elemtransfer.structures.options import DataOptions
+from nequip_elemtransfer.structures.reading import read_structures
 from nequip_elemtransfer.study.config import study_file
 from nequip_elemtransfer.study.config.entries import ALL, require_file
 
@@ -46,21 +48,6 @@ class State(str, Enum):
     FAILED = "failed"
     INTERRUPTED = "interrupted"
     NOT_STARTED = "not started"
-
-
-class Replicate(NamedTuple):
-    """Which of the trainings that are alike in all else.
-
-    Args:
-        seed: of the subset, the random weights and the order of batches
-        source: name of the trained source, where a study has several and the training has one
-    """
-
-    seed: int
-    source: str | None = None
-
-    def __str__(self) -> str:
-        return f"{self.seed}" if self.source is None else f"{self.seed}, source {self.source}"
 
 
 @dataclass(frozen=True)
@@ -98,6 +85,7 @@ class Grid:
         runs: the trainings
         test_sets: name -> file, the whole first
         validate_every: steps between validations; None leaves it to the configs
+        validation: file of the validation set; ``none`` for no validation; None leaves it to the configs
         evaluations: the study's entries for :class:`.evaluation_settings.EvaluationSettings`
         baseline: name of the start that the others are compared with
         version: of this package
@@ -108,6 +96,7 @@ class Grid:
     validate_every: int | None = None
     evaluations: Mapping[str, Any] = field(default_factory=dict)
     baseline: str = study_file.SCRATCH
+    validation: str | None = None
     version: str = field(default_factory=partial(metadata.version, "nequip-elemtransfer"))
 
     def write(self, out: Path) -> None:
@@ -163,7 +152,7 @@ class StructureFiles:
             ValueError: there are fewer structures
         """
         path = self._structures.train.replace("{seed}", str(seed))
-        frames = structures_with(path, labels)
+        frames = structures_with(path, labels, self._structures.keys, labelled=True)
         whose = f" with {dict(labels)}" if labels else ""
         count = len(frames) if size == ALL else int(size)
         if not 1 <= count <= len(frames):
@@ -180,7 +169,7 @@ class StructureFiles:
         """Name -> file of the whole test set, first, and of its divisions; empty if the configs bring their own."""
         if self._structures.test is None:
             return {}
-        frames = structures_in(self._structures.test)
+        frames = structures_in(self._structures.test, self._structures.keys, labelled=True)
         sets: dict[str, list[Atoms]] = {WHOLE: list(frames)}
         label = self._structures.test_by
         if label is not None:
@@ -224,22 +213,28 @@ class StructureFiles:
 
 
 @lru_cache(maxsize=64)
-def structures_in(path: str) -> tuple[Atoms, ...]:
+def structures_in(path: str, keys: tuple[tuple[str, str], ...] = (), labelled: bool = False) -> tuple[Atoms, ...]:
     """All structures of a file that the study names, read once.
+
+    Args:
+        keys: names of entries, and what each is read as
+        labelled: whether labels are of use
 
     Raises:
         FileNotFoundError, ValueError: a sentence on what is wrong
     """
     require_file("structures", path)
-    return tuple(read_structures(path))
+    return tuple(read_structures(path, DataOptions(dict(keys)), labels=labelled).structures)
 
 
-def structures_with(path: str, labels: Mapping[str, Any]) -> list[Atoms]:
+def structures_with(
+    path: str, labels: Mapping[str, Any], keys: tuple[tuple[str, str], ...] = (), labelled: bool = False
+) -> list[Atoms]:
     """Those in which each label has the value, or one of the values, in ``Atoms.info``; see :func:`structures_in`."""
     wanted = {name: value if isinstance(value, list) else [value] for name, value in labels.items()}
     return [
         atoms
-        for atoms in structures_in(path)
+        for atoms in structures_in(path, keys, labelled)
         if all(name in atoms.info and atoms.info[name] in values for name, values in wanted.items())
     ]
 
@@ -295,7 +290,10 @@ def make_grid(study: study_file.StudyConfig, out: Path, files: StructureFiles | 
             # `all` may be a size that is listed as a number too
             runs[name] = Run(name, settings, str(arm.config), overrides, training_set, needs, arm.transfers)
     tests = {} if files is None else {name: str(path) for name, path in files.test_sets().items()}
-    return Grid(tuple(runs.values()), tests, study.validate_every, study.evaluations, study.baseline)
+    validation = None if study.structures is None else study.structures.validation
+    if validation not in (None, study_file.NONE):
+        require_file("structures.validation", validation)
+    return Grid(tuple(runs.values()), tests, study.validate_every, study.evaluations, study.baseline, validation)
 
 
 @dataclass(frozen=True)

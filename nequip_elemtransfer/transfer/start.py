@@ -107,8 +107,10 @@ class Start:
         """α of each target type, given or fitted to predictions and labels of any structures.
 
         Raises:
-            NoResemblance, ValueError: see :func:`.energies.energy_scales`
+            NoResemblance, ValueError: see :func:`.energies.energy_scales`; or no structure has bonds
         """
+        if self.config.energy_scale == "fit" and not labels.kinds:
+            self.structures.require_bonds()
         return energies.energy_scales(self.config, parts, labels, self.frozen)
 
     def energy_shifts(self, parts: NetworkParts, labels: Labels, alpha: np.ndarray) -> EnergyShiftFit:

@@ -55,6 +55,19 @@ class TargetStructures:
         """Indices of the frames that hold an isolated atom, at any cutoff the target may get."""
         return isolated_atoms(self.frames, self._longest_cutoff())
 
+    def require_bonds(self) -> None:
+        """Refuse structures none of whose atoms has a neighbour.
+
+        Raises:
+            ValueError: with the cutoff
+        """
+        if len(self.isolated) == len(self.frames):
+            raise ValueError(
+                f"no atom of the {len(self.frames)} structures has another within {self._longest_cutoff():.3g} Å, the "
+                "longest cutoff of the model: isolated atoms do not count, so that there is nothing to fit to. Give "
+                "structures with bonds, and check that their lengths are in Å."
+            )
+
     @cached_property
     def counts(self) -> np.ndarray:
         """Atoms of each type in each structure, shape (n_frames, n_types)."""

@@ -7,12 +7,14 @@ from typing import Any
 import numpy as np
 import torch
 from nequip.utils import get_current_code_versions
+from nequip.utils.logger import RankedLogger
 
 from nequip_elemtransfer.architecture import builders as arch
 from nequip_elemtransfer.architecture.builders import Architecture, set_energies
 from nequip_elemtransfer.checkpoints.record import Cutoffs, TransferRecord
 from nequip_elemtransfer.config import TransferConfig
 from nequip_elemtransfer.energies.contributions import Frames
+from nequip_elemtransfer.energies.kept import another_method
 from nequip_elemtransfer.energies.units import check_units
 from nequip_elemtransfer.energies.zero_shot import zero_shot_ladder
 from nequip_elemtransfer.lengths import scaling
@@ -26,6 +28,8 @@ from nequip_elemtransfer.transfer.provenance import (
 )
 from nequip_elemtransfer.transfer.start import Start
 from nequip_elemtransfer.transfer.target import with_energies
+
+logger = RankedLogger(__name__, rank_zero_only=True)
 
 
 @dataclass(frozen=True)
@@ -99,6 +103,9 @@ class Transfer:
         state = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
         steps = zero_shot_ladder(before, parts, labels, scale_fit.scales, target.start_shifts, mu)
         config, source, types = start.config, target.source, start.config.type_names
+        found = (scale_fit.scales, mu)
+        for sentence in another_method(parts, labels, found, start.frozen, types, config.fit_weights):
+            logger.warning(sentence)
         potential, count = source.architecture.get("pair_potential"), start.structures.label_count()
         record = TransferRecord(
             source=source.path,

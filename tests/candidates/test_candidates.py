@@ -175,7 +175,7 @@ def test_simulations_that_explode(silicon, model):
     [
         (["--elements", "Ge=C"], "starts 'Ge' from 'C', which is not a type of the source"),
         (["--elements", "Ge=Si", "--length-scale", "fit"], "--length-scale fit needs labels"),
-        (["--elements", "Ge=Si", "--length-scale", "10"], "lies between 1/3 and 3"),
+        (["--elements", "Ge=Si", "--length-scale", "10"], "lies between 0.333 and 3"),
         (["--elements", "Ge=Si", "--strain", "2"], "--strain is a part of a length between 0 and 0.5, found 2"),
         (["--elements", "Ge=Si", "--number", "0"], "must be at least 1"),
         (["--elements", "Ge=Si", "--kinds", "melted"], "no candidates are called 'melted': choose from corresponding"),

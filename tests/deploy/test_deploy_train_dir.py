@@ -13,16 +13,18 @@ from nequip_elemtransfer.deploy.train_dir import best_checkpoint
 def checkpoint(tmp_path):
     """Writes a checkpoint that records ``best`` as the best so far."""
 
-    def write(name, step, best=None, score=0.1):
+    def write(name, step, best=None, score=0.1, monitor="val0_epoch/weighted_sum"):
         file = tmp_path / name
         file.parent.mkdir(parents=True, exist_ok=True)
-        state = {"best_model_path": best or "", "best_model_score": None if best is None else torch.tensor(score)}
+        scored = best is not None and score is not None
+        state = {"monitor": monitor, "best_model_path": best or ""}
+        state |= {"best_model_score": torch.tensor(score) if scored else None}
         torch.save(
             {
                 "state_dict": {},
                 "hyper_parameters": {},
                 "global_step": step,
-                "callbacks": {"ModelCheckpoint{'monitor': 'val0_epoch/weighted_sum'}": state, "Other": {"a": 1}},
+                "callbacks": {f"ModelCheckpoint{{'monitor': {monitor!r}}}": state, "Other": {"a": 1}},
             },
             file,
         )
@@ -65,6 +67,20 @@ def test_best_by_name_when_nothing_was_monitored(checkpoint, tmp_path):
     checkpoint("best.ckpt", 10)
     checkpoint("last.ckpt", 20)
     assert best_checkpoint(tmp_path) == tmp_path / "best.ckpt"
+
+
+def test_without_validation_the_best_is_the_last(checkpoint, tmp_path):
+    for step in (10, 20, 30):
+        checkpoint(f"state-{step}.ckpt", step, best=f"/elsewhere/state-{step}.ckpt", score=None, monitor=None)
+    assert best_checkpoint(tmp_path) == tmp_path / "state-30.ckpt"
+
+
+def test_a_best_that_is_not_known_is_not_the_last(checkpoint, tmp_path):
+    """Of a restart in another folder, before a validation."""
+    for step in (10, 20):
+        checkpoint(f"state-{step}.ckpt", step, best="/elsewhere/state-20.ckpt", score=None)
+    with pytest.raises(ValueError, match="does not say which is best"):
+        best_checkpoint(tmp_path)
 
 
 def test_several_candidates(checkpoint, tmp_path):

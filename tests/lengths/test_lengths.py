@@ -1,8 +1,12 @@
 import numpy as np
 import pytest
+from ase.data import chemical_symbols
 from numpy.testing import assert_allclose, assert_array_equal
 
+from nequip_elemtransfer.config import TransferConfig
 from nequip_elemtransfer.lengths import scales as lengths
+from nequip_elemtransfer.lengths.choice import given_lengths
+from nequip_elemtransfer.lengths.search import COARSE_FACTORS, FINE_REACH
 from nequip_elemtransfer.mapping.element_map import ElementMap
 
 SI_TO_GE = ElementMap.from_elements({"Ge": "Si"}, ["Si"])
@@ -121,3 +125,45 @@ def test_first_guess_is_one_where_a_type_is_no_element():
     assert not lengths.has_radii(element_map)
     assert lengths.first_guess(element_map).tolist() == [1.0]
     assert lengths.first_guess(SI_TO_GE).tolist() == [1.20 / 1.11]
+
+
+NOT_FROZEN = np.zeros(1, dtype=bool)
+
+
+def chosen(elements, length_scale, source_types):
+    """λ of the one target type by the key."""
+    element_map = ElementMap.from_elements(elements, source_types)
+    config = TransferConfig.from_mapping({"source": "any", "elements": elements, "length_scale": length_scale})
+    return given_lengths(config, element_map, NOT_FROZEN).scales.tolist()
+
+
+@pytest.mark.parametrize("target", chemical_symbols[1:97])
+def test_the_key_takes_what_radii_and_fit_come_to(target):
+    """What `plan` finds by radii or within the range of its search stands in a config that the key reads."""
+    for origin in ("H", "He", "C", "Si", "Cs", "Fr"):
+        radii = lengths.covalent_scales(ElementMap.from_elements({target: origin}, [origin]))[0]
+        for factor in (COARSE_FACTORS[0] - FINE_REACH, 1.0, COARSE_FACTORS[-1] + FINE_REACH):
+            scale = round(factor * radii, 6)
+            assert chosen({target: origin}, {target: scale}, [origin]) == [scale]
+
+
+@pytest.mark.parametrize(
+    ("target", "origin", "scale"),
+    [("Ge", "Si", 5.4), ("Ge", "Si", 0.333), ("Ge", "Si", 3.01), ("H", "Si", 0.18), ("H", "Si", 3.4), ("Cs", "H", 12)],
+)
+def test_no_ratio_of_lengths(target, origin, scale):
+    """A cutoff, and what half as much again of the radii's ratio does not reach."""
+    with pytest.raises(ValueError, match=f"`element_transfer.length_scale` is {scale} for '{target}', which cannot be"):
+        chosen({target: origin}, scale, [origin])
+
+
+@pytest.mark.parametrize("lattice", [{"Si": 0.5469, "Ge": 5.763}, {"Si": 3.0, "Ge": 9.1}])
+def test_lattice_constants_in_two_units(lattice):
+    with pytest.raises(ValueError, match="gives .* for 'Ge', which cannot be meant: λ.* crystal structure in one unit"):
+        chosen({"Ge": "Si"}, {"lattice": lattice}, ["Si"])
+
+
+def test_types_that_are_no_elements_have_the_usual_range():
+    assert chosen({"tip": "bulk"}, 0.34, ["bulk"]) == [0.34]
+    with pytest.raises(ValueError, match="between 0.333 and 3 .*: name their elements in `chemical_species`"):
+        chosen({"tip": "bulk"}, 0.27, ["bulk"])

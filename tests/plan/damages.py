@@ -62,6 +62,27 @@ def replaced(name, value, frame=2):
     return change
 
 
+def called(name, other):
+    """Puts a label under another name."""
+
+    def change(structures):
+        for atoms in structures:
+            value = atoms.calc.results.pop(name)
+            (atoms.arrays if np.ndim(value) == 2 else atoms.info)[other] = value
+
+    return change
+
+
+def beside(name, other):
+    """Puts another calculator's label beside the structures' own."""
+
+    def change(structures):
+        for atoms in structures:
+            atoms.arrays[other] = 1.2 * atoms.calc.results[name]
+
+    return change
+
+
 def moved(atom, position, frame=3):
     def change(structures):
         structures[frame].positions[atom] = position

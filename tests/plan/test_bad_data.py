@@ -17,6 +17,8 @@ from damages import (
     added,
     as_text,
     as_virials,
+    beside,
+    called,
     celled,
     copied,
     crystal_without_forces,
@@ -39,6 +41,7 @@ from nequip_elemtransfer.cli import main
 from nequip_elemtransfer.energies import fit
 from nequip_elemtransfer.plan import PlanOptions, making
 from nequip_elemtransfer.plan.report.summary import summary
+from nequip_elemtransfer.structures.options import DataOptions
 
 
 @pytest.fixture(scope="module")
@@ -126,6 +129,9 @@ REFUSED = {
     "stresses in GPa": (times("stress", 160.218), "stresses look like GPa"),
     "pressures for stresses": (times("stress", -1), "opposite sign"),
     "gradients for forces": (times("forces", -1), "opposite sign"),
+    "virials": (as_virials, "no stresses where NequIP looks, and 'virial' .*--key virial=virial"),
+    "forces of another name": (called("forces", "dft_forces"), "'dft_forces' .*--key dft_forces=forces"),
+    "two forces": (beside("forces", "REF_forces"), "two answers: forces and REF_forces .*--key REF_forces="),
     "no labels": (drop("energy", "forces", "stress"), "no structure has energies, forces or stresses"),
     "isolated atoms alone": (lambda s: [isolated(-1.0), isolated(-1.0)], "isolated atoms do not count"),
     "labelled elements": (lambda s: "".join(as_text(s)).replace("\nGe ", "\nGe1 "), "it does not know 'Ge1'"),
@@ -186,14 +192,22 @@ ANSWERED: dict[str, tuple[Callable, Answer]] = {
     "one without anything": (
         drop("energy", "forces", "stress", frames=[2]), Answer("energies in 1, forces in 1", verdict="go")
     ),
-    "virials for stresses": (as_virials, Answer("stress", verdict="go")),
+    "virials for stresses": (
+        as_virials,
+        Answer("Converted virial to stress", verdict="go", options={"data": DataOptions({"virial": "virial"})}),
+    ),
+    "forces of another name": (
+        called("forces", "dft_forces"),
+        Answer("Read dft_forces as forces", verdict="go", options={"data": DataOptions({"dft_forces": "forces"})}),
+    ),
     "one structure": (lambda s: s[:1], Answer("nothing to hold out", exact=False, verdict="go with care")),
     "copies of one": (lambda s: [s[0]] * N, Answer("nothing to hold out", exact=False, verdict="go with care")),
     "two structures": (lambda s: s[:2], Answer(exact=False)),
-    "an isolated atom": (added(isolated(-1.0)), Answer(f"Structure no. {N} is an isolated atom", verdict="go")),
-    "an absurd isolated atom": (added(isolated(50.0)), Answer(f"no. {N} is an isolated atom", verdict="go")),
+    "an isolated atom": (added(isolated(-1.0)), Answer(f"Structure no. {N} holds isolated atoms only", verdict="go")),
+    "an absurd isolated atom": (added(isolated(50.0)), Answer(f"no. {N} holds isolated atoms only", verdict="go")),
     "two isolated atoms": (
-        lambda s: [isolated(-1.0), *s, isolated(-2.0)], Answer(f"no. 0, no. {N + 1} are isolated atoms", verdict="go")
+        lambda s: [isolated(-1.0), *s, isolated(-2.0)],
+        Answer(f"no. 0, no. {N + 1} hold isolated atoms only", verdict="go"),
     ),
     "a molecule among crystals": (added(dimer()), Answer("stresses in 1", exact=False)),
     "slab stresses": (

@@ -219,6 +219,15 @@ def test_intervals_hold_the_mean_as_often_as_they_say(n):
     assert 0.87 < held < 0.98
 
 
+def test_the_interval_of_an_error_does_not_reach_zero():
+    """One large error among four: by differences its interval would reach below zero. Without errors it is zero."""
+    for squared in (False, True):
+        found = mean_error(np.array([0.01, 0.02, 0.02, 1.0]), np.arange(4), squared=squared)
+        assert 0 < found.low < found.value < found.high
+        nothing = mean_error(np.zeros(4), np.arange(4), squared=squared)
+        assert (nothing.value, nothing.low, nothing.high) == (0.0, 0.0, 0.0)
+
+
 def test_copies_say_nothing_new():
     """Each structure twice: the same interval, once the copies are told."""
     errors = np.random.default_rng(1).lognormal(0, 0.5, 8)

@@ -15,6 +15,7 @@ from nequip_elemtransfer.plan.training.loss import Loss, loss_of
 from nequip_elemtransfer.plan.training.train_config import loss_sections
 from nequip_elemtransfer.plan.training.training_files import completed, reading_of
 from nequip_elemtransfer.structures.labels import Labels
+from nequip_elemtransfer.structures.reading import ReadFile
 
 ALL = ("energy", "forces", "stress")
 
@@ -68,11 +69,14 @@ def crystals():
 
 
 def test_a_file_is_read_as_it_is_if_all_structures_have_all_labels(crystals):
-    assert reading_of(crystals, ALL, []).as_they_are
+    assert reading_of(ReadFile("a.xyz", crystals), ALL, []).as_they_are
     crystals[2].calc.results["charges"] = np.zeros(2)
-    assert reading_of(crystals, ALL, []).unused == ["charges"] and reading_of(crystals, ALL, []).as_they_are
+    assert (
+        reading_of(ReadFile("a.xyz", crystals), ALL, []).unused == ["charges"]
+        and reading_of(ReadFile("a.xyz", crystals), ALL, []).as_they_are
+    )
     del crystals[3].calc.results["stress"]
-    assert not reading_of(crystals, ALL, []).as_they_are
+    assert not reading_of(ReadFile("a.xyz", crystals), ALL, []).as_they_are
 
 
 @pytest.mark.parametrize("kind", ["energy", "forces", "stress"])
@@ -84,7 +88,7 @@ def test_copies_carry_every_label(crystals, kind, absent, tmp_path):
             del atoms.calc.results[kind]
         else:
             atoms.calc.results[kind] = np.nan * np.asarray(atoms.calc.results[kind])
-    train, val = completed(crystals, ALL, [])
+    train, val = completed(crystals, ALL, [], 1)
     assert len(train) + len(val) == 6
     ase.io.write(tmp_path / "train.xyz", train)
     frames = [from_ase(atoms) for atoms in ase.io.read(tmp_path / "train.xyz", ":")]
@@ -104,7 +108,7 @@ def test_copies_carry_every_label(crystals, kind, absent, tmp_path):
 def test_every_kind_is_validated_even_where_no_structure_has_all(crystals):
     for i, atoms in enumerate(crystals):
         del atoms.calc.results["energy" if i < 3 else "forces"], atoms.calc.results["stress"]
-    _, val = completed(crystals, ("energy", "forces"), [])
+    _, val = completed(crystals, ("energy", "forces"), [], 1)
     assert any(np.isfinite(a.calc.results["energy"]) for a in val)
     assert any(np.isfinite(a.calc.results["forces"]).all() for a in val)
 
@@ -114,7 +118,7 @@ def test_a_virial_is_trained_on_as_a_stress(crystals):
     stress = atoms.get_stress(voigt=False)
     del atoms.calc.results["stress"]
     atoms.info["virial"] = -stress * atoms.get_volume()
-    copies = [a for part in completed(crystals, ALL, []) for a in part]
+    copies = [a for part in completed(crystals, ALL, [], 1) for a in part]
     first = next(a for a in copies if a.positions[1, 2] == atoms.positions[1, 2])
     assert_allclose(first.get_stress(voigt=False), stress, rtol=1e-12)
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from ase import Atoms
 from ase.build import bulk
 from ase.calculators.singlepoint import SinglePointCalculator
 from nequip.data import AtomicDataDict, from_ase
@@ -107,13 +108,14 @@ def test_a_field_that_the_model_reads(atoms):
     check_fields(from_ase(atoms), [], "it")
 
 
-def test_isolated_atoms_are_single_and_see_no_image_of_themselves():
+def test_isolated_atoms_see_no_other_and_no_image_of_themselves():
     alone = bulk("Ge", "sc", a=20.0)
     near = bulk("Ge", "sc", a=3.0)
     free = bulk("Ge", "sc", a=3.0)
     free.pbc = False
-    frames = [from_ase(a) for a in (near, alone, bulk("Ge", "diamond", a=30.0), free)]
-    assert isolated_atoms(frames, 5.0) == [1, 3]
+    apart, together = (Atoms("Ge2", [[0, 0, 0], [0, 0, d]]) for d in (5.1, 4.9))
+    frames = [from_ase(a) for a in (near, alone, bulk("Ge", "diamond", a=30.0), free, apart, together)]
+    assert isolated_atoms(frames, 5.0) == [1, 2, 3, 4]
 
 
 ONE = '2\nLattice="3 0 0 0 3 0 0 0 3"\nGe 0 0 0\nGe 1.5 1.5 1.5\n'
@@ -122,7 +124,7 @@ ONE = '2\nLattice="3 0 0 0 3 0 0 0 3"\nGe 0 0 0\nGe 1.5 1.5 1.5\n'
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (ONE + "\n" + ONE, "text behind the empty line 5, where ASE stops reading, after 1 structures"),
+        (ONE + "\n" + ONE, "text behind the empty line 5, where ASE stops reading, after 1 structure:"),
         (ONE + ONE + "  \t\nthe end", "text behind the empty line 9, .* after 2 structures"),
         ((ONE + "\n" + ONE).replace("\n", "\r\n"), "text behind the empty line 5"),
         ("1000000000\n" + ONE[2:], "structure 0 of .* announces 1000000000 atoms, and the file ends"),

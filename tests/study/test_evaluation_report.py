@@ -13,7 +13,7 @@ from nequip_elemtransfer.study.measure.measurements import EOS_RATIOS
 from nequip_elemtransfer.study.report.curves import forecasts
 from nequip_elemtransfer.study.report.page import write_report
 from nequip_elemtransfer.study.report.property_errors import properties, reference_values
-from nequip_elemtransfer.study.report.survival import survival, survival_curve
+from nequip_elemtransfer.study.report.survival import first_ends, survival, survival_curve
 from nequip_elemtransfer.study.run.results import RunResult, Validation
 
 
@@ -78,7 +78,8 @@ def test_properties_beside_the_reference(compared):
     assert nearer["C11"].mean > 0
     assert nearer["C44"].low < 0 < nearer["C44"].high
     assert (nearer["phonons"].low, nearer["phonons"].high) == (pytest.approx(-0.5), pytest.approx(-0.5))
-    assert nearer["equation_of_state"].relative == pytest.approx(-1.0)
+    errors = scratch.quantities["equation_of_state"].errors  # the transfer's are zero
+    assert nearer["equation_of_state"].mean == pytest.approx(-errors.mean)
     assert all(quantity.difference is None for quantity in scratch.quantities.values())
     assert transfer.quantities["lattice_constant"].errors.mean == pytest.approx(0.01)
     assert transfer.quantities["phonons"].values.mean == pytest.approx(0.5)  # THz, all bands lower by that
@@ -103,7 +104,7 @@ def test_report_of_properties(compared):
 
 
 def test_survival(tmp_path):
-    """Two models from scratch lose 1 and 2 of 2 runs, the transferred ones none; structure beside the reference."""
+    """Two models from scratch lose 1 and 2 of 2 simulations, the transferred none; structure beside the reference."""
     settings = {"sizes": [10], "starts": ["crystal"], "temperatures": [600], "runs": 2, "time": 4.0}
     study = grid(crystal=CRYSTAL, reference={"calculator": EMT}, stability=settings)
     study.write(tmp_path)
@@ -127,8 +128,10 @@ def test_survival(tmp_path):
     assert (scratch.failed_share.low, scratch.failed_share.high) == (0.5, 1.0)
     assert transfer.survivors == 4 and transfer.failures == {} and transfer.failed == (False,) * 4
     assert transfer.difference.mean == -0.75  # -0.5 and -1
-    # Wilson, J. Am. Stat. Assoc. 22, 209 (1927), for 4 of 4: 1 / (1 + z²/4)
-    assert transfer.survived_interval == (pytest.approx(1 / (1 + 1.959964**2 / 4)), 1.0)
+    # a model is one observation. Wilson, J. Am. Stat. Assoc. 22, 209 (1927), for 2 of 2: 1 / (1 + z²/2)
+    assert transfer.models == scratch.models == ("0", "0", "1", "1")
+    assert (transfer.lasting_models, scratch.lasting_models) == (2, 0)
+    assert transfer.lasting_interval == (pytest.approx(1 / (1 + 1.959964**2 / 2)), 1.0)
     assert transfer.structure["rdf"].mean == pytest.approx(0.25) and transfer.structure["msd"].mean == 0.0
     assert scratch.structure["rdf"].count == 1  # of one survivor alone
     rdf = transfer.structure_differences["rdf"]  # seed by seed
@@ -136,9 +139,15 @@ def test_survival(tmp_path):
     assert transfer.structure_noise == {}
     write_report(tmp_path)
     html = (tmp_path / "report.html").read_text()
-    assert ">1 of 4</td><td>0.05 to 0.70</td><td></td><td>hottest (2) shortest_bond (1) </td>" in html
+    assert ">0 of 2</td><td>0.00 to 0.66</td><td>1 of 4</td><td></td><td>hottest (2) shortest_bond (1) </td>" in html
     for name in ("survival", "rdf", "adf", "msd"):
         assert (tmp_path / f"{name}-10-structures.png").exists()
+
+
+def test_a_model_ends_with_its_first_failure():
+    """Of model 0 the second simulation fails first, of model 1 none; that of 2 outlasts one that was cut short."""
+    ends = first_ends("001122", [4.0, 3.0, 2.5, 5.0, 1.0, 2.0], [True, True, False, False, False, True])
+    assert ends == {"0": (3.0, True), "1": (2.5, False), "2": (2.0, True)}
 
 
 def test_survival_curve():

@@ -255,7 +255,56 @@ def test_the_callbacks_are_found_where_the_configs_say(workplace):
     study(workplace, starts=["scratch"], sizes=[4])
     callbacks = config_of(Path("out"), "scratch-n4-seed0")["trainer"]["callbacks"]
     own = [entry["_target_"] for entry in callbacks if entry["_target_"].startswith("nequip_elemtransfer.")]
-    assert [get_class(target).__name__ for target in own] == ["TrainingClock", "RestoreBatchOrder"]
+    assert [get_class(target).__name__ for target in own] == [
+        "ValidateLastStep",
+        "TrainingClock",
+        "RestoreBatchOrder",
+    ]
+
+
+def test_a_study_begun_before_goes_on_with_the_last_step_validated(workplace):
+    study(workplace, starts=["scratch"], sizes=[4])
+    path = workplace / "out" / "grid" / "training" / "scratch-n4-seed0.yaml"
+    now = path.read_text()
+    before = now.replace("  - _target_: nequip_elemtransfer.ValidateLastStep\n", "")
+    assert before != now
+    (workplace / "out" / "runs" / "scratch-n4-seed0").mkdir(parents=True)
+    path.write_text(before)
+    study(workplace, starts=["scratch"], sizes=[4])
+    assert path.read_text() == now
+
+
+def test_without_validation_the_last_state_is_the_best(workplace):
+    """What NequIP asks for is there and not read; nothing chooses among states, and each is saved."""
+    structures = {"train": "data/mlearn/Ge_train.xyz", "validation": "none"}
+    study(workplace, sizes=[4], structures=structures)
+    for start in ("scratch", "element_map", "corresponding_states"):
+        config = config_of(Path("out"), f"{start}-n4-seed0")
+        data, trainer = config["data"], config["trainer"]
+        assert data["val_file_path"] == data["train_file_path"] and "train-default-n4.xyz" in data["val_file_path"]
+        assert config["run"] == ["train", "test"] and trainer["limit_val_batches"] == 0
+        saving = [entry for entry in trainer["callbacks"] if "filename" in entry]
+        assert [entry["filename"] for entry in saving] == ["best", "restart"] and saving[0]["every_n_epochs"] == 1
+        # Lightning refuses two that save alike
+        assert not [entry for entry in saving if "monitor" in entry] and saving[1]["every_n_epochs"] == 25
+    assert Grid.read(workplace / "out").validation == "none"
+
+
+def test_a_validation_file_takes_the_place_of_the_configs(workplace):
+    structures = {"train": "data/mlearn/Ge_train.xyz", "validation": "data/mlearn/Ge_train.xyz"}
+    study(workplace, starts=["scratch"], sizes=[4], structures=structures)
+    config = config_of(Path("out"), "scratch-n4-seed0")
+    assert config["data"]["val_file_path"] == "data/mlearn/Ge_train.xyz" and config["run"] == ["val", "train", "test"]
+    structures["validation"] = "nowhere.xyz"
+    with pytest.raises(FileNotFoundError, match="`structures.validation` names 'nowhere.xyz'"):
+        study(workplace, starts=["scratch"], sizes=[4], structures=structures)
+
+
+@pytest.mark.parametrize("override", ["+recipe=converged", "+training_module.lr_scheduler.monitor=val0"])
+def test_what_goes_by_the_validation_error_needs_one(workplace, override):
+    structures = {"train": "data/mlearn/Ge_train.xyz", "validation": "none"}
+    with pytest.raises(ValueError, match="goes by the validation error .*`structures.validation: none`"):
+        study(workplace, starts=["scratch"], sizes=[4], structures=structures, overrides=[override])
 
 
 def test_structures_that_changed_are_refused(workplace):

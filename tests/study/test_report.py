@@ -76,27 +76,26 @@ def test_errors_and_words(out):
                 assert force["low"] == pytest.approx(0.98 * mean) and force["high"] == pytest.approx(1.02 * mean)
                 assert force["deviation"] == pytest.approx(0.02 * mean)
     for point in curves["element_map"]["test_sets"]["all"]:
-        relative = {name: difference["relative"] for name, difference in point["differences"].items()}
-        expected = {"forces_mae": -0.25, "per_atom_energy_mae": 1.0, "stress_mae": 0.0}
-        assert relative == {name: pytest.approx(value, abs=1e-12) for name, value in expected.items()}
-        # seeds at 0.98, 1 and 1.02 of the law: the differences deviate by 2 % of the mean
-        force = point["differences"]["forces_mae"]
-        assert force["high"] - force["mean"] == pytest.approx(0.02 * -force["mean"] * 4.3026527 / math.sqrt(3))
+        expected = {"forces_mae": 0.75, "per_atom_energy_mae": 2.0, "stress_mae": 1.0}
+        # seeds at 0.98, 1 and 1.02 of the law, from both starts: each pair has the same ratio
+        for end in ("ratio", "low", "high"):
+            ratios = {name: ratio[end] for name, ratio in point["ratios"].items()}
+            assert ratios == {name: pytest.approx(value) for name, value in expected.items()}
         assert point["steps"] == {"mean": 150, "low": 150, "high": 150, "deviation": 0, "count": 3}
 
 
 def test_another_baseline(out):
-    """Against the element map, its third of the force error is -2/3, and scratch is a third higher."""
+    """Against the element map, its third of the force error, and scratch is a third higher."""
     grid = replace(Grid.read(out), baseline="element_map")
     grid.write(out)
     _, curves = report_of(out)
-    relative = {
-        start: [point["differences"]["forces_mae"]["relative"] for point in curve["test_sets"]["all"]]
+    ratios = {
+        start: [point["ratios"]["forces_mae"]["ratio"] for point in curve["test_sets"]["all"]]
         for start, curve in curves.items()
         if start != "element_map"
     }
-    assert relative == {"scratch": [pytest.approx(1 / 3)] * 4, "corresponding_states": [pytest.approx(-2 / 3)] * 4}
-    assert all(point["differences"] == {} for point in curves["element_map"]["test_sets"]["all"])
+    assert ratios == {"scratch": [pytest.approx(4 / 3)] * 4, "corresponding_states": [pytest.approx(1 / 3)] * 4}
+    assert all(point["ratios"] == {} for point in curves["element_map"]["test_sets"]["all"])
     assert curves["element_map"]["efficiency"]  # structures are counted against scratch all the same
 
 

@@ -7,8 +7,9 @@ import pytest
 import yaml
 from test_report import SEEDS, run_of, write_run
 
+from nequip_elemtransfer.intervals import Replicate
 from nequip_elemtransfer.study.config.study_file import StudyConfig
-from nequip_elemtransfer.study.grid import Grid, Replicate, Run, checkpoint_of, make_grid
+from nequip_elemtransfer.study.grid import Grid, Run, checkpoint_of, make_grid
 from nequip_elemtransfer.study.report.page import write_report
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "example_configs"
@@ -98,7 +99,7 @@ def test_the_report_is_over_seeds_and_sources(tmp_path):
     assert [curve["start"] for curve in report["curves"]] == ["scratch", "corresponding_states"]
     assert scratch["cell"] == transfer["cell"] == {"model": "default", "train_on": "default"}
     point = transfer["test_sets"]["all"][0]
-    assert point["errors"]["forces_mae"]["count"] == 6 and point["differences"]["forces_mae"]["count"] == 6
+    assert point["errors"]["forces_mae"]["count"] == 6 and point["ratios"]["forces_mae"]["count"] == 6
     assert point["errors"]["forces_mae"]["mean"] == pytest.approx(0.1 * 5**-0.5)
     # (10 / 5) (0.4 / 0.1)² structures from scratch, if the law went on
     (efficiency,) = (e for e in transfer["efficiency"] if e["size"] == 10 and e["quantity"] == "forces_mae")

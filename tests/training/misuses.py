@@ -98,7 +98,7 @@ MISUSES = {
     # ---- length_scale
     "length scale of an unknown word": key("did you mean 'covalent_radii'", length_scale="covalent"),
     "length scale of a word that is a number": key("`element_transfer.length_scale` is '1.08'", length_scale="1.08"),
-    "length scale that is a cutoff": key("is 5.4, which cannot be meant: λ, .* between 1/3 and 3", length_scale=5.4),
+    "length scale that is a cutoff": key("is 5.4 for 'Ge', which cannot be meant: λ, .* 0.333 and 3", length_scale=5.4),
     "length scale of a billion": key("is 1000000000.0, which cannot be meant: λ", length_scale=1e9),
     "length scale near zero": key("is 1e-09, which cannot be meant: λ", length_scale=1e-9),
     "length scale of 400 digits": key("is 1000+, which cannot be meant: λ", length_scale=10**400),
@@ -127,7 +127,8 @@ MISUSES = {
         "gives no lattice constant of Si, which λ of Ge needs", length_scale={"lattice": {"Ge": 5.763}}
     ),
     "lattice constants in two units": key(
-        "length_scale.lattice` is .* which cannot be meant: λ", length_scale={"lattice": {"Si": 0.5469, "Ge": 5.763}}
+        "gives 10.5375 for .Ge., which cannot be meant: λ.*in one unit",
+        length_scale={"lattice": {"Si": 0.5469, "Ge": 5.763}},
     ),
     "lattice constant of another element": key(
         "names 'Sn', which is a type of neither", length_scale={"lattice": {"Si": 5.469, "Ge": 5.763, "Sn": 6.49}}

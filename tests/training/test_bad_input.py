@@ -15,6 +15,13 @@ def resolve(config, name="model"):
     return look_up(name, OmegaConf.create(config))
 
 
+def labelled_loss(*fields):
+    """A loss that leaves missing labels out."""
+    metric = {"_target_": "nequip.train.MeanSquaredError"}
+    metrics = [{"name": f, "field": f, "coeff": 1.0, "ignore_nan": True, "metric": metric} for f in fields]
+    return {"_target_": "nequip.train.MetricsManager", "metrics": metrics}
+
+
 def with_frames(data, tmp_path, frames):
     """A data folder whose Ge training set is ``frames``."""
     folder = tmp_path / "data"
@@ -148,7 +155,18 @@ def test_fit_without_labels(data, source, tmp_path, missing, setting):
     for atoms in frames:
         for label in missing:
             del atoms.calc.results[label]
+    config = transfer_config(with_frames(data, tmp_path, frames), source)
+    config["training_module"]["loss"] = labelled_loss(*({"total_energy", "forces"} - {*missing, "total_" + missing[0]}))
     with pytest.raises(ValueError, match=f"`element_transfer.{setting}: fit` needs"):
+        resolve(config)
+
+
+def test_a_loss_that_asks_for_what_no_structure_has(data, source, tmp_path):
+    """NequIP would meet it after the fits, as a bare KeyError."""
+    frames = structures("Ge", 2)
+    for atoms in frames:
+        del atoms.calc.results["forces"]
+    with pytest.raises(ValueError, match="`training_module.loss` asks for forces, which no structure of the training"):
         resolve(transfer_config(with_frames(data, tmp_path, frames), source))
 
 
@@ -157,11 +175,15 @@ def test_labels_that_are_not_finite(data, source, tmp_path):
     frames = structures("Ge", 2)
     frames[1].calc.results["forces"][3, 1] = np.nan
     folder = with_frames(data, tmp_path, frames)
-    provenance = resolve(transfer_config(folder, source))["provenance"]
+    with pytest.raises(ValueError, match="structure 1 of the training set .* lacks forces .NaN., .*`ignore_nan: true`"):
+        resolve(transfer_config(folder, source))
+    config = transfer_config(folder, source)
+    config["training_module"]["loss"] = labelled_loss("total_energy", "forces")
+    provenance = resolve(config)["provenance"]
     assert provenance["missing_labels"] == {"energy": 0, "forces": 1, "stress": 0}
     frames[1].calc.results["forces"][3, 1] = np.inf
     ase.io.write(folder / "Ge_train.xyz", frames)
-    with pytest.raises(ValueError, match="structure 1 has an infinite forces label of atom 3"):
+    with pytest.raises(ValueError, match="structure 1 of .* has an infinite forces label of atom 3"):
         resolve(transfer_config(folder, source) | {"again": True})
 
 

@@ -11,9 +11,11 @@ import yaml
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from commands import run
+from nequip.model import ModelFromCheckpoint
 from real_runs import structures
 
 from nequip_elemtransfer.cli import main
+from nequip_elemtransfer.deploy.train_dir import best_checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -52,17 +54,58 @@ def test_report_needs_nothing_else(planned):
         assert outside not in html
 
 
-def test_config_trains_the_start_of_the_plan(planned, tmp_path):
+@pytest.fixture(scope="module")
+def trained(planned, tmp_path_factory):
+    """The plan's training of five steps, three of two epochs of six structures; none is held back."""
+    folder = tmp_path_factory.mktemp("trained")
+    options = ["max_steps=5", "data.train_dataloader.batch_size=2", f"hydra.run.dir={folder}/run"]
+    run("nequip-train", "-cp", planned[0], "-cn", "train", *options, cwd=folder)
+    return folder / "run"
+
+
+def test_none_is_held_back_and_the_last_state_is_the_model(trained, planned, data, tmp_path):
+    """All structures are trained on, the rate ends at zero, and every state of the end is in the file."""
+    config = yaml.safe_load((planned[0] / "train.yaml").read_text())
+    assert config["data"]["train_file_path"] == str(data / "Ge_train.xyz") and "split_dataset" not in config["data"]
+    best, last = (torch.load(trained / name, weights_only=True) for name in ("best.ckpt", "last.ckpt"))
+    for saved in (best, last):
+        assert saved["global_step"] == 5 and saved["lr_schedulers"][0]["_last_lr"] == [0.0]
+        assert saved["state_dict"].keys() == best["state_dict"].keys()
+    assert "val0" not in (trained / "metrics" / "metrics.csv").read_text()
+    # what NequIP loads are the averaged weights
+    model = ModelFromCheckpoint(str(trained / "best.ckpt"))
+    for i, weight in enumerate(model.parameters()):
+        torch.testing.assert_close(weight.detach(), best["state_dict"][f"ema.ema_weight_{i}"], rtol=0, atol=0)
+    assert best_checkpoint(trained).name == "best.ckpt"
+
+
+def test_a_training_without_validation_goes_on_to_the_same_weights(trained, planned, tmp_path):
+    """Stopped after an epoch and continued from its last state."""
+    common = ["max_steps=5", "data.train_dataloader.batch_size=2"]
+    order = "trainer.callbacks=[{_target_:nequip_elemtransfer.RestoreBatchOrder},${saved}]"
+    saved = yaml.safe_load((planned[0] / "train.yaml").read_text())["trainer"]["callbacks"][0]
+    text = "{" + ",".join(f"{k}:{v}".replace("${hydra:", "${hydra:") for k, v in saved.items()) + "}"
+    order = order.replace("${saved}", text.replace("True", "true").replace("False", "false"))
+    first = [f"hydra.run.dir={tmp_path}/first", "trainer.max_steps=3", order]
+    run("nequip-train", "-cp", planned[0], "-cn", "train", *common, *first, cwd=tmp_path)
+    rest = [f"hydra.run.dir={tmp_path}/rest", order, f"++ckpt_path={tmp_path}/first/last.ckpt"]
+    run("nequip-train", "-cp", planned[0], "-cn", "train", *common, *rest, cwd=tmp_path)
+    states = [
+        torch.load(path, weights_only=True)["state_dict"]
+        for path in (trained / "last.ckpt", tmp_path / "rest" / "last.ckpt")
+    ]
+    for name, value in states[0].items():
+        if isinstance(value, torch.Tensor):
+            torch.testing.assert_close(states[1][name], value, rtol=0, atol=0, msg=name)
+
+
+def test_config_trains_the_start_of_the_plan(planned, trained):
     """λ, α and μ reach the checkpoint to the digits written; energies before training are those of the plan."""
     out, _ = planned
-    short = ["max_steps=2", "++trainer.check_val_every_n_epoch=1", f"hydra.run.dir={tmp_path}/run"]
-    run("nequip-train", "-cp", out, "-cn", "train", *short, cwd=tmp_path)
-    saved = torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["hyper_parameters"]["model"]["provenance"]
+    saved = torch.load(trained / "last.ckpt", weights_only=True)["hyper_parameters"]["model"]["provenance"]
     report = json.loads((out / "report.json").read_text())
     for name, key in (("length_scale", "length_scale"), ("energy_scale", "energy_scale"), ("energy_shifts",) * 2):
         assert saved[key]["per_type"]["Ge"] == pytest.approx(report[name]["Ge"], abs=1e-6)
-    config = yaml.safe_load((out / "train.yaml").read_text())
-    assert config["data"]["split_dataset"] | {"file_path": ""} == {"file_path": "", "train": 5, "val": 1}
 
 
 def test_nothing_is_overwritten(planned, data, source, capsys):
@@ -94,8 +137,16 @@ def test_energies_alone(source, labelled, capsys, tmp_path):
         del atoms.calc.results["forces"]
     printed = plan_of(source, labelled(frames), capsys, "--out", str(tmp_path / "out"))
     assert "Verdict: go with care" in printed and "No structure has forces" in printed
-    short = ["max_steps=2", "++trainer.check_val_every_n_epoch=1", f"hydra.run.dir={tmp_path}/run"]
-    run("nequip-train", "-cp", tmp_path / "out", "-cn", "train", *short, cwd=tmp_path)
+    run(
+        "nequip-train",
+        "-cp",
+        tmp_path / "out",
+        "-cn",
+        "train",
+        "max_steps=2",
+        f"hydra.run.dir={tmp_path}/run",
+        cwd=tmp_path,
+    )
     assert (tmp_path / "run" / "best.ckpt").exists()
 
 
@@ -107,11 +158,12 @@ def test_missing_labels_train_from_copies(source, labelled, capsys, tmp_path):
     del frames[1].calc.results["energy"], frames[2].calc.results["forces"]
     for atoms in frames[2:]:
         del atoms.calc.results["stress"]
+    plan_of(source, labelled(frames), capsys, "--out", str(tmp_path / "held"), "--hold-back", "1")
+    assert sorted(path.name for path in (tmp_path / "held").iterdir())[2:] == ["train.xyz", "train.yaml", "val.xyz"]
     plan_of(source, labelled(frames), capsys, "--out", str(tmp_path / "out"))
-    assert sorted(path.name for path in (tmp_path / "out").iterdir())[2:] == ["train.xyz", "train.yaml", "val.xyz"]
-    short = ["max_steps=6", "++trainer.check_val_every_n_epoch=1", f"hydra.run.dir={tmp_path}/run"]
-    batches = ["data.train_dataloader.batch_size=1"]
-    run("nequip-train", "-cp", tmp_path / "out", "-cn", "train", *short, *batches, cwd=tmp_path)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir())[2:] == ["train.xyz", "train.yaml"]
+    short = ["max_steps=6", f"hydra.run.dir={tmp_path}/run", "data.train_dataloader.batch_size=1"]
+    run("nequip-train", "-cp", tmp_path / "out", "-cn", "train", *short, cwd=tmp_path)
     weights = torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["state_dict"]
     assert all(torch.isfinite(w).all() for w in weights.values() if isinstance(w, torch.Tensor))
 

@@ -14,8 +14,8 @@ from omegaconf import OmegaConf
 from real_runs import structures, train, transfer_config
 
 from nequip_elemtransfer.source import load_source
-from nequip_elemtransfer.structures.frames import training_frames
 from nequip_elemtransfer.structures.labels import labels_of
+from nequip_elemtransfer.structures.training_data import training_frames
 from nequip_elemtransfer.transfer.provenance import state_digest
 
 

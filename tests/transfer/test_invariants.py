@@ -187,6 +187,23 @@ def test_isolated_atoms_dissociate_to_their_reference(source, given):
         assert result.provenance["length_scale"]["per_type"]["Ge"] == pytest.approx(1.06, abs=1e-3)
 
 
+@pytest.mark.parametrize(("distance", "isolated"), [(9.0, [6]), (4.9, [])])
+def test_atoms_far_apart_say_nothing_of_bonds(source, distance, isolated):
+    """Beyond any cutoff that the search may ask for, and beyond the one it ends with (4.24 Å) alone."""
+    original = source("nequip", ["Si"])
+    model, made = transfer(original, {"Ge": "Si"}, length_scale=1.06, energy_scale=0.8, energy_shifts={"Ge": -3.3})
+    apart = from_ase(Atoms("X2", [[0, 0, 0], [0, 0, distance]]))
+    apart |= {AtomicDataDict.ATOM_TYPE_KEY: torch.tensor([0, 0]), AtomicDataDict.FORCE_KEY: torch.zeros((2, 3))}
+    frames = labelled_by(model, made.architecture, [0])
+    apart[AtomicDataDict.TOTAL_ENERGY_KEY] = torch.tensor([[-0.5]])
+    frames.append(with_neighbors(apart, 12.0))
+    key = {"source": "s", "elements": {"Ge": "Si"}}
+    found = Transfer(TransferConfig.from_mapping(key), original, lambda r_max: frames).run().provenance
+    assert found["isolated_atoms"] == isolated
+    assert found["energy_shifts"]["per_type"]["Ge"] == pytest.approx(-3.3, abs=5e-3)
+    assert found["energy_scale"]["per_type"]["Ge"] == pytest.approx(0.8, abs=5e-3)
+
+
 def test_isolated_atom_that_is_nowhere(source):
     original = source("nequip", ["Si"])
     config = TransferConfig.from_mapping(

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 from ase import Atoms
@@ -15,8 +14,11 @@ from nequip_elemtransfer.source import SourceModel
 from nequip_elemtransfer.structures.checks import UnusableStructure
 from nequip_elemtransfer.structures.copies import duplicate_families
 from nequip_elemtransfer.structures.environments import Environments, descriptor_environments, model_environments
-from nequip_elemtransfer.structures.files import UnreadableFile, read_structures, to_frames, typical_volume
+from nequip_elemtransfer.structures.files import to_frames, typical_volume
 from nequip_elemtransfer.structures.frames import evenly_spaced, with_neighbors
+from nequip_elemtransfer.structures.names import UnclearLabels
+from nequip_elemtransfer.structures.reading import ReadFile, UnreadableFile, read_structures
+from nequip_elemtransfer.structures.specs import split_spec
 from nequip_elemtransfer.transfer.start import Start
 
 _MAX_SOURCE_STRUCTURES = 200
@@ -40,30 +42,30 @@ class AdversarialStep:
     result: AdversarialResult
 
 
-def source_structures(source: SourceModel, given: str | Path | None) -> tuple[list[Atoms], str]:
+def source_structures(source: SourceModel, given: ReadFile | None = None) -> tuple[list[Atoms], str]:
     """Structures the source was trained on, and where they are from.
 
     Args:
         source: the trained model
-        given: a file of them; else the training file that a checkpoint names, if it is still there
+        given: a file of them; else the training files that a checkpoint names, if they are still there
 
     Returns:
         an empty list and the reason if there are none
-
-    Raises:
-        FileNotFoundError, UnreadableFile, UnusableStructure: if ``given`` cannot be read or used
     """
     if given is not None:
-        return read_structures(given), str(given)
-    named = source.training_file
-    if named is None:
+        return given.structures, given.spec
+    named = source.training_files
+    if not named:
         return [], "the source names no file of training structures; give --source-data FILE"
-    if not Path(named).is_file():
-        return [], f"the source's training file {named!r} is not there; give --source-data FILE"
+    for file in named:
+        if not split_spec(file.spec)[0].is_file():
+            return [], f"the source's training file {file.spec!r} is not there; give --source-data FILE"
     try:
-        return read_structures(named), f"{named}, which the checkpoint names"
-    except (UnreadableFile, UnusableStructure) as error:  # nobody asked for that file, so it stops nothing
+        read = [read_structures(file.spec, file.options, labels=False) for file in named]
+    except (UnreadableFile, UnusableStructure, UnclearLabels) as error:  # nobody asked for it, so it stops nothing
         return [], f"{error} Give --source-data FILE"
+    of = " and ".join(file.spec for file in named)
+    return [atoms for each in read for atoms in each.structures], f"{of}, which the checkpoint names"
 
 
 def compare_structures(

@@ -11,7 +11,7 @@ from nequip_elemtransfer.plan.report.html import calculators_report, html_report
 from nequip_elemtransfer.plan.result import CalculatorPlan, Plan
 from nequip_elemtransfer.plan.training.train_config import train_config
 from nequip_elemtransfer.plan.training.training_files import completed
-from nequip_elemtransfer.structures.files import read_structures
+from nequip_elemtransfer.structures.reading import read_structures
 
 NAMES = ("train.yaml", "report.json", "report.html")
 # of structures, where NequIP cannot read those of the plan as they are
@@ -31,8 +31,12 @@ def write_plan(plan: Plan, out: Path, *, fit: bool = False, force: bool = False)
     require_folder(out, (*NAMES, *COPIES), force=force)
     copies = None if plan.reading.as_they_are else (out / COPIES[0], out / COPIES[1])
     texts = {"train.yaml": train_config(plan, fit=fit, copies=copies), **_reports(plan, html_report(plan))}
-    structures = completed(read_structures(plan.data), plan.labels, plan.reading.graph_fields) if copies else ()
-    _write(out, texts, dict(zip(COPIES, structures)), force)
+    structures = {}
+    if copies:
+        read = read_structures(plan.data, plan.data_options)
+        parts = completed(read.structures, plan.labels, plan.reading.graph_fields, plan.held_back)
+        structures = {name: part for name, part in zip(COPIES, parts) if part}
+    _write(out, texts, structures, force)
 
 
 def write_calculators(plan: CalculatorPlan, out: Path, *, force: bool = False) -> None:

@@ -24,7 +24,8 @@ from nequip_elemtransfer.plan.source_check.crystal import (
 )
 from nequip_elemtransfer.plan.source_check.group_errors import SourceErrors, evaluate, source_errors
 from nequip_elemtransfer.source import SourceModel, load_source
-from nequip_elemtransfer.structures.files import read_structures
+from nequip_elemtransfer.structures.options import AS_THEY_ARE, DataOptions
+from nequip_elemtransfer.structures.reading import read_structures
 
 # Relative errors above these are faults; of a frequency that should not be imaginary, THz.
 TOLERANCES = {LATTICE_CONSTANT: 0.01, **dict.fromkeys(ELASTIC, 0.2), VACANCY_ENERGY: 0.2, HIGHEST_PHONON: 0.1}
@@ -104,7 +105,11 @@ def check_source(
 
 
 def inspection(
-    source: str, data: str | Path | None, crystal: str | None, references: Mapping[str, float]
+    source: str,
+    data: str | Path | None,
+    crystal: str | None,
+    references: Mapping[str, float],
+    options: DataOptions = AS_THEY_ARE,
 ) -> tuple[str, SourceModel]:
     """What a source gets wrong, as text, and the source.
 
@@ -113,6 +118,7 @@ def inspection(
         data: labelled structures of the source's elements
         crystal: as ``diamond:Si:5.43``
         references: name -> value of properties of the crystal
+        options: how ``data`` is to be read
 
     Raises:
         FileNotFoundError: if a file is missing
@@ -120,13 +126,13 @@ def inspection(
     """
     named = None if crystal is None else parse_crystal(crystal)
     check_references(references, named)
-    structures = [] if data is None else read_structures(data)
+    read = None if data is None else read_structures(data, options)
     model = load_source(source)
-    check = check_source(model, model.type_names, structures, named, references)
+    check = check_source(model, model.type_names, read.structures if read else [], named, references)
     if check is None:
         return "", model
     warnings = [f"Warning: {fault.sentence}." for fault in check.faults]
-    return "\n\n".join([source_text(check), *warnings]), model
+    return "\n\n".join([*(read.said if read else ()), source_text(check), *warnings]), model
 
 
 def faults_of(errors: SourceErrors | None, crystal: CrystalCheck | None) -> list[Fault]:

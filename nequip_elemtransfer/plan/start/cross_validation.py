@@ -157,29 +157,37 @@ class CrossValidation(HeldOut):
         return search.scales(search.factor(train))
 
     def energies(
-        self, scales: np.ndarray, frames: np.ndarray, *, scale: bool = True, shift: bool = True
+        self, scales: np.ndarray, frames: np.ndarray, *, scale: bool = True, shift: bool = True, refit: bool = False
     ) -> FittedEnergies:
-        """α and μ at λ of each type, fitted to some frames as far as these have labels, or left as in the source."""
+        """α and μ at λ of each type, fitted to some frames as far as these have labels, or left as in the source.
+
+        Args:
+            refit: fit the energy shifts of all types, those that the start keeps among them
+        """
         start, parts = self.start, self.start.search.parts(scales).of_frames(frames)
         labels = self.labels.of_frames(frames, self.counts)
         as_it_is = fit.EnergyScaleFit.given(np.ones(len(start.frozen)))
         fitted = fitted_scales(start, parts, labels) if scale else as_it_is
         alpha, shifts = fitted or as_it_is, start.target.start_shifts
-        if shift and labels.has("energy"):
+        if refit and labels.has("energy"):
+            shifts = parts.fit_shifts(labels, alpha.scales, shifts, np.zeros(len(shifts), dtype=bool)).shifts
+        elif shift and labels.has("energy"):
             shifts = start.energy_shifts(parts, labels, alpha.scales).shifts
         return FittedEnergies(alpha.scales, shifts, alpha.errors, fitted is not None)
 
-    def held_out(self, scales: np.ndarray | None, *, scale: bool = True, shift: bool = True) -> Labels:
+    def held_out(
+        self, scales: np.ndarray | None, *, scale: bool = True, shift: bool = True, refit: bool = False
+    ) -> Labels:
         """Predictions on every frame by a start fitted to the other folds.
 
         Args:
             scales: λ of each target type; None fits it too
-            scale, shift: whether α and μ are fitted
+            scale, shift, refit: whether α and μ are fitted, see :meth:`energies`
         """
 
         def predict(train: np.ndarray, fold: np.ndarray) -> Labels:
             at = self.lengths_without(fold) if scales is None else scales
-            fitted = self.energies(at, train, scale=scale, shift=shift)
+            fitted = self.energies(at, train, scale=scale, shift=shift, refit=refit)
             return self.start.search.parts(at).of_frames(fold).predicted(fitted.scales, fitted.shifts)
 
         return self.predicted(predict)
@@ -191,14 +199,14 @@ class CrossValidation(HeldOut):
             scales: λ of each target type; None fits it too
         """
         one, final = np.ones(len(self.start.frozen)), self.held_out(scales)
+        refitted = self.held_out(scales, refit=True) if self.start.frozen.any() else final
+        mapped, scaled = (self.held_out(at, scale=False, shift=False) for at in (one, scales))
         return [
             self.baseline(),
-            self.step("element map", self.held_out(one, scale=False, shift=False), self.held_out(one, scale=False)),
-            self.step(
-                "+ length scale", self.held_out(scales, scale=False, shift=False), self.held_out(scales, scale=False)
-            ),
-            self.step("+ energy scale", self.held_out(scales, shift=False), final),
-            self.step("+ energy shifts", final, final),
+            self.step("element map", mapped, self.held_out(one, scale=False, refit=True)),
+            self.step("+ length scale", scaled, self.held_out(scales, scale=False, refit=True)),
+            self.step("+ energy scale", self.held_out(scales, shift=False), refitted),
+            self.step("+ energy shifts", final, refitted),
         ]
 
     @property
@@ -237,6 +245,7 @@ def labelled_start(config: TransferConfig, model: SourceModel, chosen: ChosenStr
     types, fields = config.type_names, model.embedded_fields
     frames = to_frames(chosen.picked, types, config.species(types), fields, chosen.places)
     start = Start.of(config, model, lambda _: frames, most_searched=len(frames))
+    start.structures.require_bonds()
     require_labels(start.structures.labels, " that the source predicts")
     return start
 

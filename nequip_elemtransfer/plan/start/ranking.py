@@ -158,4 +158,5 @@ def _given(source_types: list[str], source: str, chosen: ChosenStructures, optio
     for symbol in elements_in(chosen.every):
         if symbol not in symbols:
             elements[symbol] = symbol if symbol in source_types else first
-    return TransferConfig.from_mapping({"source": source, "elements": elements, "chemical_species": species})
+    key = {"source": source, "elements": elements, "chemical_species": species, "kept_types": options.kept_types}
+    return TransferConfig.from_mapping(key)

@@ -11,16 +11,18 @@ from typing import Any
 
 import yaml
 
+from nequip_elemtransfer.architecture.builders import Architecture
 from nequip_elemtransfer.config import LabelKind
 from nequip_elemtransfer.optional_packages import extra
 from nequip_elemtransfer.plan.result import Plan
 from nequip_elemtransfer.plan.training.loss import Loss
-from nequip_elemtransfer.plan.training.training_files import n_validation
+from nequip_elemtransfer.structures.specs import absolute_spec, split_spec
 
 with extra("plan", "a training's config"):
     from jinja2 import Environment, StrictUndefined
 
-BATCH_SIZE = 5
+# structures in a step: as many as make about so many atoms, as in the example configs
+_ATOMS_IN_A_STEP, _LARGEST_BATCH = 128, 5
 _MANAGER = "nequip.train.MetricsManager"
 LABELLED_SQUARED_ERROR = "nequip_elemtransfer.train.partial_labels.LabelledSquaredError"
 
@@ -38,31 +40,42 @@ _NAMES: dict[LabelKind, str] = {"energy": "per_atom_energy", "forces": "forces",
 _STEPS_BETWEEN_VALIDATIONS = 50
 
 
-def train_config(plan: Plan, *, fit: bool = False, copies: Copies | None = None) -> str:
+def train_config(
+    plan: Plan,
+    *,
+    fit: bool = False,
+    copies: Copies | None = None,
+    steps: int | None = None,
+    scratch: Architecture | None = None,
+) -> str:
     """A complete config as YAML text, with the reasons in comments; paths are absolute.
+
+    Where the plan holds back no structure, it trains on all, and its last state, that of learning rate 0, is the model:
+    `best.ckpt` is then the last. Otherwise the last step is validated.
 
     Args:
         plan: to carry out
         fit: let ``nequip-train`` fit λ, α and μ again instead of taking the plan's numbers
         copies: files to train and to validate on, where the plan's own cannot be read as it is
+        steps: optimizer steps; None for :func:`max_steps`
+        scratch: of a model of the plan's types to be trained from random weights instead; None transfers
     """
-    n_val = n_validation(plan.n_structures)
-    n_train = plan.n_structures - n_val
-    batch = min(BATCH_SIZE, n_train)
+    n_train = plan.n_structures - plan.held_back
+    batch = batch_size(plan)
     loss, metrics = loss_sections(plan.loss, plan.reading.as_they_are)
     species = plan.chemical_species
     values = {
         "plan": plan,
         "fit": fit,
-        "copies": copies,
-        "n_val": n_val,
+        "scratch": None if scratch is None else _nested({k: v for k, v in scratch.items() if v is not None}),
+        "copies": None if copies is None else [copy.resolve() for copy in copies],
         "scales": {
-            name: {t: round(v, 6) for t, v in getattr(plan, name).items()}
+            name: {t: float(f"{v:.10g}") for t, v in getattr(plan, name).items()}
             for name in ("length_scale", "energy_scale", "energy_shifts")
         },
         "type_map": {species.get(t, t): t for t in plan.elements} if set(species) & set(plan.elements) else {},
         "batch": batch,
-        "steps": max_steps(n_train),
+        "steps": max_steps(n_train) if steps is None else steps,
         "epochs": max(1, round(_STEPS_BETWEEN_VALIDATIONS / math.ceil(n_train / batch))),
         "between": _STEPS_BETWEEN_VALIDATIONS,
         "reason": _reason(plan.loss),
@@ -77,14 +90,21 @@ def train_config(plan: Plan, *, fit: bool = False, copies: Copies | None = None)
     return environment.from_string(template).render(values)
 
 
+def batch_size(plan: Plan) -> int:
+    """Structures in a step of the training."""
+    whole = max(1, round(_ATOMS_IN_A_STEP * plan.n_structures / plan.sufficiency.n_atoms))
+    return min(_LARGEST_BATCH, whole, plan.n_structures - plan.held_back)
+
+
 def max_steps(n_train: int) -> int:
     """Gradient steps: 600 for ten structures or fewer, 3000 for 150 or more, as in the example configs."""
     return int(min(3000, max(600, 20 * n_train)))
 
 
 def _path(path: str | Path) -> str:
-    """Quoted, absolute if it is a file."""
-    return json.dumps(str(Path(path).resolve()) if Path(path).is_file() else str(path), ensure_ascii=False)
+    """Quoted, absolute if it is a file or a folder, with a selection behind it as it was."""
+    there = split_spec(path)[0].exists()
+    return json.dumps(absolute_spec(path) if there else str(path), ensure_ascii=False)
 
 
 def loss_sections(loss: Loss, as_they_are: bool) -> tuple[dict[str, Any], dict[str, Any]]:

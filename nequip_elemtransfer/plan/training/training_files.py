@@ -6,7 +6,7 @@ structures set aside for validation are those with most labels.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from ase import Atoms
@@ -19,12 +19,16 @@ from nequip_elemtransfer.config import LABEL_KINDS, LabelKind
 from nequip_elemtransfer.plan.words import KIND_NAMES, listed
 from nequip_elemtransfer.structures.files import UNUSED
 from nequip_elemtransfer.structures.labels import Labels, labels_of, missing_labels
+from nequip_elemtransfer.structures.reading import ReadFile
 
 _FIELDS: dict[LabelKind, str] = {
     "energy": AtomicDataDict.TOTAL_ENERGY_KEY,
     "forces": AtomicDataDict.FORCE_KEY,
     "stress": AtomicDataDict.STRESS_KEY,
 }
+
+# structures of which none is held back
+_FEW = 30
 
 # what follows from a kind of label that is not there
 _WITHOUT: dict[LabelKind, str] = {
@@ -42,44 +46,60 @@ class Reading:
         as_they_are: whether the file will do, or copies are needed
         graph_fields: whole numbers, such as a charge, that the model reads from a structure's info
         unused: other quantities that the file holds, which NequIP would read too
+        key_mapping: NequIP's, from names in the file to its own
     """
 
     as_they_are: bool
     graph_fields: list[str]
     unused: list[str]
+    key_mapping: dict[str, str] = field(default_factory=dict)
 
 
-def n_validation(n_structures: int) -> int:
-    """How many of some structures are set aside for validation."""
-    return 0 if n_structures == 1 else max(1, round(0.1 * n_structures))
+def n_validation(n_structures: int, asked: int | None = None) -> int:
+    """How many of some structures are set aside for validation: what is asked, or a tenth, and none of a few.
+
+    Of a few every one is needed for training, and its last state, that of learning rate 0, is as good as the best that
+    a validation would find (``evidence/ten_in_all.md``).
+
+    Raises:
+        ValueError: what is asked leaves no structure to train on
+    """
+    if asked is None:
+        return 0 if n_structures < _FEW else round(0.1 * n_structures)
+    if not 0 <= asked < n_structures:
+        raise ValueError(f"--hold-back is {asked}: of {n_structures} structures, give 0 to {n_structures - 1}.")
+    return asked
 
 
-def reading_of(structures: Sequence[Atoms], kinds: Sequence[LabelKind], graph_fields: Sequence[str]) -> Reading:
+def reading_of(read: ReadFile, kinds: Sequence[LabelKind], graph_fields: Sequence[str]) -> Reading:
     """How NequIP has to read structures to train on some kinds of labels."""
-    frames = [from_ase(atoms, exclude_keys=UNUSED) for atoms in structures]
+    frames = [from_ase(atoms, exclude_keys=UNUSED) for atoms in read.structures]
     alike = all(frame.keys() == frames[0].keys() for frame in frames)
     complete = all(
         _FIELDS[kind] in frame and bool(np.isfinite(frame[_FIELDS[kind]].numpy()).all())
         for frame in frames
         for kind in kinds
     )
-    stored = {name for a in structures for name in (*a.arrays, *a.info, *getattr(a.calc, "results", {}))}
-    return Reading(alike and complete, list(graph_fields), sorted(stored & set(UNUSED)))
+    stored = {name for a in read.structures for name in (*a.arrays, *a.info, *getattr(a.calc, "results", {}))}
+    unused = sorted({*read.excluded} | (stored & set(UNUSED)))
+    as_they_are = alike and complete and not read.converted
+    return Reading(as_they_are, list(graph_fields), unused, dict(read.key_mapping))
 
 
 def completed(
-    structures: Sequence[Atoms], kinds: Sequence[LabelKind], graph_fields: Sequence[str]
+    structures: Sequence[Atoms], kinds: Sequence[LabelKind], graph_fields: Sequence[str], n_val: int
 ) -> tuple[list[Atoms], list[Atoms]]:
     """Copies for training and for validation that carry every label of some kinds, NaN where it is missing.
 
     Args:
         graph_fields: as in :class:`Reading`
+        n_val: how many are set aside for validation, at the least
     """
     frames = [from_ase(atoms, include_keys=[AtomicDataDict.VIRIAL_KEY], exclude_keys=UNUSED) for atoms in structures]
     labels = [labels_of([frame]) for frame in frames]
     copies = [_copy(*pair, kinds, graph_fields) for pair in zip(structures, labels)]
-    chosen = _validation(labels, kinds) or list(range(len(copies)))
-    kept = [i for i in range(len(copies)) if i not in chosen] or chosen
+    chosen = _validation(labels, kinds, n_val)
+    kept = [i for i in range(len(copies)) if i not in chosen]
     return [copies[i] for i in kept], [copies[i] for i in chosen]
 
 
@@ -103,8 +123,8 @@ def label_notes(
         one = len(isolated) == 1
         notes.append(
             f"Structure{'' if one else 's'} {listed([places[i] for i in isolated])} "
-            f"{'is an isolated atom and was' if one else 'are isolated atoms and were'} left out of every fit and "
-            "error: `energy_shifts: isolated_atoms` takes such energies as references."
+            f"{'holds isolated atoms only and was' if one else 'hold isolated atoms only and were'} left out of every "
+            "fit and error: `energy_shifts: isolated_atoms` takes such energies as references."
         )
     if not predicts_forces:
         notes.append("The source predicts neither forces nor stresses, so those of the structures were left out.")
@@ -129,10 +149,9 @@ def _copy(atoms: Atoms, labels: Labels, kinds: Sequence[LabelKind], graph_fields
     return copy
 
 
-def _validation(labels: Sequence[Labels], kinds: Sequence[LabelKind]) -> list[int]:
+def _validation(labels: Sequence[Labels], kinds: Sequence[LabelKind], n: int) -> list[int]:
     """Indices of the structures set aside: of those with most labels, evenly spaced, and one at least of each kind."""
     known = np.array([[bool(np.isfinite(one.of(kind)).all()) for kind in kinds] for one in labels])
-    n = n_validation(len(labels))
     if n == 0:
         return []
     best = np.argsort(-known.sum(axis=1), kind="stable")
@@ -140,6 +159,6 @@ def _validation(labels: Sequence[Labels], kinds: Sequence[LabelKind]) -> list[in
     pool = np.sort(most if len(most) >= n else best[:n])
     chosen = set(pool[np.linspace(0, len(pool) - 1, n).round().astype(int)].tolist())
     for column in known.T:
-        if column.any() and not column[list(chosen)].any():
+        if column.any() and not column[list(chosen)].any() and len(chosen) + 1 < len(labels):
             chosen.add(int(np.argmax(column)))
     return sorted(chosen)

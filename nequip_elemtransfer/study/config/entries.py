@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from nequip_elemtransfer.config import suggest
+from nequip_elemtransfer.structures.specs import split_spec
 
 T = TypeVar("T")
 Reader = Callable[[str, Any], T]
@@ -128,7 +129,7 @@ def require_file(key: str, path: str) -> None:
     Raises:
         FileNotFoundError: with the key that names it
     """
-    if not Path(path).is_file():
+    if not split_spec(path)[0].is_file():
         raise FileNotFoundError(
             f"`{key}` names {path!r}, which does not exist (relative paths start from {Path.cwd()})."
         )

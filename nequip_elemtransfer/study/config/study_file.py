@@ -13,11 +13,13 @@ from typing import Any
 import yaml
 
 from nequip_elemtransfer.config import suggest
+from nequip_elemtransfer.structures.options import DataOptions
 from nequip_elemtransfer.study.config import entries as read
 from nequip_elemtransfer.study.config.evaluation_settings import KEYS, EvaluationSettings
 
 SCRATCH, ELEMENT_MAP, CORRESPONDING_STATES = "scratch", "element_map", "corresponding_states"
 DEFAULT = "default"  # name of what every run shares if the study names nothing
+NONE = "none"  # of `structures.validation`
 _CONFIGS = ("scratch", "transfer")  # keys of a study
 # start -> key of its config, and overrides
 _KNOWN_STARTS: dict[str, tuple[str, list[str]]] = {
@@ -53,11 +55,16 @@ class Structures:
         train: a path, in which ``{seed}`` stands for the seed
         test: a path; None leaves the test set of the configs
         test_by: label whose values divide the test set into more test sets
+        validation: a path; :data:`NONE` holds back no structure, and the last state is the model; None leaves the
+            validation set of the configs
+        keys: names of entries in these files, and what each is read as
     """
 
     train: str
     test: str | None = None
     test_by: str | None = None
+    validation: str | None = None
+    keys: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -190,6 +197,8 @@ class StudyConfig:
         for key, use in (("sizes", "first structures are trained on"), ("train_on", "structures are chosen from")):
             if key in entries and self.structures is None:
                 raise ValueError(f"`{key}` needs `structures.train`, the file whose {use}.")
+        if self.structures is not None and self.structures.validation == NONE and self.validate_every is not None:
+            raise ValueError("`validate_every` means nothing with `structures.validation: none`: leave one out.")
         names = [arm.name for arm in self.arms]
         if "baseline" in entries and self.baseline not in names:
             raise ValueError(
@@ -334,12 +343,19 @@ def _trained_model(key: str, value: Any) -> str:
 
 
 def _structures(key: str, value: Any) -> Structures:
-    found = Structures(**read.mapping(key, value, dict.fromkeys(("train", "test", "test_by"), read.text), ("train",)))
+    texts = dict.fromkeys(("train", "test", "test_by", "validation"), read.text)
+    found = Structures(**read.mapping(key, value, {**texts, "keys": _keys}, ("train",)))
     if found.test_by is not None and found.test is None:
         raise ValueError(f"`{key}.test_by` divides `{key}.test`, which is missing.")
     if set(re.findall(r"\{(.*?)\}", found.train)) - {"seed"}:
         raise ValueError(f"`{key}.train` is {found.train!r}: {{seed}} is the only placeholder.")
     return found
+
+
+def _keys(key: str, value: Any) -> tuple[tuple[str, str], ...]:
+    if not isinstance(value, Mapping) or not all(isinstance(item, str) for pair in value.items() for item in pair):
+        raise ValueError(f"`{key}` must map names in the files to what they are read as, as {{dft_forces: forces}}.")
+    return tuple(DataOptions(value).key_mapping.items())
 
 
 def _sizes(key: str, value: Any) -> tuple[int | str, ...]:

@@ -14,13 +14,14 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from nequip_elemtransfer.intervals import Ratio, Replicate, geometric_interval, paired_ratio
 from nequip_elemtransfer.plan.verdict import STOP
 from nequip_elemtransfer.study.config.evaluation_settings import PLAN, EvaluationSettings
 from nequip_elemtransfer.study.config.study_file import SCRATCH
-from nequip_elemtransfer.study.grid import SOURCE, Grid, Replicate, State
+from nequip_elemtransfer.study.grid import SOURCE, Grid, State
 from nequip_elemtransfer.study.measure.evaluation import read_result
 from nequip_elemtransfer.study.report import comparison
-from nequip_elemtransfer.study.report.comparison import PairedDifference, Spread, spread, spread_if_any
+from nequip_elemtransfer.study.report.comparison import Spread, spread, spread_if_any
 from nequip_elemtransfer.study.run.results import ENERGY_MAE, FORCE_MAE, STRESS_MAE, WEIGHTED_SUM, RunResult
 
 TEST_ERRORS = (FORCE_MAE, ENERGY_MAE, STRESS_MAE)
@@ -70,15 +71,14 @@ class Point:
     Args:
         size: number of training structures; None if the configs bring their own
         errors: quantity -> error over seeds and sources, eV/Å, eV/atom or eV/Å³; a quantity that no run has is left out
-        differences: quantity -> how much lower (negative) or higher than the baseline's; left out where no seed has
-            both
+        ratios: quantity -> to the baseline's errors, seed by seed; left out where no seed has both
         steps: of the training until its weighted validation error was lowest, over seeds; None if not logged
         missing: names of runs without a result
     """
 
     size: int | None
     errors: dict[str, Spread]
-    differences: dict[str, PairedDifference]
+    ratios: dict[str, Ratio]
     steps: Spread | None
     missing: tuple[str, ...]
 
@@ -180,14 +180,14 @@ def _sizes(members: Sequence[RunResult]) -> list[int | None]:
 
 
 def _point(name: str, size: int | None, members: Sequence[RunResult], baseline: Sequence[RunResult]) -> Point:
-    errors, differences = {}, {}
+    errors, ratios = {}, {}
     for quantity in TEST_ERRORS:
         own, other = _errors(members, name, quantity, size), _errors(baseline, name, quantity, size)
         if own:
             errors[quantity] = spread(list(own.values()))
-            difference = comparison.paired_difference(own, other)
-            if difference is not None:
-                differences[quantity] = difference
+            ratio = paired_ratio(own, other)
+            if ratio is not None:
+                ratios[quantity] = ratio
     of_size = [result for result in members if result.run.settings["size"] == size]
     missing = tuple(result.run.name for result in of_size if result.state is not State.FINISHED)
     steps = {}
@@ -195,7 +195,7 @@ def _point(name: str, size: int | None, members: Sequence[RunResult], baseline: 
         sums = result.history(WEIGHTED_SUM)
         if result.state is State.FINISHED and sums:
             steps[result.run.replicate] = min(sums, key=lambda entry: entry[2])[0]
-    return Point(size, errors, differences, spread_if_any(steps), missing)
+    return Point(size, errors, ratios, spread_if_any(steps), missing)
 
 
 def _errors(members: Sequence[RunResult], name: str, quantity: str, size: int | None) -> dict[Replicate, float]:
@@ -269,9 +269,7 @@ def equivalent_size(scratch: Mapping[int, float], error: float, size: int) -> Eq
 
 
 def factor_interval(of_seeds: Mapping[int, Equivalent]) -> tuple[float, float] | None:
-    """Ends of the interval of :data:`.comparison.CONFIDENCE` of the geometric mean of the factors.
-
-    By Student's t over their logarithms.
+    """Ends of the interval of the geometric mean of the factors, see :func:`.geometric_interval`.
 
     Args:
         of_seeds: seed -> what its errors alone say
@@ -279,14 +277,10 @@ def factor_interval(of_seeds: Mapping[int, Equivalent]) -> tuple[float, float] |
     Returns:
         None with one seed, or where one knows a bound only
     """
-    if any(equivalent.bound != EQUAL for equivalent in of_seeds.values()):
+    if not of_seeds or any(equivalent.bound != EQUAL for equivalent in of_seeds.values()):
         return None
-    logarithms = {Replicate(seed): math.log(equivalent.factor) for seed, equivalent in of_seeds.items()}
-    half = comparison.reach(logarithms) if logarithms else None
-    if half is None:
-        return None
-    middle = mean(logarithms.values())
-    return math.exp(middle - half), math.exp(middle + half)
+    found = geometric_interval({Replicate(seed): equivalent.factor for seed, equivalent in of_seeds.items()})
+    return None if found.low is None or found.high is None else (found.low, found.high)
 
 
 def time_to_reach(history: Sequence[tuple[int, float, float]], error: float) -> Reached:

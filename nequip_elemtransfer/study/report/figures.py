@@ -114,7 +114,7 @@ def phonon_figure(bands: Mapping[str, Mapping[str, Any]], reference: Mapping[str
 
 
 def survival_figure(panels: Mapping[str, Mapping[str, Mapping[str, np.ndarray]]]) -> Picture:
-    """Share of simulations that go on, against time, after Kaplan and Meier; bands hold 95 %.
+    """Share of models none of whose simulations has failed, against time, after Kaplan and Meier; bands hold 95 %.
 
     Args:
         panels: title -> start -> ``times`` (ps), ``shares``, ``low`` and ``high``
@@ -126,7 +126,7 @@ def survival_figure(panels: Mapping[str, Mapping[str, Mapping[str, np.ndarray]]]
                 ax.step(times, curve["shares"], where="post", color=color, lw=1.8, alpha=0.8, label=start)
                 ax.fill_between(times, curve["low"], curve["high"], step="post", color=color, alpha=0.15, lw=0)
             ax.set_ylim(-0.04, 1.04)
-        _describe(axes, "time (ps)", "share of runs", panels)
+        _describe(axes, "time (ps)", "share of models", panels)
     return picture
 
 

@@ -8,13 +8,14 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from nequip_elemtransfer.intervals import PairedDifference, Ratio
 from nequip_elemtransfer.output.atomic import written_together
 from nequip_elemtransfer.output.page import page
 from nequip_elemtransfer.study import quantities
 from nequip_elemtransfer.study.grid import SOURCE, Grid, State, failure_reason, state_of
 from nequip_elemtransfer.study.measure.evaluation import evaluation_tasks
 from nequip_elemtransfer.study.report import figures
-from nequip_elemtransfer.study.report.comparison import PairedDifference, Section, Spread, picture_file
+from nequip_elemtransfer.study.report.comparison import Section, Spread, picture_file
 from nequip_elemtransfer.study.report.curves import (
     TEST_ERRORS,
     Curve,
@@ -190,22 +191,18 @@ def number(value: Spread | float | None) -> str:
     return f"{value.mean:.{decimals}f} ± {value.deviation:.{decimals}f}"
 
 
-def percent(value: PairedDifference | None) -> str:
-    """``−31 % (−45 to −17)``: of the baseline's mean."""
-    if value is None or value.relative is None:
-        return ""
-    return _with_interval(value, 100 * value.relative / value.mean if value.mean else 0.0, "+.0f", " %")
+def percent(value: Ratio | None) -> str:
+    """``−31 % (−45 to −17)``: by how much errors differ from the baseline's."""
+    return "" if value is None else value.percent
 
 
 def shift(value: PairedDifference | None) -> str:
     """``−0.045 (−0.051 to −0.039)``, in the unit of the quantity."""
-    return "" if value is None else _with_interval(value, 1.0, "+.2g")
-
-
-def _with_interval(value: PairedDifference, scale: float, form: str, unit: str = "") -> str:
-    text = f"{scale * value.mean:{form}}{unit}"
+    if value is None:
+        return ""
+    text = f"{value.mean:+.2g}"
     if value.low is not None and value.high is not None:
-        text += f" ({scale * value.low:{form}} to {scale * value.high:{form}})"
+        text += f" ({value.low:+.2g} to {value.high:+.2g})"
     return text.replace("-", "−")
 
 

@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from nequip_elemtransfer.intervals import PairedDifference, Replicate, paired_difference
 from nequip_elemtransfer.study import quantities
 from nequip_elemtransfer.study.config.evaluation_settings import PROPERTIES, EvaluationSettings
-from nequip_elemtransfer.study.grid import REFERENCE, Grid, Replicate
+from nequip_elemtransfer.study.grid import REFERENCE, Grid
 from nequip_elemtransfer.study.measure.evaluation import read_result
 from nequip_elemtransfer.study.report import comparison, figures
-from nequip_elemtransfer.study.report.comparison import PairedDifference, Peers, Section, Spread, spread_if_any
+from nequip_elemtransfer.study.report.comparison import Peers, Section, Spread, spread_if_any
 
 _SOFT = 200.0  # cm⁻¹; of softer vibrations a few cm⁻¹ are many per cent
 
@@ -110,7 +111,7 @@ def _quantity(name: str, own: Results, baseline: Results, reference: Mapping[str
     found = {model: _found(result, name) for model, result in own.items()} if name in quantities.VALUES else errors
     values = {model: value for model, value in found.items() if value is not None}
     failed = {str(model): result["failed"][name] for model, result in own.items() if name in result["failed"]}
-    difference = comparison.paired_difference(errors, others)
+    difference = paired_difference(errors, others)
     return PropertySpread(spread_if_any(values), spread_if_any(errors), difference, failed)
 
 

@@ -11,13 +11,15 @@ from typing import Any
 import numpy as np
 from scipy.stats import CensoredData, binomtest, ecdf
 
+from nequip_elemtransfer.intervals import CONFIDENCE, PairedDifference, Replicate, paired_difference
+from nequip_elemtransfer.output.page import Picture
 from nequip_elemtransfer.study import quantities
 from nequip_elemtransfer.study.config.evaluation_settings import STABILITY, EvaluationSettings, StabilitySettings
-from nequip_elemtransfer.study.grid import REFERENCE, Grid, Replicate, simulation_name
+from nequip_elemtransfer.study.grid import REFERENCE, Grid, simulation_name
 from nequip_elemtransfer.study.measure.evaluation import read_all
 from nequip_elemtransfer.study.measure.measurements import ADF_EDGES, RDF_EDGES
 from nequip_elemtransfer.study.report import comparison, figures
-from nequip_elemtransfer.study.report.comparison import PairedDifference, Peers, Section, Spread
+from nequip_elemtransfer.study.report.comparison import Peers, Section, Spread
 
 Simulations = Sequence[Mapping[str, Any]]
 Models = Mapping[Replicate, Simulations]
@@ -25,7 +27,9 @@ Models = Mapping[Replicate, Simulations]
 
 @dataclass(frozen=True)
 class Survival:
-    """Simulations of one kind with the models of one start; seeds and runs together.
+    """Simulations of one kind with the models of one start.
+
+    Simulations of one model fail alike, so a model is one observation: it lasts if all of its simulations do.
 
     Args:
         cell: name of the cell of the grid
@@ -33,10 +37,12 @@ class Survival:
         begin: name of the structure that simulations begin with
         temperature: K
         time: ps that were asked for
-        survived, failed: ps of each run, and whether it failed, in order
-        failures: criterion -> number of runs that it ended
-        failed_share: share of failed runs, over seeds
-        survived_interval: ends of Wilson's interval of :data:`.comparison.CONFIDENCE` for the share that survives
+        models: of each simulation its model: the seed, and the source where there are several
+        survived, failed: ps of each simulation, and whether it failed, in the same order
+        failures: criterion -> number of simulations that it ended
+        failed_share: share of failed simulations, over models
+        lasting_models: number of models all of whose simulations last
+        lasting_interval: ends of Wilson's interval of :data:`.CONFIDENCE` for the share of such models
         difference: of the share of failed runs, from the baseline's; None without a common seed
         structure: ``rdf``, ``adf`` or ``msd`` -> mean deviation from the reference, over seeds
         structure_differences: the same names -> difference of the deviations, over seeds that both have
@@ -50,11 +56,13 @@ class Survival:
     begin: str
     temperature: float
     time: float
+    models: tuple[str, ...]
     survived: tuple[float, ...]
     failed: tuple[bool, ...]
     failures: dict[str, int]
     failed_share: Spread
-    survived_interval: tuple[float, float]
+    lasting_models: int
+    lasting_interval: tuple[float, float]
     difference: PairedDifference | None
     structure: dict[str, Spread]
     structure_differences: dict[str, PairedDifference]
@@ -62,7 +70,7 @@ class Survival:
 
     @property
     def survivors(self) -> int:
-        """Runs that lasted to the end."""
+        """Simulations that lasted to the end."""
         return len(self.survived) - sum(self.failures.values())
 
 
@@ -89,12 +97,7 @@ def survival_sections(grid: Grid, out: Path) -> list[Section]:
     """The same for the report."""
     found = []
     for group, settings, conditions, models in _compared(grid, out):
-        panels: dict[str, dict[str, dict[str, np.ndarray]]] = {}
-        for model in models:
-            curve = {name: np.append(v, v[-1]) for name, v in survival_curve(model.survived, model.failed).items()}
-            curve["times"][-1] = model.time
-            panels.setdefault(f"{model.begin}, {model.temperature:g} K", {})[model.start] = curve
-        pictures = {comparison.picture_file("survival", group.title): figures.survival_figure(panels)}
+        pictures = {comparison.picture_file("survival", group.title): survival_picture(models)}
         for name in quantities.STRUCTURE:
             seen = {
                 condition.title: {
@@ -114,6 +117,17 @@ def survival_sections(grid: Grid, out: Path) -> list[Section]:
     return found
 
 
+def survival_picture(models: Sequence[Survival]) -> Picture:
+    """Share of models that go on against time: a panel for each kind of simulation, a curve for each start."""
+    panels: dict[str, dict[str, dict[str, np.ndarray]]] = {}
+    for model in models:
+        ends = first_ends(model.models, model.survived, model.failed)
+        curve = {name: np.append(v, v[-1]) for name, v in survival_curve(*zip(*ends.values())).items()}
+        curve["times"][-1] = model.time
+        panels.setdefault(f"{model.begin}, {model.temperature:g} K", {})[model.start] = curve
+    return figures.survival_figure(panels)
+
+
 def _axis(name: str, function: np.ndarray, settings: StabilitySettings) -> np.ndarray:
     """Centres of the bins, or times."""
     edges = {quantities.RDF: RDF_EDGES, quantities.ADF: ADF_EDGES}.get(name)
@@ -122,22 +136,37 @@ def _axis(name: str, function: np.ndarray, settings: StabilitySettings) -> np.nd
     return settings.protocol(temperature=1.0).sample_interval * np.arange(len(function))
 
 
-def survival_curve(survived: Sequence[float], failed: Sequence[bool]) -> dict[str, np.ndarray]:
-    """Kaplan and Meier's estimate of the share of runs that go on, J. Am. Stat. Assoc. 53, 457 (1958).
+def first_ends(
+    models: Sequence[str], survived: Sequence[float], failed: Sequence[bool]
+) -> dict[str, tuple[float, bool]]:
+    """Model -> ps until its first simulation failed, or until the end of the shortest if none did; whether one did.
 
     Args:
-        survived: ps of each run
+        models, survived, failed: of each simulation, see :class:`Survival`
+    """
+    found: dict[str, tuple[float, bool]] = {}
+    for model, time, ended in zip(models, survived, failed):
+        before = found.get(model, (time, ended))
+        found[model] = min(before, (time, ended), key=lambda end: (not end[1], end[0]))
+    return found
+
+
+def survival_curve(survived: Sequence[float], failed: Sequence[bool]) -> dict[str, np.ndarray]:
+    """Kaplan and Meier's estimate of the share of models that go on, J. Am. Stat. Assoc. 53, 457 (1958).
+
+    Args:
+        survived: ps of each model, see :func:`first_ends`
         failed: whether it ended there; the others were still going on
 
     Returns:
         ``times`` (ps), from zero, and the ``shares`` from each on, with ``low`` and ``high``, the ends of the interval
-        of :data:`.comparison.CONFIDENCE` (log-log transformed); NaN where it is not defined
+        of :data:`.CONFIDENCE` (log-log transformed); NaN where it is not defined
     """
     ended = np.array(failed, dtype=bool)
     function = ecdf(CensoredData.right_censored(np.array(survived, dtype=float), ~ended)).sf
     with warnings.catch_warnings():  # an interval is not defined before the first failure, nor after the last run
         warnings.simplefilter("ignore", RuntimeWarning)
-        interval = function.confidence_interval(comparison.CONFIDENCE, method="log-log")
+        interval = function.confidence_interval(CONFIDENCE, method="log-log")
     columns = {"shares": function, "low": interval.low, "high": interval.high}
     shares = {name: np.concatenate([[1.0], column.probabilities]) for name, column in columns.items()}
     return {"times": np.concatenate([[0.0], function.quantiles]), **shares}
@@ -181,10 +210,10 @@ def _survival(group: Peers, start: str, condition: _Condition, time: float, base
     everything = [simulation for simulations in models.values() for simulation in simulations]
     failures = Counter(simulation["failure"] for simulation in everything if simulation["failure"])
     structure, others = (_deviations(each, averages(reference)) for each in (models, baseline))
-    differences = {name: comparison.paired_difference(own, others.get(name, {})) for name, own in structure.items()}
+    differences = {name: paired_difference(own, others.get(name, {})) for name, own in structure.items()}
     shares = _failed_shares(models)
-    survivors = binomtest(len(everything) - sum(failures.values()), len(everything))
-    interval = survivors.proportion_ci(comparison.CONFIDENCE, method="wilson")
+    lasting = sum(share == 0 for share in shares.values())
+    interval = binomtest(lasting, len(shares)).proportion_ci(CONFIDENCE, method="wilson")
     return Survival(
         cell=group.cell,
         start=start,
@@ -192,12 +221,14 @@ def _survival(group: Peers, start: str, condition: _Condition, time: float, base
         begin=condition.begin,
         temperature=condition.temperature,
         time=time,
+        models=tuple(str(model) for model, simulations in models.items() for _ in simulations),
         survived=tuple(simulation["survived"] for simulation in everything),
         failed=tuple(simulation["failure"] is not None for simulation in everything),
         failures=dict(failures),
         failed_share=comparison.spread(list(shares.values())),
-        survived_interval=(float(interval.low), float(interval.high)),
-        difference=comparison.paired_difference(shares, _failed_shares(baseline)),
+        lasting_models=lasting,
+        lasting_interval=(float(interval.low), float(interval.high)),
+        difference=paired_difference(shares, _failed_shares(baseline)),
         structure={name: comparison.spread(list(own.values())) for name, own in structure.items()},
         structure_differences={name: found for name, found in differences.items() if found is not None},
         structure_noise=_noise(reference),
@@ -205,7 +236,7 @@ def _survival(group: Peers, start: str, condition: _Condition, time: float, base
 
 
 def _failed_shares(models: Models) -> dict[Replicate, float]:
-    """Share of the runs of each model that failed."""
+    """Share of the simulations of each model that failed; models with none are left out."""
     return {
         model: float(np.mean([simulation["failure"] is not None for simulation in simulations]))
         for model, simulations in models.items()

@@ -11,7 +11,9 @@ STEPS, SECONDS = "training_steps", "training_seconds"
 
 class TrainingClock(Callback):
     """Log the optimizer steps done and the seconds spent in them with every validation, as ``training_steps`` and
-    ``training_seconds``. Time for validation, checkpoints and start-up is not counted; a restart continues the count.
+    ``training_seconds``; without validation, at the end of the training.
+
+    Time for validation, checkpoints and start-up is not counted; a restart continues the count.
     """
 
     def __init__(self) -> None:
@@ -31,6 +33,11 @@ class TrainingClock(Callback):
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """"""
         if not trainer.sanity_checking:
+            pl_module.log_dict({STEPS: float(trainer.global_step), SECONDS: self.seconds})
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """"""
+        if not trainer.enable_validation and 0 < trainer.max_steps <= trainer.global_step:
             pl_module.log_dict({STEPS: float(trainer.global_step), SECONDS: self.seconds})
 
     def state_dict(self) -> dict[str, float]:

@@ -14,7 +14,7 @@ import sys
 import time
 import zipfile
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from functools import cache
@@ -144,7 +144,14 @@ class Tally:
     skipped: tuple[Task, ...]
 
 
-def run_tasks(tasks: Sequence[Task], out: Path, *, jobs: int = 1, progress: bool = False) -> Tally:
+def run_tasks(
+    tasks: Sequence[Task],
+    out: Path,
+    *,
+    jobs: int = 1,
+    progress: bool = False,
+    after_each: Callable[[], None] | None = None,
+) -> Tally:
     """Run what is not finished.
 
     A task that was interrupted or failed goes on. On Ctrl-C or SIGTERM all processes are ended; the next call continues
@@ -155,6 +162,7 @@ def run_tasks(tasks: Sequence[Task], out: Path, *, jobs: int = 1, progress: bool
         out: folder of the study
         jobs: processes at a time; the processor's cores are shared among them
         progress: show a bar with the remaining time
+        after_each: is called when a task has finished or failed
 
     Raises:
         ValueError: ``jobs`` below 1, or another process is at work in ``out``
@@ -167,7 +175,7 @@ def run_tasks(tasks: Sequence[Task], out: Path, *, jobs: int = 1, progress: bool
     with only_one_study(out) as lock, sigterm_interrupts():
         finished = [task for task in tasks if task.is_finished()]
         with tqdm(total=len(tasks), initial=len(finished), unit="task", disable=not progress) as bar:
-            return _Queue(tasks, out, jobs, lock.fileno(), bar, finished).run()
+            return _Queue(tasks, out, jobs, lock.fileno(), bar, finished).run(after_each)
 
 
 class _Queue:
@@ -181,7 +189,7 @@ class _Queue:
         self._failed: list[Task] = []
         self._skipped: list[Task] = []
 
-    def run(self) -> Tally:
+    def run(self, after_each: Callable[[], None] | None) -> Tally:
         shown = 0.0
         try:
             while self._waiting or self._active:
@@ -190,7 +198,8 @@ class _Queue:
                     self._bar.refresh()
                     shown = time.monotonic()
                 time.sleep(_POLL)
-                self._collect()
+                if self._collect() and after_each is not None:
+                    after_each()
         finally:
             self._end_all()
         return Tally(tuple(self._finished), tuple(self._failed), tuple(self._skipped))
@@ -220,11 +229,10 @@ class _Queue:
                 pass_fds=[self._lock],  # should this process be killed, those that it started keep others out
             )
 
-    def _collect(self) -> None:
-        for task, process in list(self._active):
-            code = process.poll()
-            if code is None:
-                continue
+    def _collect(self) -> bool:
+        """Note what has ended; whether anything has."""
+        ended = [(task, process, code) for task, process in self._active if (code := process.poll()) is not None]
+        for task, process, code in ended:
             self._active.remove((task, process))
             if code == 0:
                 task.mark_finished()
@@ -233,6 +241,7 @@ class _Queue:
                 task.mark_failed(code, _reason(code, task.log))
                 self._failed.append(task)
             self._bar.update()
+        return bool(ended)
 
     def _end_all(self) -> None:
         for _, process in self._active:

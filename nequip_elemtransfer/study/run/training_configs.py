@@ -19,10 +19,13 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from nequip_elemtransfer.output.atomic import write_text
+from nequip_elemtransfer.study.config.study_file import NONE
 from nequip_elemtransfer.study.grid import SOURCE, Grid, Run, run_folder
 
 _HERE = "${hydra:runtime.output_dir}"
 RESTART = "restart.ckpt"
+_STEPS_BETWEEN_RESTARTS = 50
+_VALIDATE_LAST = {"_target_": "nequip_elemtransfer.ValidateLastStep"}
 PRIMARY, GROUP = "grid", "training"
 _CALLBACKS = "nequip_elemtransfer.study.run.callbacks."
 _FORMER_CALLBACKS = "nequip_elemtransfer.study.training_callbacks."  # in studies begun with an earlier layout
@@ -108,21 +111,23 @@ def training_config(run: Run, grid: Grid, composed: DictConfig) -> dict[str, Any
             raise ValueError(f"{run.config} has no section `{section}`, so it is no config of nequip-train.")
     _refuse_other_checkpoints(config, run.config)
     trainer = config["trainer"]
+    trainer["callbacks"] = _with_own_ending(trainer["callbacks"])
     if run.settings["start"] != SOURCE:
-        config["run"] = ["val", "train", "test"]
+        config["run"] = ["train", "test"] if grid.validation == NONE else ["val", "train", "test"]
         _set_seed(config, run.settings["seed"])
         _set_structures(config, run, grid)
+        if grid.validation == NONE:
+            _hold_none_back(config, run.config)
         if grid.validate_every is not None and run.settings["size"]:
-            batch = OmegaConf.select(composed, "data.train_dataloader.batch_size", default=1)
-            steps = math.ceil(run.settings["size"] / batch)
-            trainer["check_val_every_n_epoch"] = max(1, round(grid.validate_every / steps))
+            epochs = round(grid.validate_every / _steps_per_epoch(run, composed))
+            trainer["check_val_every_n_epoch"] = max(1, epochs)
     trainer["logger"] = {
         "_target_": "lightning.pytorch.loggers.CSVLogger",
         "save_dir": _HERE,
         "name": "metrics",
         "version": "",
     }
-    trainer["callbacks"] += _callbacks(trainer.get("check_val_every_n_epoch", 1))
+    trainer["callbacks"] += _callbacks(_epochs_between_restarts(run, composed, trainer))
     trainer["enable_progress_bar"] = False  # of no use in a log
     return config
 
@@ -144,11 +149,7 @@ def compose_config(path: Path, overrides: Sequence[str]) -> DictConfig:
 def _refuse_other_checkpoints(config: Mapping[str, Any], path: str) -> None:
     """The best checkpoint must be found by its name, and the first one in the list is the one that is tested."""
     callbacks = config["trainer"].get("callbacks")
-    saving = [
-        entry
-        for entry in (callbacks if isinstance(callbacks, list) else [])
-        if isinstance(entry, dict) and str(entry.get("_target_", "")).endswith(".ModelCheckpoint")
-    ]
+    saving = [entry for entry in (callbacks if isinstance(callbacks, list) else []) if _saves(entry)]
     if not saving or saving[0].get("filename") != "best" or saving[0].get("dirpath") != _HERE:
         raise ValueError(
             f"{path} must have a ModelCheckpoint in trainer.callbacks, the first with filename: best and dirpath: "
@@ -169,6 +170,8 @@ def _set_seed(config: dict[str, Any], seed: int) -> None:
 def _set_structures(config: dict[str, Any], run: Run, grid: Grid) -> None:
     data = config["data"]
     files = {"train_file_path": run.training_set, "test_file_path": list(grid.test_sets.values())}
+    if grid.validation is not None:
+        files["val_file_path"] = run.training_set if grid.validation == NONE else grid.validation
     for key, value in files.items():
         if not value:
             continue
@@ -180,26 +183,80 @@ def _set_structures(config: dict[str, Any], run: Run, grid: Grid) -> None:
         data[key] = value
 
 
-def _callbacks(every_n_epochs: Any) -> list[dict[str, Any]]:
+def _hold_none_back(config: dict[str, Any], path: str) -> None:
+    """Train on all, the last state being the model: ``best.ckpt``, saved at the end of each epoch.
+
+    NequIP asks for a validation set; it is given the training set, of which it then reads no batch.
+    """
+    trainer = config["trainer"]
+    trainer["limit_val_batches"] = 0
+    trainer.pop("check_val_every_n_epoch", None)
+    others = [entry for entry in trainer["callbacks"] if not _saves(entry) and entry != _VALIDATE_LAST]
+    scheduler = config["training_module"].get("lr_scheduler") or {}
+    monitors = [str(entry.get("_target_")) for entry in others if "monitor" in entry]
+    if monitors or "monitor" in scheduler:
+        raise ValueError(
+            f"{path} goes by the validation error ({', '.join(monitors) or 'lr_scheduler'}), which is not known with "
+            "`structures.validation: none`: take a schedule that ends by itself, or a validation set."
+        )
+    trainer["callbacks"] = [_saving("best", 1), *others]
+
+
+def _with_own_ending(callbacks: list[Any]) -> list[Any]:
+    """Callbacks that validate the last step, without those that keep the last state, which a study does itself.
+
+    Lightning refuses two that save alike.
+    """
+    best = next(entry for entry in callbacks if _saves(entry))
+    kept = [entry for entry in callbacks if entry is best or not _saves(entry) or "monitor" in entry]
+    return [*(entry for entry in kept if entry != _VALIDATE_LAST), _VALIDATE_LAST]
+
+
+def _epochs_between_restarts(run: Run, composed: DictConfig, trainer: Mapping[str, Any]) -> int:
+    """Those between validations; where there are none, about fifty steps, and more than one epoch.
+
+    Lightning tells two callbacks that save by how often they do.
+    """
+    if trainer.get("limit_val_batches") != 0:
+        return trainer.get("check_val_every_n_epoch") or 1
+    return max(2, round(_STEPS_BETWEEN_RESTARTS / _steps_per_epoch(run, composed)))
+
+
+def _steps_per_epoch(run: Run, composed: DictConfig) -> int:
+    batch = OmegaConf.select(composed, "data.train_dataloader.batch_size", default=1)
+    return math.ceil((run.settings["size"] or 1) / batch)
+
+
+def _callbacks(every_n_epochs: int) -> list[dict[str, Any]]:
     return [
         {"_target_": _CALLBACKS + "TrainingClock"},
         {"_target_": "nequip_elemtransfer.RestoreBatchOrder"},
-        {
-            "_target_": "lightning.pytorch.callbacks.ModelCheckpoint",
-            "dirpath": _HERE,
-            "filename": Path(RESTART).stem,
-            "every_n_epochs": every_n_epochs or 1,
-            "save_on_train_epoch_end": True,  # with EMA a checkpoint must not be saved inside a validation
-            "enable_version_counter": False,
-        },
+        _saving(Path(RESTART).stem, every_n_epochs),
     ]
+
+
+def _saving(filename: str, every_n_epochs: int) -> dict[str, Any]:
+    """A callback that keeps the last state."""
+    return {
+        "_target_": "lightning.pytorch.callbacks.ModelCheckpoint",
+        "dirpath": _HERE,
+        "filename": filename,
+        "every_n_epochs": every_n_epochs,
+        "save_on_train_epoch_end": True,  # with EMA a checkpoint must not be saved inside a validation
+        "enable_version_counter": False,
+    }
+
+
+def _saves(entry: Any) -> bool:
+    return isinstance(entry, dict) and str(entry.get("_target_", "")).endswith(".ModelCheckpoint")
 
 
 def _refuse_other_settings(path: Path, text: str, folder: Path) -> None:
     if not folder.exists() or not path.exists():
         return
     before = path.read_text(encoding="utf-8").replace(_FORMER_CALLBACKS, _CALLBACKS).splitlines()
-    now = text.splitlines()
+    # a study that was begun before there was this callback goes on with it
+    now = [line for line in text.splitlines() if line in before or not line.endswith(_VALIDATE_LAST["_target_"])]
     if before == now:
         return
     old, new = next((a, b) for a, b in zip([*before, ""], [*now, ""]) if a != b)

@@ -15,7 +15,14 @@ from nequip.train import MeanSquaredError
 ROOT = "nequip_elemtransfer."
 
 # in configs of nequip-train and of studies, in checkpoints, or in calculator files
-CALLBACKS = ("AnchorToStart", "LowRankUpdates", "RestoreBatchOrder", "Stages", "study.run.callbacks.TrainingClock")
+CALLBACKS = (
+    "AnchorToStart",
+    "LowRankUpdates",
+    "RestoreBatchOrder",
+    "Stages",
+    "ValidateLastStep",
+    "study.run.callbacks.TrainingClock",
+)
 FUNCTIONS = ("ParameterGroups", "ReplayLoader", "model.TransferredModel")
 METRIC = "train.partial_labels.LabelledSquaredError"
 CALCULATORS = {

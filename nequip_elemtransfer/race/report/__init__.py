@@ -1,0 +1,1 @@
+"""A race as text for the terminal, as a page, and as files."""
