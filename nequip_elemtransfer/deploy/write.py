@@ -17,6 +17,7 @@ from nequip_elemtransfer.deploy.deployed import DeployedModel, neighbor_list, re
 from nequip_elemtransfer.deploy.info import kind_of
 from nequip_elemtransfer.deploy.mliap import require_runnable, write_mliap
 from nequip_elemtransfer.deploy.trained import NoTrainingData, TrainedModel, example_data, load_trained, modified
+from nequip_elemtransfer.output.paths import require_model
 from nequip_elemtransfer.output.refusal import first_line
 from nequip_elemtransfer.structures.options import AS_THEY_ARE, DataOptions
 from nequip_elemtransfer.uncertainty.module import GRADE_KEY, UNCERTAINTY_KEY, WithUncertainty
@@ -33,6 +34,7 @@ class Recipe:
         allow_tf32: whether products may be rounded to TF32 on CUDA
         modifiers: names of NequIP's model modifiers
         common_cutoff: whether the file names one cutoff for all pairs of types, as :func:`.export.metadata_of` has it
+        run: folder of the training, which may hold the errors of a test; for the model card
         uncertainty: whether the file says how unsure it is of each force
         calibrate, reading: files to calibrate that on, and how to read them, as of :func:`.calibration.measure`
     """
@@ -43,6 +45,7 @@ class Recipe:
     allow_tf32: bool = False
     modifiers: tuple[str, ...] = ()
     common_cutoff: bool = False
+    run: Path | None = None
     uncertainty: bool = False
     calibrate: tuple[Path, ...] = ()
     reading: DataOptions = AS_THEY_ARE
@@ -72,9 +75,7 @@ def check_options(recipe: Recipe, kind: str) -> None:
         FileNotFoundError: with the model
         ValueError: with the option
     """
-    if not recipe.model.is_file():
-        problem = "is a folder" if recipe.model.is_dir() else "does not exist"
-        raise FileNotFoundError(f"{recipe.model} {problem}: give a .ckpt file or a .nequip.zip package.")
+    require_model(recipe.model)
     if recipe.target is not None and kind != "AOTInductor":
         raise ValueError(f"--target is an option of .nequip.pt2 files, and {kind} files have none.")
     if kind == "ML-IAP" and recipe.device != "cpu":
@@ -143,6 +144,7 @@ def _write(
     kind, model = kind_of(out), trained.model
     described = measured.as_dict() if measured else None
     metadata = export.metadata_of(trained, model, recipe.allow_tf32, recipe.common_cutoff, described)
+    metadata |= export.card_of(trained, recipe.run)
     exported = WithUncertainty(model, measured.uncertainty) if measured else model
     extra = verify.extra_inputs(model)
     if kind == "package":

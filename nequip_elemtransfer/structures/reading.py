@@ -39,7 +39,7 @@ from nequip_elemtransfer.structures.options import (
     VIRIAL,
     DataOptions,
 )
-from nequip_elemtransfer.structures.specs import split_spec
+from nequip_elemtransfer.structures.specs import require_there, split_spec
 
 # What ASE's readers raise on a file that is not what its name says
 _READER_ERRORS = (
@@ -151,10 +151,7 @@ def require_file(spec: str | Path, what: str = "") -> Path:
     if path.is_dir() and filetype(str(path)) != "eon" and not (path / "metadata").is_file():
         advice = foreign_format(path)
         raise UnreadableFile(f"{named} is a folder, and ASE reads no structures from it{advice and f'; {advice}'}.")
-    if not path.exists():
-        raise FileNotFoundError(
-            f"{named} does not exist (relative paths start from {Path.cwd()}): give a file that ASE reads."
-        )
+    require_there(path, what)
     return path
 
 

@@ -79,7 +79,7 @@ def refused(capsys, *argv):
 
 @pytest.mark.parametrize("run, ending, style, names", CASES)
 def test_pair_style_reads_both(deployed, expected, atoms_of, run, ending, style, names):
-    """Upstream's compute has what NumPy has of the eager model; forces and energy are the plain file's, in TorchScript to the bit."""
+    """Upstream's compute has NumPy's of the eager model; all else is the plain file's, in TorchScript to the bit."""
     atoms = atoms_of(names)
     pair_style = PairStyle(style, deployed(run, ending, uncertainty=True), names)
     plain = PairStyle(style, deployed(run, ending), names)
