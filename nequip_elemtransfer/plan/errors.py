@@ -42,6 +42,15 @@ def milli_text(estimate: Estimate | None) -> str:
     return f"{1000 * estimate.value:.1f} [{1000 * estimate.low:.1f}, {1000 * estimate.high:.1f}]"
 
 
+def milli_lines(estimate: Estimate | None) -> tuple[str, ...]:
+    """The same as two lines of a cell, the interval below the number and in whole numbers from a hundred on."""
+    if estimate is None:
+        return ("–",)
+    places = 0 if 1000 * estimate.high >= 100 else 1
+    interval = f"[{1000 * estimate.low:.{places}f}, {1000 * estimate.high:.{places}f}]"
+    return f"{1000 * estimate.value:.1f}", interval
+
+
 def label_error(
     kind: LabelKind,
     predicted: Labels,
