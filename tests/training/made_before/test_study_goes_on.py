@@ -70,11 +70,14 @@ def test_it_is_carried_on(made_before, tmp_path, monkeypatch):
 
 
 def values_of(folder):
-    """Numbers of an evaluation, by name; the words of a verdict and the ends of a plan's intervals were others."""
+    """Numbers of an evaluation, by name; of a plan, what was otherwise then is left out.
+
+    That are the words of the verdict, the ends of intervals, and the α that its scan goes by.
+    """
     result = json.loads((folder / "result.json").read_text(encoding="utf-8"), object_hook=without_intervals)
     numbers = result.get("values") or result
     if "verdict" in numbers:
-        numbers["verdict"] = numbers["verdict"]["numbers"]
+        numbers = {name: value for name, value in numbers.items() if name not in ("verdict", "scan")}
     return {name: value for name, value in numbers.items() if isinstance(value, (float, dict)) and name != "settings"}
 
 
