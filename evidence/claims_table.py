@@ -120,7 +120,7 @@ def _study(name: str) -> str:
 CLAIMS = (
     Claim(
         "Ten labelled germanium structures in all do by transfer what 38 do not from scratch, in forces",
-        "studies/mlearn_ten_in_all/page",
+        "ten_in_all",
         _IN_ALL.text,
         _IN_ALL.counted,
         "1000, to learning rate 0; from scratch ≤ 8000, until the validation error stops falling",

@@ -16,6 +16,8 @@ from nequip_elemtransfer.study.config.study_file import SCRATCH
 from nequip_elemtransfer.study.report.curves import TEST_ERRORS
 from nequip_elemtransfer.study.run.results import FORCE_MAE
 
+_NAMES = ("forces", "energies", "stresses")  # of TEST_ERRORS
+
 # words of the former rule
 GO, STOP = "go", "do not"
 
@@ -78,18 +80,18 @@ def forecasts(reports: Mapping[str, Any]) -> tuple[Sequence[str], list[list[str]
 
 
 def forecast_score(reports: Mapping[str, Any]) -> tuple[Sequence[str], list[list[str]]]:
-    """How many transfers helped of those with each verdict, by today's rule and by the former."""
+    """How many transfers helped of those with each verdict, by today's rule and by the former, by each error."""
     transfers = planned_transfers(reports)
     rows = [
         [rule, word, *(_share(sum(t.helps(kind) for t in said), len(said)) for kind in TEST_ERRORS)]
         for rule, word, said in (
-            ("today's", "go", [t for t in transfers if t.today == GO_TODAY]),
+            ("today's", GO_TODAY, [t for t in transfers if t.today == GO_TODAY]),
             ("today's", RACE, [t for t in transfers if t.today == RACE]),
             ("former", GO, [t for t in transfers if t.verdict == GO]),
             ("former", STOP, [t for t in transfers if t.verdict == STOP]),
         )
     ]
-    return ["rule", "verdict", *(f"helps in {name}" for name in ("forces", "energies", "stresses"))], rows
+    return ["rule", "verdict", *(f"helps in {name}" for name in _NAMES)], rows
 
 
 def forecast_ranking(reports: Mapping[str, Any]) -> tuple[Sequence[str], list[list[str]]]:
@@ -129,7 +131,5 @@ def _by_target(transfers: Iterable[Transfer]) -> dict[str, list[Transfer]]:
 
 def _share(right: int, said: int) -> str:
     """With Wilson's interval of 95 %."""
-    if not said:
-        return "–"
     low, high = binomtest(right, said).proportion_ci(method="wilson")
     return f"{right} of {said} ({low:.0%} to {high:.0%})"

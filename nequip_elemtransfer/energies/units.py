@@ -1,11 +1,13 @@
 """Labels whose sign or unit cannot be right, told by comparing them with a model that resembles them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from nequip_elemtransfer.energies.fit import composition_residual
 from nequip_elemtransfer.structures.labels import LabelKind, Labels
+from nequip_elemtransfer.structures.unit_names import ENERGIES, LENGTHS, PRESSURES
+from nequip_elemtransfer.structures.units import WrongUnit
 
 # Correlation with the source's predictions from which a kind of label is trusted to have one scale.
 _RESEMBLES = 0.8
@@ -16,16 +18,22 @@ _UNIT_FACTOR = 5.0
 
 _LEAST_STRUCTURES = 4
 
+# α of all labels beyond this factor is rarely one between elements
+_RARE = 6.0
+# and within this factor of one between units looks like it: binding energies of neighbours differ by less
+_NEAR = 2.5
+
 # name of the unit that labels would be in -> eV (eV/Å, eV/Å³) in units of it
 _UNITS: dict[LabelKind, dict[str, float]] = {
-    "energy": {"kcal/mol": 23.0605, "kJ/mol": 96.4853, "Hartree": 1 / 27.2114, "Rydberg": 1 / 13.6057},
-    "forces": {"kcal/mol/Å": 23.0605, "kJ/mol/nm": 964.853, "Hartree/Bohr": 1 / 51.4221, "Rydberg/Bohr": 1 / 25.7110},
-    "stress": {"kbar": 1602.18, "GPa": 160.218, "bar": 1.60218e6},
+    "energy": {name: 1 / size for name, size in ENERGIES.items() if name not in ("eV", "meV")},
+    "forces": {
+        f"{energy}/{length}": LENGTHS[length] / ENERGIES[energy]
+        for energy, length in [("kcal/mol", "Å"), ("kJ/mol", "nm"), ("Hartree", "Bohr"), ("Rydberg", "Bohr")]
+    },
+    "stress": {name: 1 / PRESSURES[name] for name in ("kbar", "GPa", "bar")},
 }
-
-
-class WrongUnit(ValueError):
-    """Labels in another unit or of the other sign than NequIP's."""
+_OPTIONS: dict[LabelKind, str] = {"energy": "--energy-unit", "forces": "--force-unit", "stress": "--stress-unit"}
+_CONVERTS = "`nequip-elemtransfer plan SOURCE FILE {} --out DIR` writes copies in NequIP's units and a train.yaml"
 
 
 def check_units(labels: Labels, predicted: Labels, counts: np.ndarray) -> None:
@@ -53,13 +61,13 @@ def check_units(labels: Labels, predicted: Labels, counts: np.ndarray) -> None:
             f"the stresses of the structures have the opposite sign of the start's (correlation "
             f"{asked['stress'][1]:.2f}), and their {_plural(next(iter(scales)))} do not: NequIP takes stresses "
             "positive under tension; put `nequip.data.transforms.StressSignFlipTransform` into the data's transforms, "
-            "or mend the file."
+            "or read them with `--stress-unit=-eV/Å^3` (or `=-kbar`)."
         )
     if "forces" in asked and asked["forces"][1] < _REVERSED and scales:
         raise WrongUnit(
             f"the forces of the structures have the opposite sign of the start's (correlation "
             f"{asked['forces'][1]:.2f}), and their {_plural(next(iter(scales)))} do not: are they gradients of the "
-            "energy? NequIP's forces are minus the gradient."
+            "energy? NequIP's forces are minus the gradient: `--key NAME=gradient` turns them."
         )
     base = next((kind for kind in ("forces", "energy") if kind in scales), None)
     for kind, scale in scales.items():
@@ -69,19 +77,58 @@ def check_units(labels: Labels, predicted: Labels, counts: np.ndarray) -> None:
 
 def _sentence(kind: LabelKind, base: LabelKind, scales: Mapping[LabelKind, float]) -> str:
     ratio = scales[kind] / scales[base]
+    guilty, unit = _known_unit(kind, base, ratio)
+    looks = f"; the {_plural(guilty)} look like {unit}" if unit else ""
+    mend = _CONVERTS.format(f"{_OPTIONS[guilty]} {unit or 'UNIT'}")
+    if guilty == "stress":
+        mend += "; where stresses are true and of no use, as of clusters in wide boxes, `--key stress=` leaves them out"
     return (
         f"the {_plural(kind)} of the structures ask for an energy scale {ratio:.3g} times that of their "
         f"{_plural(base)} ({scales[kind]:.3g} against {scales[base]:.3g}), so they are not in units that go together"
-        f"{_known_unit(kind, base, ratio)}: NequIP's are eV, eV/Å and eV/Å³."
+        f"{looks}: NequIP's are eV, eV/Å and eV/Å³. {mend}."
     )
 
 
-def _known_unit(kind: LabelKind, base: LabelKind, ratio: float) -> str:
+def _known_unit(kind: LabelKind, base: LabelKind, ratio: float) -> tuple[LabelKind, str]:
+    """The kind of label that is in another unit, and its name; the first kind and no name where none is known."""
     for guilty, factor in ((kind, ratio), (base, 1 / ratio)):
         for unit, size in _UNITS[guilty].items():
             if abs(np.log(factor / size)) < 0.15:
-                return f"; the {_plural(guilty)} look like {unit}"
-    return ""
+                return guilty, unit
+    return kind, ""
+
+
+def unit_of_scale(types: Sequence[str], alpha: np.ndarray, fitted: np.ndarray) -> list[str]:
+    """A sentence if the fitted energy scales look like a factor between units: all labels may be in another.
+
+    Args:
+        types: of the target
+        alpha: α of each, shape (n_types,)
+        fitted: whether it was, shape (n_types,)
+    """
+    for name, scale in zip(np.array(types)[fitted], alpha[fitted].tolist()):
+        if 1 / _RARE <= scale <= _RARE:
+            continue
+        labels = {f"in {unit}": size for unit, size in [*_UNITS["energy"].items(), *_UNITS["forces"].items()]}
+        trained = {f"of a source trained in {unit}": 1 / size for unit, size in _UNITS["energy"].items()}
+        near = [
+            (what, size)
+            for sizes in (labels, trained)
+            for what, size in sorted(sizes.items(), key=lambda item: abs(np.log(scale / item[1])))
+            if abs(np.log(scale / size)) < np.log(_NEAR)
+        ]
+        if not near:
+            continue
+        what, size = near[0]
+        unit = what.split()[1] if what.startswith("in ") else ""
+        option = f"--energy-unit {unit.split('/')[0] if 'Bohr' in unit else unit}"
+        option += f" --force-unit {unit}" if "Bohr" in unit else ""
+        mend = f"if so, {_CONVERTS.format(option)}" if unit else "if so, convert the source's data and train it again"
+        return [
+            f"α = {scale:.3g} of {name} is near {size:.3g}, the factor of labels {what}, where NequIP takes eV and "
+            f"eV/Å: {mend}. No two elements that bond alike differ so much."
+        ]
+    return []
 
 
 def _plural(kind: LabelKind) -> str:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from nequip_elemtransfer.config import suggest
@@ -83,7 +83,9 @@ class RaceOptions:
             "device": self.device,
             "elements": dict(self.plan.elements),
             "chemical_species": dict(self.plan.chemical_species),
+            "kept_types": self.plan.kept_types,
             "seed": self.plan.seed,
+            "data_options": asdict(self.plan.data),
         }
 
 

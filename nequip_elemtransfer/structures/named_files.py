@@ -9,7 +9,7 @@ from nequip_elemtransfer.structures.names import FIELDS
 from nequip_elemtransfer.structures.options import NO_LABEL, DataOptions
 from nequip_elemtransfer.structures.specs import split_spec
 
-ROLES = ("train", "val", "test", "predict")
+DATA_ROLES = ("train", "val", "test", "predict")
 _ASE = ("ASEDataModule", "ASEDataset")
 
 # Levels of a section; those of a checkpoint that someone else wrote may have no end.
@@ -23,7 +23,7 @@ class NamedFile:
     Args:
         where: its place in the config, such as ``data.train_file_path``
         spec: as it is named
-        roles: of its structures, of ``ROLES``; empty where the place does not say
+        roles: of its structures, of ``DATA_ROLES``; empty where the place does not say
         by_ase: whether NequIP reads it through ASE
         options: how its labels are named
     """
@@ -51,9 +51,9 @@ def _named_files(value: Any, path: str, roles: frozenset[str], holder: Mapping[s
     if not isinstance(value, Mapping) or path.count(".") > _DEEPEST:
         return
     holder = value if "_target_" in value else holder
-    roles = roles or frozenset(role for role in ROLES if isinstance(value.get(role), (int, float)))  # of a split
+    roles = roles or frozenset(role for role in DATA_ROLES if isinstance(value.get(role), (int, float)))  # of a split
     for name, inner in value.items():
-        own = next((frozenset([role]) for role in ROLES if str(name).startswith(f"{role}_")), roles)
+        own = next((frozenset([role]) for role in DATA_ROLES if str(name).startswith(f"{role}_")), roles)
         if str(name).split("_")[-2:] == ["file", "path"]:
             for spec in [inner] if isinstance(inner, str) else inner if isinstance(inner, list) else []:
                 if isinstance(spec, str):

@@ -39,7 +39,9 @@ from nequip_elemtransfer.structures.options import (
     VIRIAL,
     DataOptions,
 )
+from nequip_elemtransfer.structures.placeholders import without_placeholders
 from nequip_elemtransfer.structures.specs import require_there, split_spec
+from nequip_elemtransfer.structures.units import check_sizes, check_totals, in_nequip_units
 
 # What ASE's readers raise on a file that is not what its name says
 _READER_ERRORS = (
@@ -107,6 +109,7 @@ def read_structures(spec: str | Path, options: DataOptions = AS_THEY_ARE, *, lab
         UnreadableFile: if ASE cannot read it, or finds no structure
         UnusableStructure: naming a structure that is damaged, or a line where ASE would stop
         UnclearLabels: if labels are not where NequIP looks, or there twice, or ``options`` name what is not there
+        WrongUnit: if they cannot be in the unit that they are said to be in, or that NequIP takes
     """
     return read_files([spec], options, labels=labels)[0]
 
@@ -133,25 +136,31 @@ def _read(spec: str, structures: list[Atoms], options: DataOptions, labels: bool
         for name in _OF_A_ROW:
             atoms.info.pop(name, None)
         check_atoms(atoms, f"structure {i} of {spec!r}")
-    return read if labels else replace(read, said=(*read.said, *names.said(spec)))
+    if not labels:
+        return replace(read, said=(*read.said, *names.said(spec)))
+    if said := in_nequip_units(structures, options, spec):
+        read = replace(read, said=(*read.said, *said), converted=True)
+    check_sizes(structures, spec)
+    check_totals(structures, spec)
+    if said := without_placeholders(structures, spec):
+        read = replace(read, said=(*read.said, *said), converted=True)
+    return read
 
 
-def require_file(spec: str | Path, what: str = "") -> Path:
+def structure_file(spec: str | Path) -> Path:
     """The file of a spec.
-
-    Args:
-        what: names it, for a message
 
     Raises:
         FileNotFoundError: it is not there
         UnreadableFile: it is a folder
     """
     path, _ = split_spec(spec)
-    named = f"{what} {str(path)!r}".strip()
     if path.is_dir() and filetype(str(path)) != "eon" and not (path / "metadata").is_file():
         advice = foreign_format(path)
-        raise UnreadableFile(f"{named} is a folder, and ASE reads no structures from it{advice and f'; {advice}'}.")
-    require_there(path, what)
+        raise UnreadableFile(
+            f"{str(path)!r} is a folder, and ASE reads no structures from it{advice and f'; {advice}'}."
+        )
+    require_there(path)
     return path
 
 
@@ -164,7 +173,7 @@ def raw_structures(spec: str | Path, arguments: Mapping[str, Any] | None = None)
     Raises:
         FileNotFoundError, UnreadableFile, UnusableStructure: as :func:`read_structures`
     """
-    path, arguments = require_file(spec), dict(arguments or {})
+    path, arguments = structure_file(spec), dict(arguments or {})
     check_whole_file(path, arguments.get("format"))
     try:
         structures = list(_iread(spec, arguments))

@@ -1,7 +1,8 @@
 """The structures of a NequIP ``data:`` section, checked as raw ones before any transform or neighbour list."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
@@ -25,7 +26,9 @@ from nequip_elemtransfer.structures.frames import MAX_FRAMES, atom_types, edge_l
 from nequip_elemtransfer.structures.named_files import options_of, require_named_files
 from nequip_elemtransfer.structures.names import FIELDS, Names, UnclearLabels, entries, own_label_difference
 from nequip_elemtransfer.structures.options import NO_LABEL, VIRIAL, DataOptions
+from nequip_elemtransfer.structures.placeholders import frames_without_placeholders
 from nequip_elemtransfer.structures.reading import raw_structures
+from nequip_elemtransfer.structures.units import require_nequip_units
 
 # of the data sets that are checked
 _ROLE_NAMES = {"train": "training", "val": "validation", "test": "test", "predict": "prediction"}
@@ -48,23 +51,15 @@ class CheckedDataset(ASEDataset):
         AtomicDataset.__init__(self, transforms=[*transforms])
         self.file_path = file_path
         keys = {name: arguments.get(name) for name in ("key_mapping", "include_keys", "exclude_keys")}
-        structures = _READ.get()[_key({"file_path": file_path, **arguments})].structures
+        structures = _READ.get()[_key({"file_path": file_path, **arguments})]
         self.data_list = [from_ase(atoms, **keys) for atoms in structures]
 
 
 _CHECKED = f"{CheckedDataset.__module__}.{CheckedDataset.__qualname__}"
 
 
-@dataclass(frozen=True)
-class _RawFile:
-    """Structures as ASE reads them, and what is unclear in their labels."""
-
-    structures: list[Atoms]
-    names: Names
-
-
 # What the data sets of a config are made from
-_READ: ContextVar[dict[str, _RawFile]] = ContextVar("_READ")
+_READ: ContextVar[dict[str, list[Atoms]]] = ContextVar("_READ")
 
 
 def _key(section: Mapping[str, Any]) -> str:
@@ -90,42 +85,85 @@ def training_frames(data: dict, type_names: Sequence[str], asked: Asked | None =
         UnclearLabels: if labels that are asked for are not where NequIP looks, or there twice
         ValueError: if there are none, a species is not mapped, or a label that is asked for is nowhere
     """
+    with _set_up(data, type_names, asked or {}) as datamodule:
+        dataset = datamodule.train_dataset[0]
+        frames = _frames(dataset, type_names, MAX_FRAMES)
+    if not frames:
+        raise ValueError("the training set of `data` is empty: the start of a transfer is fitted to its structures.")
+    if len(dataset) > MAX_FRAMES:
+        logger.info(f"The start is fitted on {MAX_FRAMES} of {len(dataset)} training frames, evenly spaced.")
+    frames, said = frames_without_placeholders(frames)
+    for sentence in said:
+        logger.warning(
+            f"{sentence} The training itself takes them as they are: `nequip-elemtransfer plan SOURCE FILE --out DIR` "
+            "writes copies without them, and a train.yaml that reads those."
+        )
+    return frames
+
+
+def trained_and_validated(
+    data: dict, type_names: Sequence[str], limit: int
+) -> tuple[list[AtomicDataDict.Type], list[AtomicDataDict.Type]]:
+    """The training frames of a NequIP ``data:`` section, and the frames of all its validation sets.
+
+    Args:
+        data, type_names: as for :func:`training_frames`
+        limit: at most so many of each set, evenly spaced
+
+    Raises:
+        FileNotFoundError, ValueError: as of :func:`training_frames`
+    """
+    with _set_up(data, type_names, {}) as datamodule:
+        trained = _frames(datamodule.train_dataset[0], type_names, limit)
+        sets = [_frames(dataset, type_names, limit) for dataset in datamodule.val_dataset]
+    return trained, [frame for frames in sets for frame in frames]
+
+
+@contextmanager
+def _set_up(data: dict, type_names: Sequence[str], asked: Asked) -> Iterator[NequIPDataModule]:
+    """The datamodule of a section with its sets, all of which were checked."""
     require_named_files(data)
     datamodule = instantiate(data, _recursive_=False)
     if not isinstance(datamodule, NequIPDataModule):
         raise ValueError(f"`data._target_` is {data.get('_target_')!r}, which is no NequIP datamodule.")
     datamodule.prepare_data()
-    token = _READ.set(_read_ahead(datamodule, asked or {}))
     try:
-        datamodule.setup(stage="fit")
-        if datamodule.test_dataset_config:
-            datamodule.setup(stage="test")
+        with checked_reading(datamodule, asked):
+            datamodule.setup(stage="fit")
+            if datamodule.test_dataset_config:
+                datamodule.setup(stage="test")
         for role in ("train", "val", "test"):
             for i, dataset in enumerate(getattr(datamodule, f"{role}_dataset", ())):
                 section = getattr(datamodule, f"{role}_dataset_config")[i]
-                _check_dataset(_Part(role, dataset, _file_of(section), _batched(data, role)), type_names, asked or {})
-        dataset = datamodule.train_dataset[0]
-        frames = [_frame(dataset, int(i), type_names) for i in evenly_spaced(len(dataset), MAX_FRAMES)]
+                _check_dataset(_Part(role, dataset, _file_of(section), _batched(data, role)), type_names, asked)
+        yield datamodule
     finally:
-        _READ.reset(token)
         datamodule.teardown(stage="fit")
         datamodule.teardown(stage="test")
-    if not frames:
-        raise ValueError("the training set of `data` is empty: the start of a transfer is fitted to its structures.")
-    if len(dataset) > MAX_FRAMES:
-        logger.info(f"The start is fitted on {MAX_FRAMES} of {len(dataset)} training frames, evenly spaced.")
-    return frames
 
 
-def _read_ahead(datamodule: NequIPDataModule, asked: Asked) -> dict[str, _RawFile]:
-    """Read and check the files of all data sets that NequIP reads through ASE, which then take them from here."""
+def _frames(dataset: Any, type_names: Sequence[str], limit: int) -> list[AtomicDataDict.Type]:
+    return [_frame(dataset, int(i), type_names) for i in evenly_spaced(len(dataset), limit)]
+
+
+@contextmanager
+def checked_reading(datamodule: NequIPDataModule, asked: Asked) -> Iterator[None]:
+    """While it is open, data sets that NequIP reads through ASE are set up from files that are checked and read once.
+
+    Raises:
+        UnreadableFile, UnusableStructure, UnclearLabels: see :func:`training_frames`
+    """
     kinds = {_KIND_OF_FIELD[field] for fields in asked.values() for field in fields if field in _KIND_OF_FIELD}
     useful = tuple(kind for kind in LABEL_KINDS if not asked or kind in kinds)
-    found: dict[str, _RawFile] = {}
+    found: dict[str, list[Atoms]] = {}
     for section in _ase_sections(datamodule):
         if _key(section) not in found:
             found[_key(section)] = _raw_file(section, useful)
-    return found
+    token = _READ.set(found)
+    try:
+        yield
+    finally:
+        _READ.reset(token)
 
 
 def _ase_sections(datamodule: NequIPDataModule) -> list[dict[str, Any]]:
@@ -148,7 +186,7 @@ def _ase_sections(datamodule: NequIPDataModule) -> list[dict[str, Any]]:
     return found
 
 
-def _raw_file(section: Mapping[str, Any], useful: Sequence[LabelKind]) -> _RawFile:
+def _raw_file(section: Mapping[str, Any], useful: Sequence[LabelKind]) -> list[Atoms]:
     spec, options = section["file_path"], options_of(section)
     structures = raw_structures(spec, section.get("ase_args"))
     included = dict.fromkeys(section.get("include_keys") or (), NO_LABEL)  # the config knows of these
@@ -161,9 +199,10 @@ def _raw_file(section: Mapping[str, Any], useful: Sequence[LabelKind]) -> _RawFi
         names.look(i, atoms)
         check_atoms(atoms, f"structure {i} of {spec!r}", labels)
     names.refuse(spec, useful)
+    require_nequip_units(structures, labels, str(spec))
     for sentence in names.said(spec, LABEL_KINDS):
         logger.warning(sentence)
-    return _RawFile(structures, names)
+    return structures
 
 
 def _require_mapping_wins(index: int, atoms: Atoms, spec: str, options: DataOptions) -> None:
@@ -189,7 +228,7 @@ class _Part:
     """A data set in its role.
 
     Args:
-        role: of ``ROLES``
+        role: of ``DATA_ROLES``
         dataset: as NequIP makes it
         file: the file that it is of; empty if it is of none
         batched: whether several structures come together

@@ -9,6 +9,7 @@ from nequip_elemtransfer.cli import main
 from nequip_elemtransfer.deploy.structures import read_structure
 from nequip_elemtransfer.plan import making
 from nequip_elemtransfer.plan.source_check import check
+from nequip_elemtransfer.race import racing
 from nequip_elemtransfer.selection import selecting
 from nequip_elemtransfer.source import SourceModel
 from nequip_elemtransfer.study.config.study_file import Structures
@@ -22,7 +23,8 @@ def source(nequip_architecture, build, monkeypatch):
     """A model of silicon that every command loads."""
     architecture = nequip_architecture("Si", per_type_energy_shifts=0.0)
     found = SourceModel("random", "0" * 64, architecture, build(architecture).state_dict())
-    for module in (making, check, selecting):
+    monkeypatch.setattr(racing, "_digest", lambda path: None)
+    for module in (making, check, selecting, racing):
         monkeypatch.setattr(module, "load_source", lambda *args: found)
     structures_in.cache_clear()
     return found
@@ -58,12 +60,13 @@ def function(call):
     return run
 
 
-SELECT = ("--model", "a source", "--elements", "Ge=Si", "--number", "1", "--out", "OUT")
+SELECT = ("--model", "nequip.net:a/source:1", "--elements", "Ge=Si", "--number", "1", "--out", "OUT")
 # command -> how it is run, and whether it uses labels
 COMMANDS = {
-    "plan": (command("plan", "a source", "FILE"), True),
-    "plan --source-data": (command("plan", "a source", "GOOD", "--source-data", "FILE"), True),
-    "inspect": (command("inspect", "a source", "--data", "FILE"), True),
+    "plan": (command("plan", "nequip.net:a/source:1", "FILE"), True),
+    "plan --source-data": (command("plan", "nequip.net:a/source:1", "GOOD", "--source-data", "FILE"), True),
+    "race": (command("race", "nequip.net:a/source:1", "FILE", "--out", "OUT"), True),
+    "inspect": (command("inspect", "nequip.net:a/source:1", "--data", "FILE"), True),
     "select": (command("select", "FILE", *SELECT), False),
     "select --have": (command("select", "GOOD", "--have", "FILE", *SELECT), False),
     "label": (command("label", "FILE", "--calculator", "EMT", "--out", "OUT"), False),
