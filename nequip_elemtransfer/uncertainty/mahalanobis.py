@@ -98,7 +98,9 @@ class Calibration:
 
     @classmethod
     def on(cls, residuals: np.ndarray, squared: np.ndarray, n_structures: int) -> "Calibration":
-        r"""The scale by which errors of forces are what σ says: :math:`\sqrt{\pi/2}` times the mean of |r| / √(1 + M²).
+        r"""The scale by which errors of forces are what σ says.
+
+        It is :math:`\sqrt{\pi/2}` times the mean of :math:`|r| / \sqrt{1 + M^2}`.
 
         Args:
             residuals: label less prediction in eV/Å, shape (n_atoms, 3); atoms with a NaN have no label
