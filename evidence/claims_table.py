@@ -101,6 +101,8 @@ class Claim:
 
 
 _TEN, _FIVE = against_scratch("mlearn_converged"), against_scratch("mlearn_five_structures", 5)
+_IN_ALL = against_scratch("mlearn_ten_in_all", scratch="mlearn_converged")
+_SAME_STEPS = against_scratch("mlearn_ten_in_all")
 _SOURCES = against_scratch("mlearn_sources")
 _SLABS = against_scratch("mlearn_converged", structures="Surface")
 _LONGER = Comparison(Trainings("sw_longer_source"), Trainings("sw_converged"))
@@ -117,7 +119,21 @@ def _study(name: str) -> str:
 
 CLAIMS = (
     Claim(
-        "Germanium from ten DFT structures has lower errors by transfer from silicon than from scratch",
+        "Ten labelled germanium structures in all do by transfer what 38 do not from scratch, in forces",
+        "ten_in_all",
+        _IN_ALL.text,
+        _IN_ALL.counted,
+        "1000, to learning rate 0; from scratch ≤ 8000, until the validation error stops falling",
+        "10 in all; from scratch 10 + 28 for validation; source: 143 + 26 of Si",
+        lambda r: (
+            "Energies are not told apart: two slabs carry half of their error. From scratch in the same 1000 steps, "
+            f"none held back, it is larger ({_SAME_STEPS.text(r)}), which says more of the steps than of the "
+            "labels. The silicon model is another training of the same config than in claim 2"
+        ),
+        _study("mlearn_ten_in_all"),
+    ),
+    Claim(
+        "With 28 more for validation, and both starts until converged, all three errors of ten are lower by transfer",
         "converged_dft",
         _TEN.text,
         _TEN.counted,
@@ -130,7 +146,7 @@ CLAIMS = (
         _STUDY.format("example_configs/study_mlearn.yaml", "mlearn_converged"),
     ),
     Claim(
-        "From five structures the difference in forces is twice as large",
+        "From five of them the difference in forces is twice as large",
         "more_structures",
         _FIVE.text,
         _FIVE.counted,
@@ -141,19 +157,6 @@ CLAIMS = (
             "training, and choose its end"
         ),
         _study("mlearn_five_structures"),
-    ),
-    Claim(
-        "On DFT germanium a transfer needs fewer steps to its best model",
-        "converged_dft",
-        lambda r: f"steps {steps_ratio(r['mlearn_converged']).percent}",
-        _TEN.counted,
-        "≤ 8000, until the validation error stops falling",
-        _DFT_LABELS.format(10),
-        lambda r: (
-            f"Classical germanium: {steps_ratio(r['sw_converged']).percent}, both still improving at the last step. "
-            "The learning rates differ (0.002 and 0.005)"
-        ),
-        _STUDY.format("example_configs/study_mlearn.yaml", "mlearn_converged"),
     ),
     Claim(
         "A source that was trained longer makes a better germanium model of the same structures",
@@ -254,15 +257,6 @@ def failed(reports: Reports) -> tuple[Sequence[str], list[list[str]]]:
         ],
     ]
     return ["what", "what came of it"], rows
-
-
-def steps_ratio(report: Mapping[str, Any]) -> Ratio:
-    """Steps until the validation error is lowest, by transfer and from scratch."""
-    steps: dict[str, dict[Replicate, float]] = {}
-    for run in report["runs"]:
-        best = min(run["validations"], key=lambda validation: validation["weighted_sum"])
-        steps.setdefault(run["settings"]["start"], {})[Replicate(run["settings"]["seed"])] = best["steps"]
-    return paired_ratio(steps[CORRESPONDING_STATES], steps[SCRATCH])
 
 
 def _nested_fifty(reports: Reports) -> Ratio:

@@ -52,6 +52,7 @@ _TRANSFERS = {
 # transfers of the forest plot: trained until the validation error has stopped falling or for 8000 steps, and for
 # at most 1000 or 2000
 _CONVERGED = (
+    ("Si → Ge, DFT, ten in all", against_scratch("mlearn_ten_in_all", scratch="mlearn_converged")),
     ("Si → Ge, DFT", against_scratch("mlearn_five_structures", 5)),
     ("Si → Ge, DFT", against_scratch("mlearn_converged")),
     ("Si → Ge, DFT, three sources", against_scratch("mlearn_sources")),
@@ -123,7 +124,7 @@ def forest() -> Picture:
     studies = {side.study for _, entry in rows if entry for side in (entry.own, entry.other)}
     reports = {study: report(study) for study in studies}
     labels = [name if entry is None else f"{name} ({entry.counted(reports)})" for name, entry in rows]
-    with drawing(11, 0.26 * len(rows) + 1.0, len(TEST_ERRORS)) as (axes, picture):
+    with drawing(11, 0.26 * len(rows) + 1.0, len(TEST_ERRORS), "all transfers") as (axes, picture):
         for ax, quantity in zip(axes, TEST_ERRORS):
             color = ""
             for y, (_, entry) in enumerate(rows):
@@ -160,7 +161,7 @@ def lengths() -> Picture:
 def ways() -> Picture:
     """Errors of each way to fine-tune in per cent of plain Adam's."""
     names = [c["start"] for c in report("sw_recipes")["curves"] if c["start"] not in (SCRATCH, ELEMENT_MAP, "adam")]
-    with drawing(11, 4.2, len(TEST_ERRORS)) as (axes, picture):
+    with drawing(11, 4.2, len(TEST_ERRORS), "ways to fine-tune") as (axes, picture):
         for ax, quantity in zip(axes, TEST_ERRORS):
             for i, (transfer, study) in enumerate(_WAYS.items()):
                 base = errors(study, "adam", 10, "all", quantity)
@@ -186,7 +187,7 @@ def crystal() -> Picture:
             "from silicon, three layers, 25 structures": ("mlearn_three_layers", "lattice_constants", _MORE_COLORS[3]),
         },
     }
-    with drawing(11, 4.2, len(panels)) as (axes, picture):
+    with drawing(11, 4.2, len(panels), "properties of the crystal") as (axes, picture):
         for ax, (title, series) in zip(axes, panels.items()):
             reference = report(next(iter(series.values()))[0])["reference"]
             names = [name for name in _PROPERTIES if name in reference]
@@ -206,7 +207,7 @@ def crystal() -> Picture:
 def sources() -> Picture:
     """Errors of each training of silver and of DFT germanium, from scratch and from three sources."""
     panels = [(study, quantity) for study in ("emt_sources", "mlearn_sources") for quantity in (FORCE_MAE, ENERGY_MAE)]
-    with drawing(11, 2.8, len(panels)) as (axes, picture):
+    with drawing(11, 2.8, len(panels), "sources") as (axes, picture):
         for ax, (study, quantity) in zip(axes, panels):
             groups: dict[str, list[float]] = {}
             for start in (SCRATCH, CORRESPONDING_STATES):
@@ -256,7 +257,7 @@ def forecast() -> Picture:
     """Error by transfer in per cent of that from scratch, against what the start leaves unexplained."""
     studies = [f"forecast_{target}" for target in ("ag", "ni", "ge", "ge_sw", "w", "ta")]
     found = planned_transfers({study: report(study) for study in studies})
-    with drawing(6.5, 3.6, 1) as ((ax,), picture):
+    with drawing(6.5, 3.6, 1, "forecasts") as ((ax,), picture):
         for verdict, color in ((GO, _MORE_COLORS[1]), (STOP, _MORE_COLORS[3])):
             points = [(t.unexplained, 100 * t.error / t.scratch) for t in found if t.verdict == verdict]
             ax.plot(*zip(*points), "o", ms=5, color=color, alpha=0.8, label=f"“{verdict}”")
@@ -275,7 +276,7 @@ def baselines() -> Picture:
     """Errors of DFT germanium beside those of other packages' models."""
     found = models({study: report(study) for study in ("mlearn_converged", "mlearn_more_structures", "baselines")})
     names = [f"{model.name}: {model.size}" for model in found]
-    with drawing(11, 0.3 * len(names) + 0.9, len(TEST_ERRORS)) as (axes, picture):
+    with drawing(11, 0.3 * len(names) + 0.9, len(TEST_ERRORS), "other packages") as (axes, picture):
         for ax, quantity in zip(axes, TEST_ERRORS):
             for y, model in enumerate(found):
                 if quantity in model.errors:
@@ -289,7 +290,7 @@ def baselines() -> Picture:
 
 
 def _learning(panels: Mapping[str, Sequence[str]], structures: str) -> Picture:
-    with drawing(min(4.4 * len(panels), 11), 3.4, len(panels)) as (axes, picture):
+    with drawing(min(4.4 * len(panels), 11), 3.4, len(panels), "errors against structures") as (axes, picture):
         for ax, (title, studies) in zip(axes, panels.items()):
             ticks: set[int] = set()
             for start in (SCRATCH, ELEMENT_MAP, "adam", CORRESPONDING_STATES):
@@ -326,7 +327,7 @@ def _learning(panels: Mapping[str, Sequence[str]], structures: str) -> Picture:
 
 
 def _ratios(entries: Mapping[str, tuple[str, str, str]], other: str, title: str) -> Picture:
-    with drawing(11, 0.34 * len(entries) + 1.1, len(TEST_ERRORS)) as (axes, picture):
+    with drawing(11, 0.34 * len(entries) + 1.1, len(TEST_ERRORS), title) as (axes, picture):
         for ax, quantity in zip(axes, TEST_ERRORS):
             found = {
                 name: paired_ratio(*(errors(study, which, 10, structures, quantity) for which in (start, other)))

@@ -35,6 +35,8 @@ def expected() -> list[str]:
     for kind in KINDS.values():
         found += [paired(runs(*ten, kind=kind), runs(*ten, "scratch", kind=kind))]
         found += [crossed(runs("mlearn_sources", 10, kind=kind), runs("mlearn_sources", 10, "scratch", kind=kind))]
+        found += [paired(runs("mlearn_ten_in_all", 10, kind=kind), runs(*ten, "scratch", kind=kind))]
+        found += [paired(*(runs("mlearn_ten_in_all", 10, start, kind=kind) for start in STARTS))]
         five = ("mlearn_five_structures", 5)
         found += [paired(runs(*five, kind=kind), runs(*five, "scratch", kind=kind))]
         found += [paired(runs("sw_longer_source", 10, kind=kind), runs("sw_converged", 10, kind=kind))]
@@ -49,9 +51,7 @@ def expected() -> list[str]:
     slabs = {"part": "Surface", "kind": KINDS["energies"]}
     found += 2 * [paired(runs(*ten, **slabs), runs(*ten, "scratch", **slabs))]
     found += [paired(runs(*ten, kind=KINDS["forces"]), runs("mlearn_fifty_structures", 50, "scratch"))]
-    return found + [
-        paired(*(steps(study, start) for start in STARTS)) for study in ("mlearn_converged", "sw_converged")
-    ]
+    return found
 
 
 STARTS = ("corresponding_states", "scratch")
@@ -64,16 +64,6 @@ def runs(study: str, size: int, start: str = STARTS[0], part: str = "all", kind:
         for run in trainings(study)
         if run["settings"]["start"] == start and run["settings"]["size"] == size
     }
-
-
-def steps(study: str, start: str) -> dict:
-    """(seed, source) -> steps until the validation error was lowest."""
-    found = {}
-    for run in trainings(study):
-        if run["settings"]["start"] == start:
-            sums = [validation["weighted_sum"] for validation in run["validations"]]
-            found[run["settings"]["seed"], None] = run["validations"][sums.index(min(sums))]["steps"]
-    return found
 
 
 def trainings(study: str) -> list:
