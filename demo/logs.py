@@ -30,6 +30,11 @@ def validation_curve(folder: Path) -> list[tuple[int, float]]:
     return [(int(row["step"]), float(row["val0_epoch/forces_mae"])) for row in rows if row.get("val0_epoch/forces_mae")]
 
 
+def is_tested(folder: Path) -> bool:
+    """Whether a run has ended with its test."""
+    return any(row.get("test0_epoch/forces_mae") for row in metrics(folder))
+
+
 def test_errors(folder: Path) -> dict[str, float]:
     row = next(row for row in reversed(metrics(folder)) if row.get("test0_epoch/forces_mae"))
     return {name: float(row[f"test0_epoch/{logged}"]) for name, logged in ERRORS.items()}

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from forecast_tables import planned_transfers
+from forecast_tables import STOP, planned_transfers
 from scipy.stats import binomtest
 from table_cells import errors_of_runs
 
 from nequip_elemtransfer.intervals import Ratio, Replicate, paired_ratio, unpaired_ratio
-from nequip_elemtransfer.plan.verdict import STOP
 from nequip_elemtransfer.study.config.study_file import CORRESPONDING_STATES, ELEMENT_MAP, SCRATCH
 from nequip_elemtransfer.study.report.curves import TEST_ERRORS
 from nequip_elemtransfer.study.run.results import ENERGY_MAE, FORCE_MAE

@@ -17,14 +17,13 @@ from typing import Any
 
 from baselines_table import models
 from claims_table import against_scratch
-from forecast_tables import planned_transfers
+from forecast_tables import GO, STOP, planned_transfers
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullFormatter, ScalarFormatter
 from table_cells import ERROR_TITLES, errors_of_runs
 
 from nequip_elemtransfer.intervals import Ratio, Replicate, paired_ratio
 from nequip_elemtransfer.output.page import INK, Picture, drawing
-from nequip_elemtransfer.plan.verdict import GO, STOP
 from nequip_elemtransfer.study.config.study_file import CORRESPONDING_STATES, ELEMENT_MAP, SCRATCH
 from nequip_elemtransfer.study.report.comparison import spread
 from nequip_elemtransfer.study.report.curves import TEST_ERRORS

@@ -20,7 +20,7 @@ from typing import Any
 from baselines_table import baselines
 from claims_table import claims, commands, failed
 from efficiency_table import efficiency, ten_against_scratch
-from forecast_tables import forecast_score, forecasts
+from forecast_tables import forecast_ranking, forecast_score, forecasts
 from sources_table import of_sources, over_sources
 from surfaces_table import other_structures, surfaces
 from survival_table import survival
@@ -303,6 +303,7 @@ VIEWS: dict[str, Callable[[Mapping[str, Any]], tuple[Sequence[str], list[list[st
     "efficiency": efficiency,
     "ten_against_scratch": ten_against_scratch,
     "forecasts": forecasts,
+    "forecast_ranking": forecast_ranking,
     "forecast_score": forecast_score,
     "headline": headline,
     "survival": survival,

@@ -20,7 +20,7 @@ from nequip_elemtransfer.architecture import builders as arch
 from nequip_elemtransfer.architecture.builders import Architecture, with_trained_options
 from nequip_elemtransfer.architecture.nequip_names import imported
 from nequip_elemtransfer.architecture.probe import largest_difference, probe_cluster
-from nequip_elemtransfer.checkpoints.gate import existing_file, read_checkpoint, sha256_of
+from nequip_elemtransfer.checkpoints.gate import read_checkpoint, sha256_of
 from nequip_elemtransfer.checkpoints.legacy.model import load_old_model
 from nequip_elemtransfer.checkpoints.legacy.reading import is_old_model, old_training_file, weights_file
 from nequip_elemtransfer.checkpoints.migration import Release, release, todays_state, who_wrote
@@ -33,6 +33,7 @@ from nequip_elemtransfer.checkpoints.stored_model import (
     read_configuration,
     require_finite,
 )
+from nequip_elemtransfer.output.paths import existing_file
 from nequip_elemtransfer.output.refusal import RefusedFile, first_line
 from nequip_elemtransfer.output.table import printable
 from nequip_elemtransfer.structures.named_files import NamedFile, named_files

@@ -1,5 +1,6 @@
 """What ``make demo`` prints; the demo itself takes minutes, and is made of commands that other tests run."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -13,6 +14,48 @@ def results(monkeypatch):
 
     yield results
     del sys.modules["results"], sys.modules["logs"]
+
+
+@pytest.fixture
+def demo(monkeypatch):
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "demo")
+    import demo
+
+    yield demo
+    for name in ("demo", "results", "logs"):
+        del sys.modules[name]
+
+
+def test_the_silicon_of_a_demo_that_failed_is_taken(demo, tmp_path, capsys):
+    """With the same settings, once it is tested; nothing is written over."""
+    out = tmp_path / "demo"
+    assert demo.trained_silicon(demo.set_aside(out), "sw") is None
+    silicon = out / "si"
+    for folder in (".hydra", "metrics"):
+        (silicon / folder).mkdir(parents=True)
+    job = {"job": {"config_name": "sw_si"}, "overrides": {"task": demo.silicon_settings()}}
+    (silicon / ".hydra" / "hydra.yaml").write_text(json.dumps({"hydra": job}))
+    (silicon / "metrics" / "metrics.csv").write_text("step,test0_epoch/forces_mae\n10,\n")
+    assert demo.trained_silicon(out, "sw") is None
+    (silicon / "metrics" / "metrics.csv").write_text("step,test0_epoch/forces_mae\n10,0.1\n")
+    assert demo.trained_silicon(out, "mlearn") is None
+    kept = demo.set_aside(out)
+    assert demo.trained_silicon(kept, "sw") == tmp_path / "demo-1" / "si"
+    assert capsys.readouterr().out.endswith("the silicon model is that of demo-1\n")
+    (kept / "summary.json").touch()
+    assert demo.trained_silicon(kept, "sw") is None
+
+
+def test_processes_of_the_demo_wait_asleep(demo, tmp_path, monkeypatch):
+    (tmp_path / "logs").mkdir()
+    settings = demo.Demo(tmp_path, "sw", None, tmp_path / "si")
+    for given, expected in ((None, "PASSIVE"), ("ACTIVE", "ACTIVE")):
+        monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+        if given:
+            monkeypatch.setenv("OMP_WAIT_POLICY", given)
+        process = demo.start(settings, "python", ["python", "-c", "import os; print(os.environ['OMP_WAIT_POLICY'])"])
+        demo.wait(process)
+        assert process.log.read_text() == f"{expected}\n"
 
 
 def errors(force):

@@ -44,6 +44,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 OTHERS = {".", "./patch_lammps.sh", "build", "cat", "cd", "cmake", "git"}
 OTHERS |= {"lammps/build/lmp", "lmp", "mace_run_train", "mpirun"}
 OTHERS |= {"ase", "pre-commit", "sevenn"}
+OTHERS |= {"export", "set", "source"}
 # What a part of a config without `_target_` is for.
 NOT_INSTALLED = {"sevenn"}  # calculators that a user may bring
 PARTS = {"trainer": "lightning.Trainer", "training_module": "nequip.train.EMALightningModule"}
@@ -64,6 +65,13 @@ def example_heads():
         lines = [line.removeprefix("#   ") for line in head.splitlines() if line.startswith("#   ")]
         script = "\n".join(line for line in lines if not line.startswith("("))
         yield pytest.param(script, id=f"{path.parent.name}/{path.name}")
+
+
+def scripts():
+    """Shell scripts that docs show."""
+    for path in [*sorted(EXAMPLES.glob("*.sh")), ROOT / "docs" / "tutorial" / "main_path.sh"]:
+        lines = [line for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
+        yield pytest.param("\n".join(line.partition("   #")[0] for line in lines), id=path.name)
 
 
 def commands(script):
@@ -123,9 +131,9 @@ def check_nequip_train(argv):
             options[word] = next(words)
         elif word != "--multirun":
             overrides.append(word)
-    assert options.get("-cp") in ("$PWD/example_configs", "$PWD/DIR/grid")
-    if options["-cp"] == "$PWD/DIR/grid":
-        return  # the grid of a prepared study, which tests/training/test_study.py runs so
+    assert options.get("-cp") in ("$PWD/example_configs", "$PWD/DIR/grid", "$PWD/plan")
+    if options["-cp"] != "$PWD/example_configs":
+        return  # the grid of a prepared study and the folder of a plan, which tests/training run so
     parsed = OverridesParser.create().parse_overrides(overrides)
     single = [
         f"{change.get_key_element()}={next(change.sweep_string_iterator())}"
@@ -201,7 +209,7 @@ def check(monkeypatch, words):
         assert program in OTHERS, f"nobody knows the program {program}"
 
 
-@pytest.mark.parametrize("script", [*blocks("bash"), *example_heads()])
+@pytest.mark.parametrize("script", [*blocks("bash"), *example_heads(), *scripts()])
 def test_commands_parse(script, monkeypatch):
     for words in commands(script):
         with monkeypatch.context() as patch:

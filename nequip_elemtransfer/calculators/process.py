@@ -15,7 +15,7 @@ from typing import IO, Any
 
 from ase import Atoms
 
-from nequip_elemtransfer.output.processes import threads_per_job
+from nequip_elemtransfer.output.processes import environment
 
 LABEL, TIME = "label", "time"
 
@@ -38,7 +38,7 @@ class CalculatorProcess:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL if log is None else log,
             stderr=subprocess.DEVNULL if log is None else subprocess.STDOUT,
-            env={**os.environ, "OMP_NUM_THREADS": str(threads_per_job(jobs))},
+            env=environment(jobs),
             start_new_session=True,  # with the programs that a calculator starts, to end them together
             pass_fds=[theirs.fileno()],
         )

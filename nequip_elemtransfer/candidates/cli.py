@@ -6,6 +6,8 @@ from typing import Any
 
 from nequip_elemtransfer.output.arguments import add_element_options, pairs, parse_lengths, parse_start
 from nequip_elemtransfer.output.atomic import require_writable
+from nequip_elemtransfer.output.paths import require_source
+from nequip_elemtransfer.structures.specs import require_structures
 
 
 def add_candidates(commands: Any) -> None:
@@ -62,6 +64,9 @@ def _add_dynamics_options(command: argparse.ArgumentParser) -> None:
 
 
 def _run_candidates(args: argparse.Namespace) -> None:
+    require_structures(args.structures)
+    if args.model is not None:
+        require_source(args.model)
     require_writable(args.out, args.force)
     from nequip_elemtransfer.candidates.generation import KINDS, CandidateSettings, make_candidates, write_candidates
     from nequip_elemtransfer.candidates.trajectories import Dynamics

@@ -6,9 +6,9 @@ from itertools import product
 
 from ase import Atoms
 from ase.calculators.calculator import Calculator
-from tqdm.auto import tqdm
 
 from nequip_elemtransfer.materials.dynamics import CHECK_EVERY, NPT, NVT, Criteria, Protocol, simulate
+from nequip_elemtransfer.output.progress import progress_bar
 
 
 @dataclass(frozen=True)
@@ -100,5 +100,5 @@ def trajectories(
         return ShortSimulation(found, place, ended)
 
     cases = list(product(chosen, dynamics.temperatures, dynamics.pressures or (None,)))
-    bar = tqdm(cases, desc="dynamics", unit="run", disable=not progress, leave=False)
+    bar = progress_bar(cases, desc="dynamics", unit="run", disable=not progress, leave=False)
     return [simulation(seed + n, *case) for n, case in enumerate(bar)]

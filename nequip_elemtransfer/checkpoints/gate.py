@@ -1,7 +1,6 @@
 """Checkpoints of ``nequip-train``, read as data: the gate before every loader, which also says what else a file is."""
 
 import hashlib
-import os
 import pickle
 import struct
 import sys
@@ -15,6 +14,7 @@ from torch.serialization import get_unsafe_globals_in_checkpoint
 from nequip_elemtransfer.checkpoints import archive
 from nequip_elemtransfer.checkpoints.archive import Damaged, check_as_pytorch_reads
 from nequip_elemtransfer.checkpoints.named_calls import unlike_a_record
+from nequip_elemtransfer.output.paths import existing_file
 from nequip_elemtransfer.output.refusal import RefusedFile, first_line, shortened
 
 _ADVICE = "give a .ckpt file written by `nequip-train`"
@@ -67,24 +67,6 @@ def read_checkpoint(path: str | Path, what: str = "source") -> dict[str, Any]:
         raise RefusedFile(f"{what} {str(path)!r} {found}.")
     _check_sections(checkpoint, path, what)
     return checkpoint
-
-
-def existing_file(path: str | Path, what: str = "source") -> Path:
-    """The path of a file.
-
-    Args:
-        what: as for :func:`read_checkpoint`
-
-    Raises:
-        FileNotFoundError: if there is none
-    """
-    if not os.path.isfile(path):  # unlike pathlib's, it takes names that are longer than the system's
-        problem = "is a folder" if os.path.isdir(path) else "does not exist"
-        raise FileNotFoundError(
-            f"{what} {shortened(str(path), 1000)} {problem}: give the path of a .ckpt file written by `nequip-train`, "
-            f"of a .nequip.zip package, or a nequip.net id (relative paths start from {Path.cwd()})."
-        )
-    return Path(path)
 
 
 def sha256_of(path: str | Path) -> str:

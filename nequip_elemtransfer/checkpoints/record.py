@@ -208,7 +208,7 @@ class TransferRecord:
             "force MAE": ("force_mae", "meV/Å"),
             "force RMSE": ("force_rmse", "meV/Å"),
             "energy MAE": ("energy_mae", "meV/atom"),
-            "energy MAE, shifts refitted": ("energy_mae_refitted", "meV/atom"),
+            "shifts refitted": ("energy_mae_refitted", "meV/atom"),
             "stress MAE": ("stress_mae", "meV/Å³"),
         }
         rows = [[row.step, *(_milli(getattr(row, name)) for name, _ in columns.values())] for row in self.zero_shot]

@@ -29,7 +29,7 @@ from nequip_elemtransfer.architecture.nequip_names import (
     imported,
 )
 from nequip_elemtransfer.checkpoints import archive
-from nequip_elemtransfer.checkpoints.gate import existing_file, read_checkpoint
+from nequip_elemtransfer.checkpoints.gate import read_checkpoint
 from nequip_elemtransfer.checkpoints.migration import (
     Release,
     nequip_release,
@@ -42,6 +42,7 @@ from nequip_elemtransfer.checkpoints.migration import (
 )
 from nequip_elemtransfer.checkpoints.named_calls import PARAMETER_GROUPS, names, refused_call, unlike_a_record
 from nequip_elemtransfer.checkpoints.record import TransferRecord
+from nequip_elemtransfer.output.paths import existing_file
 from nequip_elemtransfer.output.refusal import RefusedFile, first_line, shortened
 
 _SOLE_MODEL_KEY = imported("nequip.train.lightning._SOLE_MODEL_KEY")

@@ -13,8 +13,9 @@ from nequip_elemtransfer.candidates.cli import add_candidates
 from nequip_elemtransfer.cli.import_model import add_import
 from nequip_elemtransfer.cli.inspect import add_inspect
 from nequip_elemtransfer.data.cli import add_data
+from nequip_elemtransfer.key.cli import add_check
 from nequip_elemtransfer.labelling.cli import add_label
-from nequip_elemtransfer.output.arguments import require_no_empty
+from nequip_elemtransfer.output.arguments import add_version_and_completion, require_no_empty
 from nequip_elemtransfer.plan.cli import add_plan
 from nequip_elemtransfer.race.cli import add_race
 from nequip_elemtransfer.selection.cli import add_select
@@ -27,6 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog="nequip-elemtransfer",
         description="Start a NequIP or Allegro model of one element from a model of another.",
     )
+    add_version_and_completion(parser)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for add in (
         add_inspect,
@@ -34,6 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         add_select,
         add_label,
         add_plan,
+        add_check,
         add_race,
         add_data,
         add_study,

@@ -1,10 +1,12 @@
 """``nequip-elemtransfer import``: argument parsing, and the checks before anything is written."""
 
 import argparse
+import os
 from pathlib import Path
 from typing import Any
 
 from nequip_elemtransfer.output.atomic import require_writable, written_together
+from nequip_elemtransfer.output.paths import existing_file
 
 
 def add_import(commands: Any) -> None:
@@ -30,14 +32,13 @@ def add_import(commands: Any) -> None:
 
 def _run_import(args: argparse.Namespace) -> None:
     _check_output(args.new, args.force)
-    from nequip_elemtransfer.checkpoints.gate import existing_file
+    if not os.path.isdir(args.old):
+        existing_file(args.old)  # of models that are fetched, nequip.net has those of today
     from nequip_elemtransfer.checkpoints.legacy.checkpoint import write_checkpoint
     from nequip_elemtransfer.checkpoints.legacy.own_forward import compare_with_own_forward
     from nequip_elemtransfer.checkpoints.legacy.reading import is_old_model
     from nequip_elemtransfer.source import load_source
 
-    if not is_old_model(args.old):
-        existing_file(args.old)  # of models that are fetched, nequip.net has those of today
     source = load_source(args.old)
     notes = [*source.conversion]
     if is_old_model(args.old):

@@ -14,10 +14,10 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.data import atomic_numbers
 from ase.md.langevinbaoab import LangevinBAOAB
-from tqdm import tqdm
 
 from nequip_elemtransfer.data.split import DEFAULT_DIVISION, Division, Stratum, write_files
 from nequip_elemtransfer.output.atomic import require_folder
+from nequip_elemtransfer.output.progress import progress_bar
 
 LARGEST_STRAIN = 0.04
 
@@ -132,7 +132,7 @@ class SampledSet:
                 liquid_temperatures=liquid_temperatures,
                 seed=division.seed,
             )
-            structures = list(tqdm(generated, desc=f"{name} structures", total=frames))
+            structures = list(progress_bar(generated, desc=f"{name} structures", total=frames))
             files |= division.files(name, structures, [_stratum(atoms) for atoms in structures])
         write_files(out, files, force=force)
         return files

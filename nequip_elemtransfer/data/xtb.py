@@ -23,12 +23,12 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.data import atomic_numbers, covalent_radii
 from ase.md.langevinbaoab import LangevinBAOAB
 from ase.optimize import BFGS
-from tqdm import tqdm
 
 from nequip_elemtransfer.data.sampled import even_shares
 from nequip_elemtransfer.data.split import DEFAULT_DIVISION, Division, Stratum, representative_order, split, write_files
 from nequip_elemtransfer.optional_packages import extra, require_xtb
 from nequip_elemtransfer.output.atomic import require_folder
+from nequip_elemtransfer.output.progress import progress_bar
 
 TEMPERATURES = (300.0, 600.0)  # K
 SEEN, UNSEEN = "seen", "unseen"
@@ -354,10 +354,10 @@ def _sampled(system: str, plan: Sequence[MoleculeTrajectory], seed: int) -> tupl
     molecules = {trajectory.molecule.name: trajectory.molecule for trajectory in plan}
     # inside the bar, which then ends its line before what is wrong is said
     relaxing = (relaxed(molecule, seed) for molecule in molecules.values())
-    bar = tqdm(relaxing, desc=f"{system} molecules", total=len(molecules))
+    bar = progress_bar(relaxing, desc=f"{system} molecules", total=len(molecules))
     minima = dict(zip(molecules, bar, strict=True))
     total = sum(trajectory.frames for trajectory in plan)
-    structures = list(tqdm(snapshots(system, plan, minima, seed), desc=f"{system} structures", total=total))
+    structures = list(progress_bar(snapshots(system, plan, minima, seed), desc=f"{system} structures", total=total))
     aside = unseen_molecules(list(molecules.values()), seed)
     for atoms in (*structures, *minima.values()):
         atoms.info["molecules"] = UNSEEN if atoms.info["molecule"] in aside else SEEN

@@ -11,7 +11,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from nequip_elemtransfer.output.arguments import require_no_empty
+from nequip_elemtransfer.output.arguments import add_version_and_completion, require_no_empty
+from nequip_elemtransfer.output.atomic import require_writable
+from nequip_elemtransfer.output.paths import (
+    require_deployed,
+    require_model,
+    require_structure,
+    require_training_folder,
+)
 from nequip_elemtransfer.output.refusal import first_line
 
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
@@ -27,6 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog="nequip-deploy",
         description="Turn a trained NequIP or Allegro model into a checked file for LAMMPS and ASE.",
     )
+    add_version_and_completion(parser)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for add in (_add_build, _add_info, _add_md):
         add(commands)
@@ -103,6 +111,12 @@ def _add_lammps_input(parser: argparse.ArgumentParser, force: str) -> None:
 
 
 def _run_build(args: argparse.Namespace) -> None:
+    if args.train_dir:
+        require_training_folder(args.train_dir)
+    else:
+        require_model(args.model)
+    _require_lammps_paths(args)
+    require_writable(args.out, args.force)
     from nequip_elemtransfer.deploy.build import deploy
     from nequip_elemtransfer.deploy.info import kind_of, read_info
     from nequip_elemtransfer.deploy.lammps_input import usage
@@ -115,7 +129,9 @@ def _run_build(args: argparse.Namespace) -> None:
         raise ValueError(f"--lammps-input: {args.out} will not be a file for LAMMPS; build .nequip.pth or .nequip.pt2.")
     _check_lammps_input(args)
     model = args.model or best_checkpoint(args.train_dir, args.checkpoint)
-    recipe = Recipe(model, args.target, args.device, args.tf32, tuple(args.modifiers), args.common_cutoff)
+    recipe = Recipe(
+        model, args.target, args.device, args.tf32, tuple(args.modifiers), args.common_cutoff, args.train_dir
+    )
     print(f"Writing {args.out} ({kind_of(args.out)}) from {model} ...", flush=True)
     verdict = deploy(recipe, args.out, args.force, args.verbose)
     print("Largest differences from the eager model:", verdict.report, sep="\n", flush=True)
@@ -127,6 +143,13 @@ def _run_build(args: argparse.Namespace) -> None:
     print("", usage(info), sep="\n")
     for file in _write_lammps_input(args, info):
         print(f"Wrote {file}.")
+
+
+def _require_lammps_paths(args: argparse.Namespace) -> None:
+    if args.structure not in (None, "diamond"):
+        require_structure(args.structure)
+    if args.lammps_input:
+        require_writable(args.lammps_input, args.force)
 
 
 def _check_lammps_input(args: argparse.Namespace) -> None:
@@ -173,6 +196,8 @@ def _add_info(commands: Any) -> None:
 
 
 def _run_info(args: argparse.Namespace) -> None:
+    require_deployed(args.file)
+    _require_lammps_paths(args)
     from nequip_elemtransfer.deploy.info import describe, read_info
     from nequip_elemtransfer.deploy.lammps_input import usage
 
@@ -218,6 +243,10 @@ def _add_md(commands: Any) -> None:
 
 
 def _run_md(args: argparse.Namespace) -> None:
+    require_deployed(args.file)
+    if args.structure != "diamond":
+        require_structure(args.structure)
+    require_writable(args.trajectory, args.force)
     from nequip_elemtransfer.deploy.deployed import DeployedModel
     from nequip_elemtransfer.deploy.md import Settings, require_trajectory, run_md
     from nequip_elemtransfer.deploy.structures import elements_of, structure

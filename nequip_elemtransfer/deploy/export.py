@@ -24,8 +24,9 @@ from nequip.utils.global_state import TF32_KEY
 
 from nequip_elemtransfer.architecture.nequip_names import imported
 from nequip_elemtransfer.checkpoints.nequip_loader import OlderFile, require_loadable, require_loadable_data
-from nequip_elemtransfer.deploy.info import DEPLOY_KEY, PROVENANCE_KEY
+from nequip_elemtransfer.deploy.info import CARD_KEY, DEPLOY_KEY, PROVENANCE_KEY
 from nequip_elemtransfer.deploy.trained import TrainedModel
+from nequip_elemtransfer.outcome.model_card import card_of_checkpoint
 from nequip_elemtransfer.output.refusal import RefusedFile
 
 # installing any of these gives AOTInductor what it looks for
@@ -72,6 +73,13 @@ def metadata_of(trained: TrainedModel, model: GraphModel, allow_tf32: bool, comm
     if trained.provenance is not None:
         metadata[PROVENANCE_KEY] = json.dumps(trained.provenance)
     return metadata
+
+
+def card_of(trained: TrainedModel, run: Path | None) -> dict[str, str]:
+    """The model card as an entry of the metadata; none of a package, which says of itself what it says."""
+    if trained.checkpoint is None:
+        return {}
+    return {CARD_KEY: json.dumps(card_of_checkpoint(trained.checkpoint, trained.path, run).to_dict())}
 
 
 def write_torchscript(

@@ -11,6 +11,8 @@ from nequip_elemtransfer.checkpoints.legacy.reading import is_old_model
 from nequip_elemtransfer.checkpoints.record import TransferRecord
 from nequip_elemtransfer.checkpoints.stored_model import is_transferred, read_package, type_names
 from nequip_elemtransfer.deploy.executable_stack import asks_for_executable_stack
+from nequip_elemtransfer.outcome.model_card import ModelCard, card_of_sections
+from nequip_elemtransfer.output.paths import require_deployed
 from nequip_elemtransfer.output.refusal import RefusedFile, first_line, shortened
 from nequip_elemtransfer.output.table import printable, table
 
@@ -25,6 +27,7 @@ FILE_KINDS = {
 # metadata that this command adds to what NequIP writes, each a JSON text
 DEPLOY_KEY = "nequip_deploy"
 PROVENANCE_KEY = "element_transfer"
+CARD_KEY = "model_card"
 
 # where that is in a file for ML-IAP, which NequIP gives none
 METADATA_MEMBER = "extra/nequip_deploy.json"
@@ -52,8 +55,8 @@ def read_info(path: Path) -> dict[str, Any]:
     Returns:
         ``file``, ``kind``, ``type_names``, ``r_max`` (Å), ``per_edge_type_cutoff`` (Å, center by neighbour),
         ``model_dtype``, ``allow_tf32``, ``device``, ``inputs``, ``outputs``, ``pair_style`` (LAMMPS's; None for a file
-        that LAMMPS cannot run), ``executable_stack`` (whether loading it needs one), ``versions``, ``source`` and
-        ``element_transfer``; None for what the file does not say
+        that LAMMPS cannot run), ``executable_stack`` (whether loading it needs one), ``versions``, ``source``,
+        ``element_transfer`` and ``model_card``; None for what the file does not say
 
     Raises:
         FileNotFoundError: if there is no such file
@@ -62,13 +65,16 @@ def read_info(path: Path) -> dict[str, Any]:
     """
     _refuse_old(path)
     kind = kind_of(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist.")
+    require_deployed(path)
     info = _read_package(path) if kind == "package" else _read_compiled(path, kind)
     try:
         _check(info)
     except RefusedFile as error:
         raise RefusedFile(f"{path} says of itself what no {kind} file of NequIP does: {error}") from error
+    if kind == "package":
+        _, config = read_package(path, "file")
+        module = config["training_module"]
+        info["model_card"] = card_of_sections(config, module, module["model"]).to_dict()
     stack = asks_for_executable_stack(path) if kind == "AOTInductor" else None
     return {"file": str(path), "kind": kind} | info | {"executable_stack": stack}
 
@@ -102,6 +108,8 @@ def describe(info: Mapping[str, Any]) -> str:
     parts = ["\n".join(f"{name:<18} {printable(value)}" for name, value in rows if value)]
     if info["per_edge_type_cutoff"]:
         parts.append(_cutoffs(info["per_edge_type_cutoff"]))
+    if info["model_card"] is not None:
+        parts.append(ModelCard.from_dict(info["model_card"]).text())
     parts.append(_transfer(info["element_transfer"]))
     return "\n\n".join(parts)
 
@@ -181,6 +189,7 @@ def _compiled(metadata: Mapping[str, str]) -> dict[str, Any]:
         "versions": deploy.get("versions", {}),
         "source": deploy.get("source"),
         "element_transfer": json.loads(metadata.get(PROVENANCE_KEY, "null")),
+        "model_card": json.loads(metadata.get(CARD_KEY, "null")),
     }
 
 
@@ -201,6 +210,7 @@ def _read_package(path: Path) -> dict[str, Any]:
         "versions": {name: version for name, version in metadata["versions"].items() if version is not None},
         "source": None,
         "element_transfer": find_provenance(model),
+        "model_card": None,  # read once the record of the transfer is known to be one
     }
 
 
@@ -210,6 +220,8 @@ def _check(info: Mapping[str, Any]) -> None:
     check_model_options({name: info[name] for name in options if info[name] is not None})
     if info["element_transfer"] is not None:
         TransferRecord.from_dict(info["element_transfer"])
+    if info["model_card"] is not None:
+        ModelCard.from_dict(info["model_card"])
     source, versions = info["source"], info["versions"]
     texts = {name: info[name] for name in ("device", "inputs", "outputs") if info[name] is not None}
     if source is not None:

@@ -17,12 +17,12 @@ import numpy as np
 import torch
 from ase import Atoms
 from nequip.data import AtomicDataDict
-from tqdm.auto import tqdm
 
 from nequip_elemtransfer.deploy.deployed import DeployedModel
 from nequip_elemtransfer.deploy.lammps_input import UnreadableName, dump_file, write_data
 from nequip_elemtransfer.deploy.structures import elements_of
 from nequip_elemtransfer.output.atomic import require_writable
+from nequip_elemtransfer.output.progress import progress_bar, say
 from nequip_elemtransfer.output.refusal import first_line
 
 # LAMMPS's names of what is printed: ps, K, eV, bar
@@ -73,7 +73,7 @@ class Outcome:
     temperature: float
 
 
-def run_md(model: DeployedModel, atoms: Atoms, settings: Settings, echo: Callable[[str], None] = tqdm.write) -> Outcome:
+def run_md(model: DeployedModel, atoms: Atoms, settings: Settings, echo: Callable[[str], None] = say) -> Outcome:
     """Run molecular dynamics.
 
     Args:
@@ -87,13 +87,14 @@ def run_md(model: DeployedModel, atoms: Atoms, settings: Settings, echo: Callabl
     """
     elements = elements_of(model.type_names, model.info)
     total = settings.equilibration + settings.steps
-    with silent_lammps() as lmp, tqdm(total=total, unit="step", leave=False, disable=None) as bar:
+    with silent_lammps() as lmp, progress_bar(total=total, unit="step", leave=False, disable=None) as bar:
         _set_up(lmp, atoms, elements, settings)
         forces = _Forces(lmp, model, lambda step: bar.update(step - bar.n))
         echo(_HEADER)
         for row in _stage(lmp, forces, "nvt", settings.equilibration, settings):
             echo(_LINE.format(*row))
         if settings.trajectory is not None:
+            settings.trajectory.parent.mkdir(parents=True, exist_ok=True)
             _write_trajectory(lmp, elements, settings)
         rows = []
         for row in _stage(lmp, forces, settings.ensemble, settings.steps, settings):

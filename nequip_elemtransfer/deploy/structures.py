@@ -8,6 +8,7 @@ from ase import Atoms
 from ase.build import bulk
 from ase.data import atomic_numbers, chemical_symbols, covalent_radii, reference_states
 
+from nequip_elemtransfer.output.paths import require_structure
 from nequip_elemtransfer.structures.reading import read_structures
 from nequip_elemtransfer.structures.specs import split_spec
 
@@ -93,7 +94,7 @@ def read_structure(spec: str) -> Atoms:
     """
     path, selection = split_spec(spec)
     if not path.exists():
-        raise FileNotFoundError(f"structure {spec!r} does not exist: give `diamond` or a file that ASE reads.")
+        require_structure(spec)
     return read_structures(spec if selection else f"{spec}@-1", labels=False).structures[-1]
 
 

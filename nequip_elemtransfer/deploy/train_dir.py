@@ -6,6 +6,7 @@ from typing import Any
 
 from nequip_elemtransfer.architecture.nequip_names import BEST_PATH, BEST_SCORE, MONITOR
 from nequip_elemtransfer.checkpoints.gate import read_checkpoint
+from nequip_elemtransfer.output.paths import require_training_folder
 
 
 def best_checkpoint(folder: Path, name: str | None = None) -> Path:
@@ -35,8 +36,7 @@ def best_checkpoint(folder: Path, name: str | None = None) -> Path:
 
 
 def _candidates(folder: Path, name: str | None) -> list[Path]:
-    if not folder.is_dir():
-        raise FileNotFoundError(f"--train-dir {folder} is not a folder: give the output folder of a nequip-train run.")
+    require_training_folder(folder)
     found = sorted(folder.rglob("*.ckpt"))
     if not found:
         raise FileNotFoundError(

@@ -16,6 +16,7 @@ from nequip_elemtransfer.deploy.deployed import DeployedModel, neighbor_list, re
 from nequip_elemtransfer.deploy.info import kind_of
 from nequip_elemtransfer.deploy.mliap import require_runnable, write_mliap
 from nequip_elemtransfer.deploy.trained import NoTrainingData, TrainedModel, example_data, load_trained, modified
+from nequip_elemtransfer.output.paths import require_model
 from nequip_elemtransfer.output.refusal import first_line
 
 
@@ -30,6 +31,7 @@ class Recipe:
         allow_tf32: whether products may be rounded to TF32 on CUDA
         modifiers: names of NequIP's model modifiers
         common_cutoff: whether the file names one cutoff for all pairs of types, as :func:`.export.metadata_of` has it
+        run: folder of the training, which may hold the errors of a test; for the model card
     """
 
     model: Path
@@ -38,6 +40,7 @@ class Recipe:
     allow_tf32: bool = False
     modifiers: tuple[str, ...] = ()
     common_cutoff: bool = False
+    run: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -62,9 +65,7 @@ def check_options(recipe: Recipe, kind: str) -> None:
         FileNotFoundError: with the model
         ValueError: with the option
     """
-    if not recipe.model.is_file():
-        problem = "is a folder" if recipe.model.is_dir() else "does not exist"
-        raise FileNotFoundError(f"{recipe.model} {problem}: give a .ckpt file or a .nequip.zip package.")
+    require_model(recipe.model)
     if recipe.target is not None and kind != "AOTInductor":
         raise ValueError(f"--target is an option of .nequip.pt2 files, and {kind} files have none.")
     if kind == "ML-IAP" and recipe.device != "cpu":
@@ -108,7 +109,9 @@ def write_and_verify(recipe: Recipe, out: Path) -> Verdict:
 
 
 def _write(recipe: Recipe, trained: TrainedModel, model: GraphModel, frame: AtomicDataDict.Type, out: Path) -> None:
-    kind, metadata = kind_of(out), export.metadata_of(trained, model, recipe.allow_tf32, recipe.common_cutoff)
+    kind = kind_of(out)
+    metadata = export.metadata_of(trained, model, recipe.allow_tf32, recipe.common_cutoff)
+    metadata |= export.card_of(trained, recipe.run)
     extra = verify.extra_inputs(model)
     if kind == "package":
         export.write_package(recipe.model, out)

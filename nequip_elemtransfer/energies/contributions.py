@@ -7,12 +7,12 @@ import numpy as np
 import torch
 from nequip.data import AtomicDataDict
 from nequip.nn import GraphModel
-from tqdm.auto import tqdm
 
 from nequip_elemtransfer.architecture.builders import evaluation_mode, set_energies
 from nequip_elemtransfer.architecture.nequip_names import PAIR_POTENTIAL
 from nequip_elemtransfer.energies import fit
 from nequip_elemtransfer.energies.least_unexplained import Term
+from nequip_elemtransfer.output.progress import progress_bar
 from nequip_elemtransfer.structures.frames import compositions, is_bonded
 from nequip_elemtransfer.structures.labels import LabelKind, Labels, atoms_of_frames, is_periodic
 
@@ -89,7 +89,7 @@ def predict(model: GraphModel, frames: Iterable[AtomicDataDict.Type], task: str 
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     energies, forces, stresses = [], [], []
     with evaluation_mode(model):
-        for frame in tqdm(frames, desc=task, unit="frame", disable=not task, leave=False):
+        for frame in progress_bar(frames, desc=task, unit="frame", disable=not task, leave=False):
             out = model(AtomicDataDict.to_(frame.copy(), device))
             energies.append(out[AtomicDataDict.TOTAL_ENERGY_KEY].item())
             forces.append(_array(out, AtomicDataDict.FORCE_KEY, (len(frame[AtomicDataDict.POSITIONS_KEY]), 3)))

@@ -18,12 +18,17 @@ from omegaconf import OmegaConf
 
 
 def callbacks() -> list[Callback]:
-    """The check, in a Hydra job whose config has the key; nothing in any other use of Lightning."""
+    """The check and the summary, in a Hydra job whose config has the key; nothing in any other use of Lightning."""
     if not HydraConfig.initialized() or not GlobalHydra.instance().is_initialized():
         return []
     job = HydraConfig.get()
     overrides = OmegaConf.to_container(job.overrides.task, resolve=False)
-    return [StartCheck()] if "element_transfer" in compose(job.job.config_name, overrides) else []
+    if "element_transfer" not in compose(job.job.config_name, overrides):
+        return []
+    # at the start of every Lightning trainer, whose own imports are enough
+    from nequip_elemtransfer.key.training_summary import TrainingSummary
+
+    return [StartCheck(), TrainingSummary()]
 
 
 class StartCheck(Callback):
@@ -45,6 +50,10 @@ class StartCheck(Callback):
             digests = [""] * torch.distributed.get_world_size()
             torch.distributed.all_gather_object(digests, hashlib.sha256(json.dumps(starts).encode()).hexdigest())
             require_same(digests)
+        if stage == "fit":
+            from nequip_elemtransfer.key.advice import give_advice
+
+            give_advice(trainer, pl_module, trainer.datamodule)  # which Lightning has set
 
 
 def require_same(digests: list[str]) -> None:

@@ -4,6 +4,10 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from nequip_elemtransfer.output.atomic import require_writable
+from nequip_elemtransfer.output.paths import require_calculators
+from nequip_elemtransfer.structures.specs import require_structures
+
 _SHOWN = 20  # failures that the terminal shows
 
 
@@ -31,6 +35,9 @@ def add_label(commands: Any) -> None:
 
 
 def _run_label(args: argparse.Namespace) -> None:
+    require_structures(args.structures)
+    require_calculators(args.calculator)
+    require_writable(args.out, args.force)
     from nequip_elemtransfer.labelling.labelling import label_structures
 
     result = label_structures(

@@ -16,12 +16,12 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import all_properties
 from ase.calculators.singlepoint import SinglePointCalculator
-from tqdm.auto import tqdm
 
 from nequip_elemtransfer.calculators.process import LabellingPool
 from nequip_elemtransfer.materials.calculator import read_description
 from nequip_elemtransfer.output.atomic import require_writable, written_together
 from nequip_elemtransfer.output.processes import locked, sigterm_interrupts
+from nequip_elemtransfer.output.progress import progress_bar
 from nequip_elemtransfer.structures.names import entries, looks_labelled, without
 from nequip_elemtransfer.structures.reading import read_structures
 
@@ -66,6 +66,7 @@ class Journal:
         self.answers: dict[int, Answer] = {}
 
     def __enter__(self) -> "Journal":
+        self.path.parent.mkdir(parents=True, exist_ok=True)
         self._file: IO = open(self.path, "a+", encoding="utf-8")
         if not locked(self._file, without_locks=True):
             self._file.close()
@@ -158,7 +159,7 @@ def label_structures(
     with sigterm_interrupts(), Journal(journal_file, made_of) as journal:
         done = {i for i, answer in journal.answers.items() if not (retry and isinstance(answer, str))}
         waiting = {i: atoms for i, atoms in enumerate(frames) if i not in done}
-        bar = tqdm(total=len(frames), initial=len(done), unit="structure", disable=not progress)
+        bar = progress_bar(total=len(frames), initial=len(done), unit="structure", disable=not progress)
         with bar, LabellingPool(f"the calculator of {calculator}", description, jobs, time_limit, log) as pool:
             for place, answer in pool.label(waiting):
                 journal.add(place, answer)

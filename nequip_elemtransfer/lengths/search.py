@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from tqdm.auto import tqdm
 
 from nequip_elemtransfer.energies import fit
 from nequip_elemtransfer.energies.contributions import NetworkParts
@@ -15,6 +14,7 @@ from nequip_elemtransfer.energies.least_unexplained import (
     nothing_explained,
     objective,
 )
+from nequip_elemtransfer.output.progress import progress_bar
 from nequip_elemtransfer.structures.labels import LabelKind, Labels
 
 # λ is searched as a factor on the first guess of each type: coarsely over the range, then finely about the best.
@@ -227,7 +227,7 @@ class LengthSearch:
         return float(x[1] + np.clip(-b / (2 * a), x[0] - x[1], x[2] - x[1])) if a > 0 else float(x[1])
 
     def _evaluate(self, factors: np.ndarray, task: str) -> None:
-        for factor in tqdm(factors, desc=task, unit="λ", disable=not task, leave=False):
+        for factor in progress_bar(factors, desc=task, unit="λ", disable=not task, leave=False):
             self.parts(self.scales(factor))
         self.factors = np.unique(np.round([*self.factors, *factors], 6))
 

@@ -16,7 +16,7 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator, PropertyNotImplementedError
 from hydra.utils import instantiate
 
-_EXAMPLE = "{_target_: ase.calculators.emt.EMT}"
+from nequip_elemtransfer.output.paths import CALCULATOR_EXAMPLE, require_calculators
 
 
 def check_description(key: str, value: Any) -> dict[str, Any]:
@@ -29,7 +29,7 @@ def check_description(key: str, value: Any) -> dict[str, Any]:
         ValueError: it names no ``_target_``
     """
     if not (isinstance(value, Mapping) and isinstance(value.get("_target_"), str)):
-        raise ValueError(f"{key} must describe an ASE calculator, as in {_EXAMPLE}, found {value!r}.")
+        raise ValueError(f"{key} must describe an ASE calculator, as in {CALCULATOR_EXAMPLE}, found {value!r}.")
     return dict(value)
 
 
@@ -40,8 +40,7 @@ def read_description(path: str | Path) -> dict[str, Any]:
         FileNotFoundError: there is no such file
         ValueError: it is not YAML, or describes no calculator
     """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"{str(path)!r} does not exist: give a YAML file with a calculator, as in {_EXAMPLE}.")
+    require_calculators(path)
     try:
         value = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -1,11 +1,53 @@
 """Arguments of the commands: those that several take, pairs of them, and what all refuse."""
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, TypeAlias
+
+from nequip_elemtransfer import __version__
+from nequip_elemtransfer.optional_packages import extra
 
 # what `add_subparsers` returns
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+def add_version_and_completion(parser: argparse.ArgumentParser) -> None:
+    """Declare ``--version``, and ``--print-completion`` for a shell; the other arguments may be declared later."""
+    parser.add_argument("--version", action="version", version=f"{parser.prog} {__version__}")
+    parser.add_argument(
+        "--print-completion",
+        action=_PrintCompletion,
+        metavar="SHELL",
+        help="print what makes the Tab key of a shell complete this command: of bash, zsh, fish or tcsh",
+    )
+
+
+class _PrintCompletion(argparse.Action):
+    """Prints a script and exits, as ``--version`` does."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: Any, values: Any, option: str | None = None) -> None:
+        try:
+            with extra("completion", "--print-completion"):
+                import shtab
+        except ModuleNotFoundError as error:
+            parser.error(str(error))
+        if values not in shtab.SUPPORTED_SHELLS:
+            parser.error(f"--print-completion knows {', '.join(shtab.SUPPORTED_SHELLS)}, not {values!r}")
+        for action in _actions(parser):
+            if action.choices is None and action.nargs != 0 and action.type in (None, Path):
+                action.complete = shtab.FILE  # type: ignore[attr-defined]  # which shtab reads
+        print(shtab.complete(parser, shell=values))
+        parser.exit()
+
+
+def _actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
+    """The arguments of a parser and of its commands."""
+    for action in parser._actions:
+        yield action
+        if isinstance(action, argparse._SubParsersAction):
+            for command in action.choices.values():
+                yield from _actions(command)
 
 
 def require_no_empty(arguments: Sequence[str]) -> None:
@@ -45,7 +87,7 @@ def add_crystal_options(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="NAME=VALUE",
-        help="of the crystal: C11, C12, C44 (GPa), vacancy_formation_energy (eV), highest_phonon (THz)",
+        help="of the crystal: bulk_modulus, C11, C12, C44 (GPa), vacancy_formation_energy (eV), highest_phonon (THz)",
     )
 
 

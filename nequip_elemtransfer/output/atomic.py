@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO
 
-from nequip_elemtransfer.output.processes import locked
+from nequip_elemtransfer.output.processes import locked, without_empty_folders
 
 _SUFFIX, _LOCK = ".part", ".lock"
 
@@ -24,16 +24,17 @@ def require_writable(out: Path, force: bool) -> None:
 
     Raises:
         FileExistsError: if it exists and ``force`` is False
-        OSError: if it is a folder, or its folder is missing or cannot be written
+        OSError: if it is a folder, or its folder cannot be made or written
     """
     if out.is_dir():
         raise IsADirectoryError(f"{out} cannot be written: it is a folder; name a file.")
     if out.exists() and not force:
         raise FileExistsError(f"{out} exists already; force (--force) replaces it")
-    if not out.parent.is_dir():
-        raise FileNotFoundError(f"{out} cannot be written: there is no folder {out.parent}.")
-    if not os.access(out.parent, os.W_OK):
-        raise PermissionError(f"{out} cannot be written: the folder {out.parent} is not writable.")
+    there = next(folder for folder in out.absolute().parents if folder.exists())
+    if not there.is_dir():
+        raise NotADirectoryError(f"{out} cannot be written: {there} is a file, not a folder.")
+    if not os.access(there, os.W_OK):
+        raise PermissionError(f"{out} cannot be written: the folder {there} is not writable.")
 
 
 def require_folder(out: Path, names: Iterable[str], *, force: bool) -> None:
@@ -101,22 +102,24 @@ def put_in_place(staged: Path, out: Path, force: bool) -> None:
 
 @contextmanager
 def folder_beside(out: Path) -> Iterator[Path]:
-    """A temporary folder on the file system of ``out``, for :func:`put_in_place`.
+    """A temporary folder on the file system of ``out``, for :func:`put_in_place`; folders above it are made.
 
     Raises:
         OSError: it cannot be made
     """
     parent, prefix = out.parent, f".nequip-elemtransfer-{platform.node()}-"
-    try:
-        _remove_litter(parent, prefix)
-        folder, lock = _locked_folder(parent, prefix)
-    except OSError as error:
-        raise OSError(f"files in {parent} cannot be written: {error.strerror}.") from error
-    with lock:
+    with without_empty_folders(parent):
         try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            parent.mkdir(parents=True, exist_ok=True)
+            _remove_litter(parent, prefix)
+            folder, lock = _locked_folder(parent, prefix)
+        except OSError as error:
+            raise OSError(f"files in {parent} cannot be written: {error.strerror}.") from error
+        with lock:
+            try:
+                yield folder
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _locked_folder(parent: Path, prefix: str) -> tuple[Path, IO]:

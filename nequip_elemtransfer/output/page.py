@@ -7,6 +7,7 @@ import io
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from html import escape
 from importlib.metadata import version
 from importlib.resources import files
 from typing import Any
@@ -51,18 +52,23 @@ class Picture:
 
 
 @contextmanager
-def drawing(width: float, height: float, panels: int) -> Iterator[tuple[list[Axes], Picture]]:
-    """Axes to draw on, side by side, and the picture that they become afterwards; size in inches."""
+def drawing(width: float, height: float, panels: int, title: str) -> Iterator[tuple[list[Axes], Picture]]:
+    """Axes to draw on, side by side, and the picture that they become afterwards; size in inches.
+
+    Args:
+        title: what a screen reader says in place of the picture
+    """
     picture = Picture()
     with rc_context(_STYLE):
         figure = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasAgg(figure)
         yield list(figure.subplots(1, panels, squeeze=False)[0]), picture
         svg, png = io.StringIO(), io.BytesIO()
-        figure.savefig(svg, format="svg", transparent=True, metadata={"Date": None})
-        figure.savefig(png, format="png", facecolor="white", dpi=150)
+        figure.savefig(svg, format="svg", transparent=True, metadata={"Date": None, "Title": title})
+        figure.savefig(png, format="png", facecolor="white", dpi=150, metadata={"Title": title})
     text = svg.getvalue()
-    picture.svg = text[text.index("<svg") :].replace(INK, "currentColor")
+    picture.svg = text[text.index("<svg") :].replace("<svg", f"<svg role='img' aria-label='{escape(title)}'", 1)
+    picture.svg = picture.svg.replace(INK, "currentColor")
     picture.png = png.getvalue()
 
 

@@ -45,6 +45,15 @@ def threads_per_job(jobs: int) -> int:
     return min(share, int(allowed)) if allowed.isdigit() and int(allowed) else share
 
 
+def environment(jobs: int) -> dict[str, str]:
+    """Of a process that computes beside others: its share of the cores, and threads that wait for a core asleep.
+
+    By default PyTorch's threads spin while they wait; on a busy machine the others then wait for them in turn, and all
+    take many times as long.
+    """
+    return {"OMP_WAIT_POLICY": "PASSIVE", **os.environ, "OMP_NUM_THREADS": str(threads_per_job(jobs))}
+
+
 def locked(file: IO, *, without_locks: bool) -> bool:
     """Lock an open file until it is closed; False if another process holds it.
 
@@ -78,22 +87,31 @@ def only_one(folder: Path, who: str) -> Iterator[IO]:
         ValueError: another process is at work there
         OSError: the folder cannot be made or written, or is a file
     """
-    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    with without_empty_folders(folder):
+        try:
+            lock = _locked_file(folder)
+        except NotADirectoryError:
+            raise NotADirectoryError(f"{folder} is a file, not a folder, or lies in one") from None
+        except OSError as error:
+            raise type(error)(f"{folder} cannot be written: {error.strerror}.") from error
+        if lock is None:
+            raise ValueError(f"{who} is at work in {folder}: wait for it, end it, or give another --out.")
+        try:
+            yield lock
+        finally:
+            (folder / _FILE).unlink(missing_ok=True)
+            lock.close()
+
+
+@contextmanager
+def without_empty_folders(folder: Path) -> Iterator[None]:
+    """Remove what the block makes on the way to a folder, itself included, and leaves empty."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
-        lock = _locked_file(folder)
-    except NotADirectoryError:
-        raise NotADirectoryError(f"{folder} is a file, not a folder, or lies in one") from None
-    except OSError as error:
-        raise type(error)(f"{folder} cannot be written: {error.strerror}.") from error
-    if lock is None:
-        raise ValueError(f"{who} is at work in {folder}: wait for it, end it, or give another --out.")
-    try:
-        yield lock
+        yield
     finally:
-        (folder / _FILE).unlink(missing_ok=True)
-        lock.close()
-        with suppress(OSError):  # not empty
-            for path in made:
+        with suppress(OSError):  # not empty, or not made
+            for path in missing:
                 path.rmdir()
 
 

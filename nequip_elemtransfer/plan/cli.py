@@ -9,8 +9,10 @@ from nequip_elemtransfer.config import KEPT_TYPES
 from nequip_elemtransfer.optional_packages import require_plan
 from nequip_elemtransfer.output.arguments import add_crystal_options, pairs, parse_number, parse_start, require_seed
 from nequip_elemtransfer.output.atomic import require_folder
+from nequip_elemtransfer.output.paths import require_calculators, require_source
 from nequip_elemtransfer.output.processes import only_one
 from nequip_elemtransfer.structures.options import add_data_options, data_options
+from nequip_elemtransfer.structures.specs import require_structures
 
 NO_SOURCE = "none"
 _OF_A_SOURCE = (
@@ -96,6 +98,10 @@ def _run_plan(args: argparse.Namespace) -> None:
     require_seed("--seed", args.seed)
     if args.source == NO_SOURCE:
         _refuse_options_of_a_source(args)
+    else:
+        require_source(args.source)
+    require_structures(args.data, args.source_data)
+    require_calculators(*pairs("--compare", args.compare, str).values())
     require_plan()
     with nullcontext() if args.out is None else _only_one_plan(args.out, args.force):
         _make(args)

@@ -42,6 +42,12 @@ def milli_text(estimate: Estimate | None) -> str:
     return f"{1000 * estimate.value:.1f} [{1000 * estimate.low:.1f}, {1000 * estimate.high:.1f}]"
 
 
+def milli_lines(estimate: Estimate | None) -> tuple[str, ...]:
+    """The same as two lines of a cell, the interval below the number."""
+    value, _, interval = milli_text(estimate).partition(" ")
+    return (value, interval) if interval else (value,)
+
+
 def label_error(
     kind: LabelKind,
     predicted: Labels,

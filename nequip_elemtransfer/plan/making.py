@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from nequip_elemtransfer.architecture.duration import step_seconds
 from nequip_elemtransfer.checkpoints.record import known_errors
 from nequip_elemtransfer.config import LABEL_KINDS
 from nequip_elemtransfer.energies.kept import another_method
@@ -28,11 +29,11 @@ from nequip_elemtransfer.plan.start.ranking import Proposal, propose
 from nequip_elemtransfer.plan.structures import ChosenStructures, require_labels
 from nequip_elemtransfer.plan.training.loss import loss_of
 from nequip_elemtransfer.plan.training.training_files import label_notes, n_validation, reading_of
-from nequip_elemtransfer.plan.verdict import PlanVerdict, judge
+from nequip_elemtransfer.plan.verdict import GO, PlanVerdict, judge
 from nequip_elemtransfer.plan.words import listed
 from nequip_elemtransfer.source import SourceModel, load_source
 from nequip_elemtransfer.structures.files import elements_in, to_frames
-from nequip_elemtransfer.structures.frames import compositions, isolated_atoms
+from nequip_elemtransfer.structures.frames import compositions, isolated_atoms, with_neighbors
 from nequip_elemtransfer.structures.labels import labels_of
 from nequip_elemtransfer.structures.reading import read_files
 from nequip_elemtransfer.transfer.start import Start
@@ -88,6 +89,10 @@ def planned(source: str, data: str | Path, options: PlanOptions = _DEFAULTS) -> 
 
     target_model, r_max = start.target.model_at(start.scales)
     n_parameters = sum(p.numel() for p in target_model.parameters())
+    compiled, example = model.architecture.get("compile_mode") == "compile", start.structures.frames[0]
+    seconds = step_seconds(target_model, with_neighbors(example, r_max), 1) if compiled else None
+    radii = [disagreement] if disagreement else []
+    verdict = _verdict(trial, likeness, [*other_method, *scan_warnings, *kept_faults])
     comparison = compare_calculators(calculated, chosen.picked, trial, ladder, start) if calculated else None
     notes = label_notes(labels, trial.counts, start.structures.isolated, chosen.places, model.predicts_forces)
     notes += _nothing_held_out(trial) + (comparison.notes(chosen.places) if comparison else [])
@@ -116,19 +121,21 @@ def planned(source: str, data: str | Path, options: PlanOptions = _DEFAULTS) -> 
         adversarial=likeness,
         sufficiency=assess(chosen.every, r_max, start.config.species(types), n_parameters),
         source_check=check,
-        verdict=_verdict(trial, likeness, [*other_method, *scan_warnings, *kept_faults]),
+        verdict=verdict,
         loss=loss_of(labels, trial.counts, labels.kinds),
         data_options=options.data,
         reading=reading_of(read, labels.kinds, [field["field"] for field in model.embedded_fields]),
-        warnings=[warning for warning in (*other_method, *scan_warnings, disagreement, *kept_faults) if warning],
+        warnings=[*other_method, *scan_warnings, *([] if verdict.word == GO else radii), *kept_faults],
         notes=[
             *read.said,
             *(line for each in source_data for line in each.said),
             *notes,
+            *(radii if verdict.word == GO else []),
             *mended_faults,
             *likeness_notes,
         ],
         comparison=comparison,
+        structure_seconds=seconds,
     )
     return found, trial
 

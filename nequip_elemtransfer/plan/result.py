@@ -48,6 +48,8 @@ class Plan:
         warnings: what may go wrong
         notes: what was left out, and why
         comparison: other calculators beside the start, if there were any to compare
+        structure_seconds: of an eager training step on this machine, for each of its structures; None where the source
+            is not compiled
     """
 
     source: str
@@ -80,6 +82,7 @@ class Plan:
     notes: list[str]
     data_options: DataOptions = field(default_factory=DataOptions)
     comparison: Comparison | None = None
+    structure_seconds: float | None = None
     kept_types: str = "frozen"
 
     @property

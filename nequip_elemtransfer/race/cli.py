@@ -6,7 +6,9 @@ from pathlib import Path
 
 from nequip_elemtransfer.optional_packages import require_plan
 from nequip_elemtransfer.output.arguments import Commands, pairs, parse_start, require_seed
+from nequip_elemtransfer.output.paths import require_source
 from nequip_elemtransfer.structures.options import add_data_options, data_options
+from nequip_elemtransfer.structures.specs import require_structures
 
 
 def add_race(commands: Commands) -> None:
@@ -57,6 +59,9 @@ def add_race(commands: Commands) -> None:
 
 def _run_race(args: argparse.Namespace) -> None:
     require_seed("--seed", args.seed)
+    for source in (args.source, *(start.partition("=")[2] for start in args.starts if "=" in start)):
+        require_source(source)
+    require_structures(args.data, args.source_data)
     require_plan()
     from nequip_elemtransfer.plan.options import PlanOptions
     from nequip_elemtransfer.race.options import RaceOptions, parse_budget

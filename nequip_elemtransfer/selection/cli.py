@@ -7,7 +7,9 @@ from typing import Any
 from nequip_elemtransfer.optional_packages import require_select
 from nequip_elemtransfer.output.arguments import add_element_options, pairs, parse_lengths, parse_start
 from nequip_elemtransfer.output.atomic import require_writable, written_together
+from nequip_elemtransfer.output.paths import require_source
 from nequip_elemtransfer.structures.options import add_data_options, data_options
+from nequip_elemtransfer.structures.specs import require_structures
 
 
 def add_select(commands: Any) -> None:
@@ -37,6 +39,11 @@ def add_select(commands: Any) -> None:
 
 
 def _run_select(args: argparse.Namespace) -> None:
+    require_structures(args.candidates, args.have)
+    require_source(args.model)
+    page = args.out.with_suffix(".html")
+    for path in (args.out, page):
+        require_writable(path, args.force)
     require_select()
     import ase.io
 
@@ -45,9 +52,6 @@ def _run_select(args: argparse.Namespace) -> None:
     from nequip_elemtransfer.selection.selecting import select_structures
     from nequip_elemtransfer.transfer.start import unlabelled_config
 
-    page = args.out.with_suffix(".html")
-    for path in (args.out, page):
-        require_writable(path, args.force)
     check_inputs(args.write, args.folder)
     config = unlabelled_config(
         args.model,

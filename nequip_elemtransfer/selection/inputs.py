@@ -59,7 +59,7 @@ def check_inputs(codes: Sequence[str], folder: Path | None) -> None:
 
     Raises:
         ValueError: an unknown code, or codes without a folder, or a folder without codes
-        FileExistsError, FileNotFoundError: the folder exists, or has no folder to be made in
+        FileExistsError: the folder exists
     """
     if unknown := [code for code in codes if code not in CODES]:
         raise ValueError(f"no inputs are written for {unknown[0]!r}: choose from {', '.join(CODES)}.")
@@ -67,8 +67,6 @@ def check_inputs(codes: Sequence[str], folder: Path | None) -> None:
         raise ValueError("inputs need both --write with codes and --folder with a place: give both, or neither.")
     if folder is not None and folder.exists():
         raise FileExistsError(f"{folder} exists already: give another --folder, nothing is written into this one.")
-    if folder is not None and not folder.parent.is_dir():
-        raise FileNotFoundError(f"{folder} cannot be written: there is no folder {folder.parent}.")
 
 
 def write_inputs(structures: Sequence[Atoms], codes: Sequence[str], folder: Path) -> None:

@@ -48,7 +48,8 @@ def selection_map(selection: Selection) -> tuple[float, str]:
     places[:, :n_components] = pca.transform(selection.features)
     n = len(selection.candidates)
     groups = [str(atoms.info.get("group", "candidates")) for atoms in selection.candidates]
-    with drawing(8.4, 5.2, 1) as ((ax,), picture):
+    title = "Candidates in two principal components of the features, the chosen ones numbered"
+    with drawing(8.4, 5.2, 1, title) as ((ax,), picture):
         for name, color in zip(dict.fromkeys(groups), _COLORS * len(groups)):
             own = [i for i in range(n) if groups[i] == name and i not in selection.copies]
             ax.plot(*places[own].T, "o", ms=4.5, color=color, alpha=0.55, mew=0, label=name)

@@ -27,11 +27,11 @@ from ase import Atoms
 from ase.geometry import complete_cell
 from nequip.data import AtomicDataDict
 from nequip.nn import GraphModel
-from tqdm.auto import tqdm
 
 from nequip_elemtransfer.architecture.builders import evaluation_mode
 from nequip_elemtransfer.architecture.nequip_names import DERIVATIVES, modules
 from nequip_elemtransfer.optional_packages import extra
+from nequip_elemtransfer.output.progress import progress_bar
 
 # More tell a classifier nothing new, and these take seconds.
 MAX_ENVIRONMENTS = 2000
@@ -122,7 +122,7 @@ def model_features(model: GraphModel, frames: Sequence[AtomicDataDict.Type], tas
     hook = readout.register_forward_pre_hook(take)
     try:
         with evaluation_mode(model), _energies_only(model), torch.no_grad():
-            for frame in tqdm(frames, desc=task, unit="frame", disable=not task, leave=False):
+            for frame in progress_bar(frames, desc=task, unit="frame", disable=not task, leave=False):
                 model(frame.copy())
     finally:
         hook.remove()
@@ -188,7 +188,8 @@ def descriptor_features(
     descriptors = {periodic: ACSF(periodic=periodic, **parameters) for periodic in (False, True)}
     wanted = [np.arange(len(s)) for s in structures] if atoms is None else atoms
     rows = [np.zeros((0, len(descriptor_names(cutoff))))]
-    for structure, centers in zip(tqdm(structures, desc=task, unit="structure", disable=not task, leave=False), wanted):
+    bar = progress_bar(structures, desc=task, unit="structure", disable=not task, leave=False)
+    for structure, centers in zip(bar, wanted):
         if len(centers):
             geometry = _geometry(structure, length_scale, cutoff)
             rows.append(descriptors[bool(geometry.pbc.any())].create(geometry, centers=centers.tolist()))

@@ -40,7 +40,7 @@ from nequip_elemtransfer.structures.options import (
     DataOptions,
 )
 from nequip_elemtransfer.structures.placeholders import without_placeholders
-from nequip_elemtransfer.structures.specs import split_spec
+from nequip_elemtransfer.structures.specs import require_there, split_spec
 from nequip_elemtransfer.structures.units import check_sizes, in_nequip_units
 
 # What ASE's readers raise on a file that is not what its name says
@@ -159,10 +159,7 @@ def structure_file(spec: str | Path) -> Path:
         raise UnreadableFile(
             f"{str(path)!r} is a folder, and ASE reads no structures from it{advice and f'; {advice}'}."
         )
-    if not path.exists():
-        raise FileNotFoundError(
-            f"{str(path)!r} does not exist (relative paths start from {Path.cwd()}): give a file that ASE reads."
-        )
+    require_there(path)
     return path
 
 

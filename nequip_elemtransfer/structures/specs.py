@@ -17,3 +17,26 @@ def absolute_spec(spec: str | Path) -> str:
     """The same with an absolute path."""
     path, selection = split_spec(spec)
     return f"{path.resolve()}@{selection}" if selection else str(path.resolve())
+
+
+def require_structures(*paths: str | Path | None) -> None:
+    """Refuse files of structures that are not there; None stands for one that was not asked for.
+
+    Raises:
+        FileNotFoundError: with the first path
+    """
+    for path in paths:
+        if path is not None:
+            require_there(split_spec(path)[0])
+
+
+def require_there(path: Path) -> None:
+    """Refuse a file of structures, or a folder that is one to ASE, that is not there.
+
+    Raises:
+        FileNotFoundError: with the path
+    """
+    if not path.exists():
+        raise FileNotFoundError(
+            f"{str(path)!r} does not exist (relative paths start from {Path.cwd()}): give a file that ASE reads."
+        )

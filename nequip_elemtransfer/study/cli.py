@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from nequip_elemtransfer.output.arguments import Commands
+from nequip_elemtransfer.output.paths import require_study, require_study_folder
 
 
 def add_study(commands: Commands) -> None:
@@ -27,6 +28,7 @@ def add_study(commands: Commands) -> None:
 
 
 def _run_study(args: argparse.Namespace) -> int:
+    require_study(args.config)
     from nequip_elemtransfer.study import study
     from nequip_elemtransfer.study.report.page import write_report  # here too: a missing library is met before training
 
@@ -44,6 +46,7 @@ def _run_study(args: argparse.Namespace) -> int:
 
 
 def _report_study(args: argparse.Namespace) -> None:
+    require_study_folder(args.out)
     from nequip_elemtransfer.study.report.page import write_report
 
     print(*write_report(args.out), sep="\n")

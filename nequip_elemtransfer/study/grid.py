@@ -25,6 +25,7 @@ from ase import Atoms
 
 from nequip_elemtransfer.intervals import Replicate
 from nequip_elemtransfer.output.atomic import folder_beside, put_in_place, write_text
+from nequip_elemtransfer.output.paths import STUDY_GRID, require_study_folder
 from nequip_elemtransfer.structures.options import DataOptions
 from nequip_elemtransfer.structures.reading import read_structures
 from nequip_elemtransfer.study.config import study_file
@@ -33,7 +34,6 @@ from nequip_elemtransfer.study.config.entries import ALL, require_file
 SOURCE = "source"  # as a start: of trainings that others start from
 PRETRAINING = "pretrain"
 REFERENCE = "reference"  # in place of a run's name, what models are compared with
-GRID_FILE = "study.json"
 FINISHED_FILE, FAILED_FILE = "finished.json", "failed.json"
 # axes of a run's settings over which results are averaged
 REPLICATED = ("seed", "source")
@@ -101,7 +101,7 @@ class Grid:
 
     def write(self, out: Path) -> None:
         """Write the grid to ``out``, for the report."""
-        write_text(out / GRID_FILE, json.dumps(asdict(self), indent=1) + "\n")
+        write_text(out / STUDY_GRID, json.dumps(asdict(self), indent=1) + "\n")
 
     def targets(self, sizes: Sequence[int | str] | None = None) -> list[Run]:
         """Trainings of the target with one of the sizes; ``all`` is the largest, None any."""
@@ -119,9 +119,8 @@ class Grid:
         Raises:
             FileNotFoundError: it is no such folder
         """
-        if not (out / GRID_FILE).is_file():
-            raise FileNotFoundError(f"{out} is no folder of a study: it has no {GRID_FILE}, which `study run` writes.")
-        entries = read_json(out / GRID_FILE)
+        require_study_folder(out)
+        entries = read_json(out / STUDY_GRID)
         runs = tuple(Run(**run | {"overrides": tuple(run["overrides"])}) for run in entries.pop("runs"))
         return cls(runs=runs, **entries)
 

@@ -182,7 +182,9 @@ def test_file_that_came_meanwhile_is_kept(ge_run, tmp_path, monkeypatch):
 
 
 def test_no_folder_for_the_file(ge_run, tmp_path, capsys):
-    assert "no folder" in refused(capsys, "build", "--train-dir", ge_run, tmp_path / "no" / "ge.nequip.pth")
+    (tmp_path / "file").touch()
+    out = tmp_path / "file" / "ge.nequip.pth"
+    assert "file is a file, not a folder" in refused(capsys, "build", "--train-dir", ge_run, out)
 
 
 def test_folder_that_cannot_be_written(ge_run, tmp_path, capsys, monkeypatch):

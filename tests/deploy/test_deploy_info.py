@@ -27,8 +27,15 @@ def test_transferred_model(request, deployed, run, ending):
     assert info["r_max"] == pytest.approx(model["architecture"]["r_max"], abs=1e-12)
     assert info["model_dtype"] == "float64"
     assert info["versions"]["nequip"] == checkpoint["hyper_parameters"]["info_dict"]["versions"]["nequip"]
+    card = info["model_card"]
+    assert card["labels"] == {"energy": 6, "forces": 6} and card["structures"]["train"] == 6
+    assert card["loss"] == "EnergyForceLoss, energy 1, forces 1" and "Ge_train.xyz" in card["trained_on"][0]
     if ending != ".nequip.zip":
         assert info["pair_style"] == "nequip" and info["source"]["file"] == "best.ckpt"
+        assert card["steps"] == checkpoint["global_step"]
+        step, errors = checkpoint["callbacks"]["TrainingSummary"]["validations"][-1]
+        assert step == card["steps"]
+        assert card["errors"] == {"validation": {name.removeprefix("val0_epoch/"): e for name, e in errors.items()}}
 
 
 @pytest.mark.parametrize("ending", [".nequip.pth", ".nequip.pt2", ".nequip.zip"])
@@ -62,6 +69,7 @@ def test_compiled_model_is_no_source(deployed, capsys, run, ending, kind):
 def test_without_a_transfer(deployed):
     info = read_info(deployed("si", ".nequip.pth"))
     assert info["element_transfer"] is None and "No element transfer" in describe(info)
+    assert "started from       random weights\n" in describe(info)
 
 
 def test_text(deployed, capsys):
@@ -71,6 +79,7 @@ def test_text(deployed, capsys):
     for quantity in ("length_scale", "energy_scale", "energy_shifts"):
         assert f"{provenance[quantity]['per_type']['Ge']:.4f}" in text
     assert provenance["source"] in text and "pair_style    nequip" in text
+    assert "labels             energies of 6, forces of 6\n" in text and "validation errors  forces MAE" in text
 
 
 def test_json(deployed, capsys):
@@ -100,7 +109,7 @@ def test_file_of_nequip_compile(tmp_path):
     info = read_info(file)
     assert info["r_max"] == 5.0 and info["allow_tf32"] is True
     assert info["pair_style"] == "nequip" and info["versions"] == {}
-    assert info["element_transfer"] is info["source"] is None
+    assert info["element_transfer"] is info["source"] is info["model_card"] is None
     describe(info)
 
 

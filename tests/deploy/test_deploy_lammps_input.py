@@ -161,8 +161,9 @@ def test_package_has_no_lammps_input(deployed, tmp_path):
 
 def test_files_that_cannot_be_written(deployed, tmp_path, capsys):
     command = ["info", str(deployed("ge", ".nequip.pth")), "--lammps-input"]
-    assert main([*command, str(tmp_path / "no" / "in")]) == 2
-    assert "no folder" in capsys.readouterr().err
+    (tmp_path / "file").touch()
+    assert main([*command, str(tmp_path / "file" / "in")]) == 2
+    assert "file is a file, not a folder" in capsys.readouterr().err
     assert main([*command, str(tmp_path), "--force"]) == 2
     assert "is a folder" in capsys.readouterr().err
 

@@ -143,8 +143,9 @@ def test_numbers_that_make_no_run(deployed, capsys, option, value):
 def test_trajectory_that_cannot_be_written(deployed, tmp_path, capsys):
     """Found before the equilibration."""
     command = ["md", str(deployed("ge", ".nequip.pth")), "diamond", "--temperature", "300", "--steps", "2"]
-    assert main([*command, "--trajectory", str(tmp_path / "no" / "md.extxyz")]) == 2
-    assert "no folder" in capsys.readouterr().err
+    (tmp_path / "file").touch()
+    assert main([*command, "--trajectory", str(tmp_path / "file" / "md.extxyz")]) == 2
+    assert "file is a file, not a folder" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["a\"b'c.xyz", "a*.xyz", "a%d.xyz", "a\nb.xyz", "Größe.xyz"])

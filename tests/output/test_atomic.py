@@ -5,7 +5,7 @@ import time
 import pytest
 
 from nequip_elemtransfer.output import atomic
-from nequip_elemtransfer.output.atomic import folder_beside, require_folder, written_together
+from nequip_elemtransfer.output.atomic import folder_beside, require_folder, write_text, written_together
 
 
 def test_all_or_none(tmp_path):
@@ -34,6 +34,17 @@ def test_names_and_folders_are_kept(tmp_path):
     assert [path.read_text() for path in paths] == ["0", "1"]
     with written_together([]) as partial:
         assert partial == []
+
+
+def test_folders_are_made_with_their_files_alone(tmp_path):
+    out = tmp_path / "a" / "b" / "c"
+    with pytest.raises(OSError, match="disk full"), written_together([out]):
+        raise OSError("disk full")
+    assert list(tmp_path.iterdir()) == []
+    write_text(out, "new")
+    assert out.read_text() == "new" and list(out.parent.iterdir()) == [out]
+    with pytest.raises(NotADirectoryError, match="d cannot be written: .*c is a file, not a folder"):
+        write_text(out / "d", "new")
 
 
 def test_what_exists_is_kept_unless_forced(tmp_path):

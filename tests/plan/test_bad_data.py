@@ -41,6 +41,7 @@ from nequip_elemtransfer.cli import main
 from nequip_elemtransfer.energies import fit
 from nequip_elemtransfer.plan import PlanOptions, making
 from nequip_elemtransfer.plan.report.summary import summary
+from nequip_elemtransfer.plan.verdict import RACE
 from nequip_elemtransfer.structures.options import DataOptions
 
 
@@ -180,7 +181,7 @@ ANSWERED: dict[str, tuple[Callable, Answer]] = {
     "all NaN but one energy": (set_label("energy", NAN, range(1, N)), Answer(f"energies in {N - 1}", verdict="go")),
     "no energies": (drop("energy"), Answer("No structure has energies", exact=False, verdict="go")),
     "NaN energies": (set_label("energy", NAN), Answer("No structure has energies", exact=False, verdict="go")),
-    "no forces": (drop("forces"), Answer("No structure has forces", False, "go with care")),
+    "no forces": (drop("forces"), Answer("No structure has forces", False, RACE)),
     "NaN forces": (set_label("forces", NAN), Answer("No structure has forces", False, "go with care")),
     "no stresses": (drop("stress"), Answer("No structure has stresses", verdict="go")),
     "energies alone": (drop("forces", "stress"), Answer("No structure has forces", False, "go with care")),
@@ -200,8 +201,8 @@ ANSWERED: dict[str, tuple[Callable, Answer]] = {
         called("forces", "dft_forces"),
         Answer("Read dft_forces as forces", verdict="go", options={"data": DataOptions({"dft_forces": "forces"})}),
     ),
-    "one structure": (lambda s: s[:1], Answer("nothing to hold out", exact=False, verdict="go with care")),
-    "copies of one": (lambda s: [s[0]] * N, Answer("nothing to hold out", exact=False, verdict="go with care")),
+    "one structure": (lambda s: s[:1], Answer("nothing to hold out", exact=False, verdict=RACE)),
+    "copies of one": (lambda s: [s[0]] * N, Answer("nothing to hold out", exact=False, verdict=RACE)),
     "two structures": (lambda s: s[:2], Answer(exact=False)),
     "an isolated atom": (added(isolated(-1.0)), Answer(f"Structure no. {N} holds isolated atoms only", verdict="go")),
     "an absurd isolated atom": (added(isolated(50.0)), Answer(f"no. {N} holds isolated atoms only", verdict="go")),
@@ -213,10 +214,10 @@ ANSWERED: dict[str, tuple[Callable, Answer]] = {
     "slab stresses": (
         lambda s: [a.set_pbc([True, True, False]) for a in s[:2]] and None, Answer("stresses in 2", exact=False)
     ),
-    "perfect crystals": (crystal_without_forces, Answer(exact=False, verdict="go with care")),
+    "perfect crystals": (crystal_without_forces, Answer(exact=False, verdict=RACE)),
     "equal energies": (set_label("energy", -30.0), Answer(exact=False)),
     "one enormous force": (set_label("forces", 1e4, [2], (0, 0)), Answer("robust standard", False, "do not")),
-    "Bohr for Å": (in_unit_of_length(1.8897), Answer(exact=False, verdict="do not")),
+    "Bohr for Å": (in_unit_of_length(1.8897), Answer(exact=False, verdict=RACE)),
     "another element as well": (renamed("C"), Answer(exact=False)),
     "empty lines at the end": (lambda s: "".join(as_text(s)) + "\n \n", Answer(verdict="go")),
     "line ends of Windows": (lambda s: "".join(as_text(s)).replace("\n", "\r\n"), Answer(verdict="go")),

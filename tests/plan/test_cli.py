@@ -7,11 +7,14 @@ from nequip_elemtransfer.output.processes import only_one
 
 
 @pytest.fixture
-def refused(tmp_path, capsys):
-    """The sentence with which a plan of files that do not exist is refused."""
+def refused(tmp_path_factory, capsys):
+    """The sentence with which a plan of empty files is refused."""
+    files = [tmp_path_factory.mktemp("empty") / name for name in ("no.ckpt", "no.xyz")]
+    for file in files:
+        file.touch()
 
     def refuse(out, *options):
-        assert main(["plan", str(tmp_path / "no.ckpt"), str(tmp_path / "no.xyz"), "--out", str(out), *options]) == 2
+        assert main(["plan", *map(str, files), "--out", str(out), *options]) == 2
         error = capsys.readouterr().err
         assert error.startswith("nequip-elemtransfer: ") and error.count("\n") == 1
         return error

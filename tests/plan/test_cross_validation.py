@@ -5,11 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from ase.build import bulk
+from ase.calculators.singlepoint import SinglePointCalculator
 from numpy.testing import assert_allclose
 from units import ENERGY, LENGTH, SHIFT
 
 from nequip_elemtransfer.config import LABEL_KINDS, TransferConfig
 from nequip_elemtransfer.plan.errors import label_error, mean_error, structure_of_label
+from nequip_elemtransfer.plan.report.html import scan_figure
 from nequip_elemtransfer.plan.start.cross_validation import CrossValidation
 from nequip_elemtransfer.plan.start.length_scan import length_scan
 from nequip_elemtransfer.plan.structures import ChosenStructures
@@ -110,6 +112,27 @@ def test_length_scan(trial):
         lowest = int(np.argmin(scan.rmse(kind)))
         assert scan.length_scales[lowest] == pytest.approx(LENGTH, abs=0.011)
         assert scan.energy_scale[lowest] == pytest.approx(ENERGY, rel=0.1)
+
+
+def test_each_kind_is_lowest_in_the_figure_where_it_asks_for_lambda(source, crystals, trial_of):
+    """Also where each would have an α of its own: the curves and what is asked are of the α of the forces."""
+    structures = crystals(source, "Ge", 4, 5.6)
+    for atoms in structures:
+        labels = atoms.calc.results
+        atoms.calc = SinglePointCalculator(
+            atoms, energy=0.7 * labels["energy"], forces=labels["forces"], stress=1.4 * labels["stress"]
+        )
+    trial = trial_of(source, structures, {"Ge": "Si"})
+    trial.start.scan()
+    scan = length_scan(trial.start)
+    assert set(scan.asked) == set(LABEL_KINDS)
+    for kind, length in scan.asked.items():
+        lowest = int(np.argmin(scan.rmse(kind)))
+        below, above = scan.length_scales[lowest - 1], scan.length_scales[lowest + 1]
+        assert below <= length <= above
+    svg = scan_figure(scan)
+    assert svg.startswith("<svg role='img' aria-label='Errors of each kind of label against the length scale of Ge'")
+    assert "<title>Errors of each kind of label against the length scale of Ge</title>" in svg
 
 
 @pytest.mark.parametrize("length, disagrees", [(1.07, False), (1.045, True)])

@@ -65,6 +65,14 @@ def report_of(out):
     return report, {curve["start"]: curve for curve in report["curves"]}
 
 
+def test_the_page_is_headed_by_what_the_study_is_about(out):
+    write_report(out)
+    page = (out / "report.html").read_text()
+    heading = "Element map, corresponding states against scratch; 5, 10, 25, 100 structures; tested on a.xyz"
+    assert f"<h1>{heading}</h1>" in page and f"<title>{heading}</title>" in page
+    assert "<th>" not in page and page.count("<svg role='img' aria-label=") == page.count("<svg ")
+
+
 def test_errors_and_words(out):
     _, curves = report_of(out)
     for start, laws in LAWS.items():

@@ -136,7 +136,7 @@ def test_energies_alone(source, labelled, capsys, tmp_path):
     for atoms in frames:
         del atoms.calc.results["forces"]
     printed = plan_of(source, labelled(frames), capsys, "--out", str(tmp_path / "out"))
-    assert "Verdict: go with care" in printed and "No structure has forces" in printed
+    assert "Verdict: not known before training: race" in printed and "No structure has forces" in printed
     run(
         "nequip-train",
         "-cp",
@@ -186,7 +186,7 @@ def test_more_of_the_same(source, labelled, capsys):
 
 def test_one_structure(source, labelled, capsys):
     printed = plan_of(source, labelled(structures("Ge", 1)), capsys)
-    assert "Verdict: go with care" in printed and "leaves nothing to hold out" in printed
+    assert "Verdict: not known before training: race" in printed and "leaves nothing to hold out" in printed
     assert " ± ?" in printed
 
 

@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 
 import numpy as np
+from markupsafe import Markup, escape
 from matplotlib.axes import Axes
 
 from nequip_elemtransfer.config import LabelKind, start_text
 from nequip_elemtransfer.output.page import INK, drawing, page
 from nequip_elemtransfer.output.table import with_error
-from nequip_elemtransfer.plan.errors import MAE, Estimate, milli_text
+from nequip_elemtransfer.plan.errors import MAE, Estimate, milli_lines
 from nequip_elemtransfer.plan.likeness.source_structures import AdversarialStep
 from nequip_elemtransfer.plan.result import CalculatorPlan, Plan
 from nequip_elemtransfer.plan.source_check.check import property_cells
@@ -17,8 +18,16 @@ from nequip_elemtransfer.plan.start.length_scan import LengthScan
 from nequip_elemtransfer.plan.start.ranking import Candidate
 from nequip_elemtransfer.plan.words import KIND_NAMES
 
+
+def stacked(estimate: Estimate | None) -> Markup:
+    """A number with its interval below, in meV and Å."""
+    return Markup('<br><span class="interval">').join(map(escape, milli_lines(estimate))) + Markup(
+        "</span>" if estimate else ""
+    )
+
+
 _COMMON = {
-    "milli": milli_text,
+    "milli": stacked,
     "significant": lambda value: "not known" if value is None else f"{value:.3g}",
 }
 _COLORS: dict[LabelKind, str] = {"forces": "#3b82c4", "energy": "#d97a2b", "stress": "#4d9a6a"}
@@ -73,7 +82,10 @@ def ladder_figure(plan: Plan) -> str:
     """Errors of each step, with intervals, a panel for each kind of label."""
     names = [step.name for step in plan.ladder]
     panels = _panels(plan.ladder, energy="energy_mae_refitted")
-    with drawing(8.4, 2.3, max(len(panels), 1)) as (axes, picture):
+    with drawing(8.4, 2.3, max(len(panels), 1), "Held-out errors after each step, before any training") as (
+        axes,
+        picture,
+    ):
         for ax, (kind, estimates) in zip(axes, panels.items()):
             _estimates(ax, names, estimates, _COLORS[kind])
             ax.set_xlabel(_AXIS[kind].format("MAE, refitted" if kind == "energy" else "MAE"))
@@ -83,9 +95,10 @@ def ladder_figure(plan: Plan) -> str:
 
 
 def scan_figure(scan: LengthScan) -> str:
-    """RMSE of each kind of label against λ; the candidates are marked, and where each kind alone is explained best."""
+    """RMSE of each kind of label against λ, at the α of the forces, each with its lowest; the candidates are marked."""
     panels = [(kind, label, rmse) for kind, label in _AXIS.items() if (rmse := scan.rmse(kind)) is not None]
-    with drawing(8.4, 2.9, len(panels)) as (axes, picture):
+    title = f"Errors of each kind of label against the length scale of {scan.type}"
+    with drawing(8.4, 2.9, len(panels), title) as (axes, picture):
         for ax, (kind, label, rmse) in zip(axes, panels):
             ax.plot(scan.length_scales, 1000 * np.array(rmse, dtype=float), "o-", ms=3.5, color=_COLORS[kind])
             ax.set_ylim(0)
@@ -105,7 +118,7 @@ def ranking_figure(plan: Plan, target: str) -> str:
     candidates = [candidate for candidate in plan.ranking if candidate.target == target]
     names = [start_text(candidate.start) for candidate in candidates]
     kind, estimates = next(iter(_panels(candidates).items()))
-    with drawing(8.4, 0.7 + 0.3 * len(names), 1) as ((ax,), picture):
+    with drawing(8.4, 0.7 + 0.3 * len(names), 1, f"Held-out errors of each start for {target}") as ((ax,), picture):
         _estimates(ax, names, estimates, _COLORS[kind])
         ax.set_xlabel(f"held-out {_AXIS[kind].format('MAE')}")
     return picture.svg
@@ -115,7 +128,8 @@ def adversarial_figure(plan: Plan) -> str:
     """AUC of each classifier, before and after the length scaling."""
     names = [adversarial_name(step) for step in plan.adversarial]
     estimates = [Estimate(step.result.auc, *step.result.interval) for step in plan.adversarial]
-    with drawing(8.4, 0.8 + 0.35 * len(names), 1) as ((ax,), picture):
+    title = "How well a classifier tells the target's environments from the source's"
+    with drawing(8.4, 0.8 + 0.35 * len(names), 1, title) as ((ax,), picture):
         _estimates(ax, names, estimates, _COLORS["forces"], text="{:.2f}")
         ax.axvline(0.5, color=INK, lw=0.9, ls=":")
         ax.set_xlim(0.4, 1.08)

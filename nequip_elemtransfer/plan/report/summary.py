@@ -1,14 +1,16 @@
 """A plan as text for the terminal."""
 
+import shlex
 from collections.abc import Sequence
 
 from nequip_elemtransfer.config import start_text
 from nequip_elemtransfer.output.table import table, with_error
-from nequip_elemtransfer.plan.errors import milli_text
+from nequip_elemtransfer.plan.errors import milli_lines
 from nequip_elemtransfer.plan.result import CalculatorPlan, Plan
 from nequip_elemtransfer.plan.source_check.check import source_text
 from nequip_elemtransfer.plan.start.calculators import Comparison
 from nequip_elemtransfer.plan.start.cross_validation import Step
+from nequip_elemtransfer.plan.verdict import GO
 from nequip_elemtransfer.plan.words import KIND_NAMES
 
 
@@ -39,7 +41,9 @@ def _verdict(plan: Plan) -> str:
     numbers = "\n".join(
         f"  {name}: {'not known' if value is None else f'{value:.3g}'}" for name, value in plan.verdict.numbers.items()
     )
-    return f"Verdict: {plan.verdict.word} ({plan.verdict.sentence}).\n{numbers}"
+    command = shlex.join(["nequip-elemtransfer", "race", plan.source, plan.data])
+    race = "" if plan.verdict.word == GO else f"\n  {command}"
+    return f"Verdict: {plan.verdict.word} (before any training {plan.verdict.sentence}).{race}\n{numbers}"
 
 
 def _start(plan: Plan) -> str:
@@ -68,12 +72,11 @@ def _lengths(plan: Plan) -> str:
 
 def _errors(steps: Sequence[Step]) -> str:
     rows = [
-        [s.name, *map(milli_text, (s.force_mae, s.force_rmse, s.energy_mae, s.energy_mae_refitted, s.stress_mae))]
-        for s in steps
+        [s.name, *map(milli_lines, (s.force_mae, s.energy_mae, s.energy_mae_refitted, s.stress_mae))] for s in steps
     ]
-    units = ["", "meV/Å", "meV/Å", "meV/atom", "meV/atom", "meV/Å³"]
-    header = ["held-out errors", "force MAE", "force RMSE", "energy MAE", "energy MAE, shifts refitted", "stress MAE"]
-    return table(header, [units, *rows], [False, *[True] * 5])
+    units = ["", "meV/Å", "meV/atom", "meV/atom", "meV/Å³"]
+    header = ["held-out errors", "force MAE", "energy MAE", "shifts refitted", "stress MAE"]
+    return table(header, [units, *rows], [False, *[True] * 4])
 
 
 def _costs(comparison: Comparison) -> str:
@@ -91,12 +94,12 @@ def _ranking(plan: Plan) -> str:
             c.target,
             start_text(c.start),
             f"{c.length_scale:.3f}",
-            *map(milli_text, (c.force_mae, c.energy_mae, c.stress_mae)),
+            *map(milli_lines, (c.force_mae, c.energy_mae, c.stress_mae)),
             "–" if c.unexplained is None else f"{c.unexplained:.3f}",
         ]
         for c in plan.ranking
     ]
-    header = ["target", "start", "λ", "held-out force MAE", "energy MAE", "stress MAE", "variance unexplained"]
+    header = ["target", "start", "λ", "force MAE", "energy MAE", "stress MAE", "unexplained"]
     units = ["", "", "", "meV/Å", "meV/atom", "meV/Å³", ""]
     return table(header, [units, *rows], [False, False, *[True] * 5])
 

@@ -1,16 +1,16 @@
-"""What a source gets wrong, what of it a transfer inherits, and both in words: ``inspect SOURCE --data FILE``."""
+"""What a source gets wrong, what of it a transfer inherits, and both in words."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from ase import Atoms
 
 from nequip_elemtransfer.config import LabelKind
-from nequip_elemtransfer.materials.crystal import Crystal, parse_crystal
+from nequip_elemtransfer.materials.crystal import Crystal
 from nequip_elemtransfer.output.table import table
-from nequip_elemtransfer.plan.errors import milli_text
+from nequip_elemtransfer.plan.errors import milli_lines
 from nequip_elemtransfer.plan.source_check.crystal import (
+    BULK_MODULUS,
     ELASTIC,
     HIGHEST_PHONON,
     LATTICE_CONSTANT,
@@ -20,15 +20,17 @@ from nequip_elemtransfer.plan.source_check.crystal import (
     CrystalCheck,
     Property,
     check_crystal,
-    check_references,
 )
 from nequip_elemtransfer.plan.source_check.group_errors import SourceErrors, evaluate, source_errors
-from nequip_elemtransfer.source import SourceModel, load_source
-from nequip_elemtransfer.structures.options import AS_THEY_ARE, DataOptions
-from nequip_elemtransfer.structures.reading import read_structures
+from nequip_elemtransfer.source import SourceModel
 
 # Relative errors above these are faults; of a frequency that should not be imaginary, THz.
-TOLERANCES = {LATTICE_CONSTANT: 0.01, **dict.fromkeys(ELASTIC, 0.2), VACANCY_ENERGY: 0.2, HIGHEST_PHONON: 0.1}
+TOLERANCES = {
+    LATTICE_CONSTANT: 0.01,
+    **dict.fromkeys((BULK_MODULUS, *ELASTIC), 0.2),
+    VACANCY_ENERGY: 0.2,
+    HIGHEST_PHONON: 0.1,
+}
 _IMAGINARY = -0.3
 
 # A source that leaves more than this part of the variance of its own stresses was hardly trained on them.
@@ -39,7 +41,7 @@ _ENOUGH_STRESSES = 3
 
 # What mends a property: stresses, or structures that show it.
 _SHOWN_BY = {
-    **dict.fromkeys(ELASTIC, "strained cells with stresses"),
+    **dict.fromkeys((BULK_MODULUS, *ELASTIC), "strained cells with stresses"),
     VACANCY_ENERGY: "vacancies",
     HIGHEST_PHONON: "displaced atoms in the crystal",
     LOWEST_PHONON: "displaced atoms in the crystal",
@@ -104,45 +106,18 @@ def check_source(
     return SourceCheck(errors, found, faults_of(errors, found))
 
 
-def inspection(
-    source: str,
-    data: str | Path | None,
-    crystal: str | None,
-    references: Mapping[str, float],
-    options: DataOptions = AS_THEY_ARE,
-) -> tuple[str, SourceModel]:
-    """What a source gets wrong, as text, and the source.
+def faults_of(errors: SourceErrors | None, crystal: CrystalCheck | None, who: str = "The source") -> list[Fault]:
+    """What lies beyond the tolerances.
 
     Args:
-        source: as for :func:`nequip_elemtransfer.source.load_source`
-        data: labelled structures of the source's elements
-        crystal: as ``diamond:Si:5.43``
-        references: name -> value of properties of the crystal
-        options: how ``data`` is to be read
-
-    Raises:
-        FileNotFoundError: if a file is missing
-        ValueError: if they do not go together
+        who: is at fault, the first words of the sentences
     """
-    named = None if crystal is None else parse_crystal(crystal)
-    check_references(references, named)
-    read = None if data is None else read_structures(data, options)
-    model = load_source(source)
-    check = check_source(model, model.type_names, read.structures if read else [], named, references)
-    if check is None:
-        return "", model
-    warnings = [f"Warning: {fault.sentence}." for fault in check.faults]
-    return "\n\n".join([*(read.said if read else ()), source_text(check), *warnings]), model
-
-
-def faults_of(errors: SourceErrors | None, crystal: CrystalCheck | None) -> list[Fault]:
-    """What lies beyond the tolerances."""
-    found = [fault for p in crystal.properties if (fault := _fault(p, crystal))] if crystal else []
+    found = [fault for p in crystal.properties if (fault := _fault(p, crystal, who))] if crystal else []
     if crystal is not None and LATTICE_CONSTANT in crystal.failed:
-        found.append(Fault(f"The source has {crystal.failed[LATTICE_CONSTANT].rstrip('.')}", True))
+        found.append(Fault(f"{who} has {crystal.failed[LATTICE_CONSTANT].rstrip('.')}", True))
     left = errors.unexplained.get("stress", 0.0) if errors else 0.0
     if left > _UNLEARNED:
-        found.append(Fault(f"The source leaves {left:.0%} of the variance of its own structures' stresses", True))
+        found.append(Fault(f"{who} leaves {left:.0%} of the variance of its own structures' stresses", True))
     return found
 
 
@@ -166,10 +141,10 @@ def inherited(faults: Sequence[Fault], kinds: Sequence[LabelKind], n_stresses: i
     return warnings, notes
 
 
-def _fault(found: Property, crystal: CrystalCheck) -> Fault | None:
+def _fault(found: Property, crystal: CrystalCheck, who: str) -> Fault | None:
     shown_by = _SHOWN_BY.get(found.name, "")
     name, unit = found.name.replace("_", " "), PROPERTY_UNITS[found.name]
-    of = f"The source's {name} of {crystal.structure} {crystal.formula} is {found.value:.4g} {unit}"
+    of = f"{who}'s {name} of {crystal.structure} {crystal.formula} is {found.value:.4g} {unit}"
     if found.name == LOWEST_PHONON:
         return Fault(f"{of}, so the crystal is unstable", False, shown_by) if found.value < _IMAGINARY else None
     against = {"the reference": found.reference, "what its data's stresses ask for": found.data}
@@ -200,11 +175,11 @@ def _groups(errors: SourceErrors) -> str:
         [
             g.group,
             str(g.n_structures),
-            *map(milli_text, (g.force_mae, g.energy_mae, g.energy_mae_refitted, g.stress_mae)),
+            *map(milli_lines, (g.force_mae, g.energy_mae, g.energy_mae_refitted, g.stress_mae)),
         ]
         for g in errors.groups
     ]
-    header = ["source on its own", "structures", "force MAE", "energy MAE", "energy MAE, shifts refitted", "stress MAE"]
+    header = ["source on its own", "structures", "force MAE", "energy MAE", "shifts refitted", "stress MAE"]
     units = ["", "", "meV/Å", "meV/atom", "meV/atom", "meV/Å³"]
     return table(header, [units, *rows], [False, *[True] * 5])
 

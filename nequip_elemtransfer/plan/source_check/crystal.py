@@ -20,10 +20,11 @@ from nequip_elemtransfer.source import SourceModel
 
 LATTICE_CONSTANT, VACANCY_ENERGY = "lattice_constant", "vacancy_formation_energy"
 HIGHEST_PHONON, LOWEST_PHONON = "highest_phonon", "lowest_phonon"
-ELASTIC = ("C11", "C12", "C44")
+ELASTIC, BULK_MODULUS = ("C11", "C12", "C44"), "bulk_modulus"
 
 PROPERTY_UNITS = {
     LATTICE_CONSTANT: "Å",
+    BULK_MODULUS: "GPa",
     **dict.fromkeys(ELASTIC, "GPa"),
     VACANCY_ENERGY: "eV",
     HIGHEST_PHONON: "THz",
@@ -122,6 +123,8 @@ def check_crystal(
     if relaxed is None:
         return CrystalCheck(crystal.structure, crystal.formula, [], failed)
     values = {LATTICE_CONSTANT: relaxed.a}
+    modulus = _attempt(failed, BULK_MODULUS, lambda: materials.bulk_modulus(relaxed, calculator))
+    values |= {} if modulus is None else {BULK_MODULUS: modulus}
     values |= _attempt(failed, "elastic constants", lambda: materials.elastic_constants(relaxed, calculator)) or {}
     if crystal.is_elemental:
         energy = _attempt(failed, VACANCY_ENERGY, lambda: materials.vacancy_formation_energy(relaxed, calculator))

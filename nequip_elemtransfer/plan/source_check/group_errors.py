@@ -75,12 +75,19 @@ class Evaluated:
     counts: np.ndarray
 
 
-def evaluate(model: SourceModel, species: Sequence[str], structures: Sequence[Atoms], task: str = "") -> Evaluated:
+def evaluate(
+    model: SourceModel,
+    species: Sequence[str],
+    structures: Sequence[Atoms],
+    task: str = "",
+    most: int | None = MAX_PER_GROUP,
+) -> Evaluated:
     """Run the source on a few structures of each group, evenly spaced.
 
     Args:
         species: chemical symbol of each type of the source
         task: name for a progress bar; none if empty
+        most: structures of a group; None for all
 
     Raises:
         ValueError: if a structure holds an element that the source lacks
@@ -90,7 +97,7 @@ def evaluate(model: SourceModel, species: Sequence[str], structures: Sequence[At
     chosen = []
     for name in set(groups):
         members = [i for i, group in enumerate(groups) if group == name]
-        chosen += [members[i] for i in evenly_spaced(len(members), MAX_PER_GROUP)]
+        chosen += [members[i] for i in evenly_spaced(len(members), len(members) if most is None else most)]
     picked = [structures[i] for i in sorted(chosen)]
     frames = to_frames(picked, model.type_names, species, model.embedded_fields, sorted(chosen))
     predicted = predict(model.build().eval(), [with_neighbors(frame, model.r_max) for frame in frames], task)

@@ -14,13 +14,13 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator
 from ase.stress import voigt_6_to_full_3x3_stress
-from tqdm.auto import tqdm
 
 from nequip_elemtransfer.calculators.process import LABEL, TIME, CalculatorProcess
 from nequip_elemtransfer.config import LABEL_KINDS, LabelKind
 from nequip_elemtransfer.energies import fit
 from nequip_elemtransfer.energies.contributions import NetworkParts
 from nequip_elemtransfer.materials.calculator import CallSeconds, read_description, seconds_of_forces
+from nequip_elemtransfer.output.progress import progress_bar
 from nequip_elemtransfer.plan.errors import Estimate
 from nequip_elemtransfer.plan.start.cross_validation import HeldOut, Step, no_labels
 from nequip_elemtransfer.structures.labels import Labels
@@ -188,7 +188,7 @@ def _calculated(
     failed: dict[int, str] = {}
     with _process(name, description) as process:
         process.require_made()
-        bar = tqdm(structures, desc=name, unit="structure", disable=not progress, leave=False)
+        bar = progress_bar(structures, desc=name, unit="structure", disable=not progress, leave=False)
         for i, atoms in enumerate(bar):
             labels = process.ask(LABEL, atoms)
             if isinstance(labels, str):

@@ -19,7 +19,9 @@ _FLAT_RISE = 0.02
 
 @dataclass(frozen=True)
 class LengthScan:
-    """Errors at each λ with the energy scale α eliminated, on all frames.
+    """Errors at each λ with the energy scale α that forces ask for there, on all frames; without forces, all labels.
+
+    One kind is judged at the α of the forces: at its own, what is wrong could be made small instead of right.
 
     Args:
         type: the target type whose λ is given; the others keep their ratio to it
@@ -89,7 +91,8 @@ def length_scan(start: Start, lattice_ratio: float | None = None) -> LengthScan:
 def _errors(start: Start, factor: float) -> tuple[dict[LabelKind, float], np.ndarray]:
     """RMSE of each kind of label at a factor on the first guess, and α of each type."""
     labels, parts = start.search.labels, start.search.parts(start.search.scales(factor))
-    fitted = fitted_scales(start, parts, labels)
+    alone = labels.without_kinds("energy", "stress") if labels.has("forces") else labels
+    fitted = fitted_scales(start, parts, alone)
     alpha = np.full(len(start.frozen), np.nan) if fitted is None else fitted.scales
     predicted = parts.predicted(np.nan_to_num(alpha), np.zeros(len(alpha)))
     difference = {kind: predicted.of(kind) - labels.of(kind) for kind in LABEL_KINDS}

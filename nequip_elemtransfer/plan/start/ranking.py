@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from tqdm.auto import tqdm
 
 from nequip_elemtransfer.config import LabelKind, TransferConfig, TypeStart
 from nequip_elemtransfer.lengths.search import COARSE_FACTORS
 from nequip_elemtransfer.mapping.element_map import AUTO, ElementMap, NoNeighbours
+from nequip_elemtransfer.output.progress import progress_bar
 from nequip_elemtransfer.plan.errors import MAE, Estimate, mean_errors, unexplained
 from nequip_elemtransfer.plan.options import PlanOptions
 from nequip_elemtransfer.plan.start.cross_validation import CrossValidation, labelled_start
@@ -138,7 +138,7 @@ class _Contest:
     ) -> list[Candidate]:
         """The best first, other types starting from ``elements``."""
         found = []
-        for origin in tqdm(candidates, desc=task, unit="start", disable=not task, leave=False):
+        for origin in progress_bar(candidates, desc=task, unit="start", disable=not task, leave=False):
             start = self.start.remapped(elements | {self.target: origin})
             start.scan(factors)
             trial = CrossValidation(start, self.folds)

@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from nequip_elemtransfer.architecture.builders import Architecture
+from nequip_elemtransfer.architecture.duration import compiling_pays
 from nequip_elemtransfer.config import LabelKind
 from nequip_elemtransfer.optional_packages import extra
 from nequip_elemtransfer.plan.result import Plan
@@ -76,6 +77,7 @@ def train_config(
         "type_map": {species.get(t, t): t for t in plan.elements} if set(species) & set(plan.elements) else {},
         "batch": batch,
         "steps": max_steps(n_train) if steps is None else steps,
+        "compile_mode": _compile_mode(plan, max_steps(n_train) if steps is None else steps, batch),
         "epochs": max(1, round(_STEPS_BETWEEN_VALIDATIONS / math.ceil(n_train / batch))),
         "between": _STEPS_BETWEEN_VALIDATIONS,
         "reason": _reason(plan.loss),
@@ -99,6 +101,17 @@ def batch_size(plan: Plan) -> int:
 def max_steps(n_train: int) -> int:
     """Gradient steps: 600 for ten structures or fewer, 3000 for 150 or more, as in the example configs."""
     return int(min(3000, max(600, 20 * n_train)))
+
+
+def _compile_mode(plan: Plan, steps: int, batch: int) -> str:
+    """The mode with its reason, where the source is compiled; else nothing."""
+    if plan.structure_seconds is None:
+        return ""
+    seconds = plan.structure_seconds * batch
+    whole = f"{steps * seconds:.0f} s"
+    if compiling_pays(steps, seconds):
+        return f"compile    # at the first step, one to three minutes; eager does without, and takes {whole} in all"
+    return f"eager      # the source's, compile, takes one to three minutes at the first step; all steps take {whole}"
 
 
 def _path(path: str | Path) -> str:

@@ -44,7 +44,7 @@ def html_report(result: RaceResult) -> str:
 def curves_figure(result: RaceResult) -> str:
     """Held-out errors of each start against steps with their intervals, a panel for each kind of label, as SVG."""
     kinds: list[LabelKind] = [kind for kind in result.curves if any(result.curves[kind].values())]
-    with drawing(8.4, 3.2, max(len(kinds), 1)) as (axes, picture):
+    with drawing(8.4, 3.2, max(len(kinds), 1), "Held-out errors of each start") as (axes, picture):
         for ax, kind in zip(axes, kinds):
             for (start, found), color in zip(result.curves[kind].items(), _COLORS):
                 marks = [found[mark] for mark in sorted(found)]

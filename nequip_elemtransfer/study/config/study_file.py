@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from nequip_elemtransfer.config import suggest
+from nequip_elemtransfer.output.paths import require_study
 from nequip_elemtransfer.structures.options import DataOptions
 from nequip_elemtransfer.study.config import entries as read
 from nequip_elemtransfer.study.config.evaluation_settings import KEYS, EvaluationSettings
@@ -156,8 +157,7 @@ class StudyConfig:
             FileNotFoundError: the file, or a config that it names, does not exist
             ValueError: a sentence on what is wrong, with the value, the choices and the fix
         """
-        if not path.is_file():
-            raise FileNotFoundError(f"the study {str(path)!r} does not exist.")
+        require_study(path)
         try:
             entries = yaml.safe_load(path.read_text(encoding="utf-8"))
         except (yaml.YAMLError, UnicodeDecodeError) as error:

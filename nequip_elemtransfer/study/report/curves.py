@@ -15,7 +15,7 @@ from statistics import mean
 from typing import Any
 
 from nequip_elemtransfer.intervals import Ratio, Replicate, geometric_interval, paired_ratio
-from nequip_elemtransfer.plan.verdict import STOP
+from nequip_elemtransfer.plan.verdict import GO
 from nequip_elemtransfer.study.config.evaluation_settings import PLAN, EvaluationSettings
 from nequip_elemtransfer.study.config.study_file import SCRATCH
 from nequip_elemtransfer.study.grid import SOURCE, Grid, State
@@ -304,14 +304,15 @@ class Forecast:
     Args:
         cell, start, size: of the training; its seed is the first of the study
         source: of the training, where the study has several
-        verdict: ``go``, ``go with care`` or ``do not``
+        verdict: of the plan, see :mod:`nequip_elemtransfer.plan.verdict`; of older ones also ``go with care`` and
+            ``do not``
         unexplained: part of the held-out force variance that the start leaves; None if not known
         auc: of telling target from source structures, at the lengths where it is lowest; None if not known
         predicted: of the start, on training structures that it was not fitted to; None if not known
         before: validation error of the run before its first step; None if it has none
         after: test error of the run; None if it is not finished
         scratch: the same from scratch
-        agrees: whether the transfer ended below scratch if the verdict lets it go, and above if not; None if not known
+        agrees: whether the transfer ended below scratch, as the verdict ``go`` says; None for others, or if not known
     """
 
     cell: str
@@ -358,7 +359,7 @@ def _forecast(result: RunResult, plan: Mapping[str, Any], results: Sequence[RunR
         before=result.validations[0].force_mae if result.validations else None,
         after=after,
         scratch=scratch,
-        agrees=None if after is None or scratch is None else (after < scratch) == (verdict != STOP),
+        agrees=None if verdict != GO or after is None or scratch is None else after < scratch,
     )
 
 

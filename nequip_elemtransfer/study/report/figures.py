@@ -28,7 +28,8 @@ _FUNCTIONS = {
 def learning_curve_figure(curves: Sequence[Curve]) -> Picture:
     """Errors against the number of structures, for the starts of a cell; bars from low to high."""
     errors = measured(curves)
-    with drawing(4.2 * len(errors), 3.4, len(errors)) as (axes, picture):
+    width, title = 4.2 * len(errors), "Test errors against the number of structures"
+    with drawing(width, 3.4, len(errors), title) as (axes, picture):
         for ax, quantity in zip(axes, errors):
             for curve, color in zip(curves, _start_colors([curve.start for curve in curves])):
                 _errors(ax, curve.points, quantity, curve.start, color)
@@ -63,7 +64,8 @@ def validation_figure(results: Sequence[RunResult]) -> Picture | None:
     sizes = sorted({result.run.settings["size"] for result in logged}, key=lambda size: size or 0)
     starts = list(dict.fromkeys(result.run.settings["start"] for result in results))
     colors = dict(zip(starts, _start_colors(starts)))
-    with drawing(max(4.2, 2.8 * len(sizes)), 3.2, len(sizes)) as (axes, picture):
+    width, title = max(4.2, 2.8 * len(sizes)), "Validation force error along the training"
+    with drawing(width, 3.2, len(sizes), title) as (axes, picture):
         for ax, size in zip(axes, sizes):
             for result in logged:
                 if result.run.settings["size"] == size:
@@ -87,7 +89,7 @@ def equation_of_state_figure(curves: Mapping[str, Mapping[str, Any]], reference:
         curves: start -> ``volumes`` (Å³/atom) and ``energies`` (eV/atom)
         reference: likewise, drawn in the text colour
     """
-    with drawing(4.6, 3.2, 1) as ((ax,), picture):
+    with drawing(4.6, 3.2, 1, "Energy against volume") as ((ax,), picture):
         for start, color in zip(curves, _start_colors(list(curves))):
             ax.plot(*_from_lowest(curves[start]), color=color, lw=1.5, label=start)
         if reference is not None:
@@ -98,7 +100,7 @@ def equation_of_state_figure(curves: Mapping[str, Mapping[str, Any]], reference:
 
 def phonon_figure(bands: Mapping[str, Mapping[str, Any]], reference: Mapping[str, Any] | None) -> Picture:
     """Phonon bands, a panel for each start, those of the reference dashed."""
-    with drawing(4.2 * len(bands), 3.2, len(bands)) as (axes, picture):
+    with drawing(4.2 * len(bands), 3.2, len(bands), "Phonon bands of each start") as (axes, picture):
         for ax, start, color in zip(axes, bands, _start_colors(list(bands))):
             own = bands[start]
             ax.plot(own["x"], own["frequencies"], color=color, lw=1.3)
@@ -119,7 +121,8 @@ def survival_figure(panels: Mapping[str, Mapping[str, Mapping[str, np.ndarray]]]
     Args:
         panels: title -> start -> ``times`` (ps), ``shares``, ``low`` and ``high``
     """
-    with drawing(max(4.2, 2.8 * len(panels)), 3.0, len(panels)) as (axes, picture):
+    width, title = max(4.2, 2.8 * len(panels)), "Share of simulations that go on, against time"
+    with drawing(width, 3.0, len(panels), title) as (axes, picture):
         for ax, curves in zip(axes, panels.values()):
             for (start, curve), color in zip(curves.items(), _start_colors(list(curves))):
                 times = curve["times"]
@@ -141,7 +144,8 @@ def structure_figure(
         panels: title -> start -> (n,)
         reference: title -> (n,), or None
     """
-    with drawing(max(4.2, 2.8 * len(panels)), 3.0, len(panels)) as (axes, picture):
+    x_axis, y_axis = _FUNCTIONS[name]
+    with drawing(max(4.2, 2.8 * len(panels)), 3.0, len(panels), f"{y_axis} against {x_axis}") as (axes, picture):
         for ax, title in zip(axes, panels):
             functions = panels[title]
             for start, color in zip(functions, _start_colors(list(functions))):
@@ -149,7 +153,7 @@ def structure_figure(
             if (known := reference.get(title)) is not None:
                 ax.plot(x, known, "--", color=INK, lw=1.0, label="reference")
             ax.set_ylim(bottom=0)
-        _describe(axes, *_FUNCTIONS[name], panels)
+        _describe(axes, x_axis, y_axis, panels)
     return picture
 
 

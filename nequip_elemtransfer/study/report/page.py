@@ -150,6 +150,7 @@ def _html(
         __package__,
         "page.html.jinja",
         {function.__name__: function for function in (*numbers, *tables)},
+        title=heading(grid),
         results=results,
         finished=sum(result.state is State.FINISHED for result in results),
         gaps=gaps,
@@ -161,6 +162,22 @@ def _html(
         test_sets=list(grid.test_sets)[1:],
         baseline=grid.baseline,
     )
+
+
+def heading(grid: Grid) -> str:
+    """What a study is about: its starts, numbers of structures and test set."""
+    targets = grid.targets()
+    starts = dict.fromkeys(run.settings["start"].replace("_", " ") for run in targets)
+    baseline = grid.baseline.replace("_", " ")
+    others = ", ".join(start for start in starts if start != baseline)
+    parts = [f"{others} against {baseline}" if others and baseline in starts else ", ".join(starts)]
+    sizes = sorted({run.settings["size"] for run in targets} - {None})
+    if sizes:
+        parts.append(f"{', '.join(map(str, sizes))} structures")
+    if grid.test_sets:
+        parts.append(f"tested on {Path(next(iter(grid.test_sets.values()))).name}")
+    title = "; ".join(parts)
+    return title[:1].upper() + title[1:]
 
 
 # Filters of the page, by their names.

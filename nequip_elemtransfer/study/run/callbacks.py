@@ -6,7 +6,9 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
-STEPS, SECONDS = "training_steps", "training_seconds"
+from nequip_elemtransfer.outcome.metrics import STEPS
+
+SECONDS = "training_seconds"
 
 
 class TrainingClock(Callback):

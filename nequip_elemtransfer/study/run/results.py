@@ -1,17 +1,15 @@
 """What came of the runs of a study: how far each is, its errors along the training, and its test errors."""
 
-import csv
-import math
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from nequip_elemtransfer.outcome.errors import WEIGHTED_SUM
+from nequip_elemtransfer.outcome.metrics import STEPS, number, rows, test_errors
 from nequip_elemtransfer.study.grid import Grid, Run, State, failure_reason, finished, run_folder, state_of
-from nequip_elemtransfer.study.run.callbacks import SECONDS, STEPS
+from nequip_elemtransfer.study.run.callbacks import SECONDS
 
 FORCE_MAE, ENERGY_MAE, STRESS_MAE = "forces_mae", "per_atom_energy_mae", "stress_mae"
-WEIGHTED_SUM = "weighted_sum"  # of NequIP's validation metrics, what checkpoints and schedules go by
 _FIELDS = {FORCE_MAE: "force_mae", ENERGY_MAE: "energy_mae", STRESS_MAE: "stress_mae", WEIGHTED_SUM: "weighted_sum"}
 
 
@@ -90,36 +88,9 @@ def read_results(grid: Grid, out: Path) -> list[RunResult]:
 def validations(folder: Path) -> tuple[Validation, ...]:
     """All validations; of one that was done again after an interruption, the last."""
     found: dict[int, Validation] = {}
-    for row in _rows(folder):
+    for row in rows(folder / "metrics"):
         if row.get(STEPS):
             steps = int(float(row[STEPS]))
-            errors = {name: _number(row.get(f"val0_epoch/{logged}")) for logged, name in _FIELDS.items()}
+            errors = {name: number(row.get(f"val0_epoch/{logged}")) for logged, name in _FIELDS.items()}
             found[steps] = Validation(steps, float(row[SECONDS]), **errors)
     return tuple(found[steps] for steps in sorted(found))
-
-
-def test_errors(folder: Path) -> dict[int, dict[str, float]]:
-    """Index of the test set -> metric -> value; empty until the test, which is the last thing that a run does."""
-    found: dict[int, dict[str, float]] = {}
-    for row in _rows(folder):
-        for column, text in row.items():
-            match = re.fullmatch(r"test(\d+)_epoch/(.+)", column)
-            value = _number(text)
-            if match and value is not None:
-                found.setdefault(int(match[1]), {})[match[2]] = value
-    return dict(sorted(found.items()))
-
-
-def _rows(folder: Path) -> Iterator[dict[str, str]]:
-    """Rows of the metrics, those before interruptions first."""
-    before = sorted(folder.glob("metrics/metrics.before_*.csv"), key=lambda path: int(re.findall(r"\d+", path.name)[0]))
-    for path in (*before, folder / "metrics" / "metrics.csv"):
-        if path.exists():
-            with open(path, newline="", encoding="utf-8") as file:
-                yield from csv.DictReader(file)
-
-
-def _number(text: str | None) -> float | None:
-    """A finite number; None for a missing or non-finite one."""
-    value = float(text) if text else math.nan
-    return value if math.isfinite(value) else None

@@ -22,10 +22,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import IO, Any
 
-from tqdm.auto import tqdm
-
+from nequip_elemtransfer.outcome.metrics import test_errors
 from nequip_elemtransfer.output.atomic import write_text
-from nequip_elemtransfer.output.processes import only_one, sigterm_interrupts, threads_per_job
+from nequip_elemtransfer.output.processes import environment, only_one, sigterm_interrupts
+from nequip_elemtransfer.output.progress import progress_bar
 from nequip_elemtransfer.study.grid import (
     FAILED_FILE,
     FINISHED_FILE,
@@ -36,7 +36,6 @@ from nequip_elemtransfer.study.grid import (
     run_folder,
     state_of,
 )
-from nequip_elemtransfer.study.run.results import test_errors
 from nequip_elemtransfer.study.run.training_configs import GROUP, PRIMARY, RESTART
 
 # A run that meets a full disk fails, and with it all that come after: better stop before.
@@ -174,7 +173,7 @@ def run_tasks(
     _refuse_full_disk(out)
     with only_one_study(out) as lock, sigterm_interrupts():
         finished = [task for task in tasks if task.is_finished()]
-        with tqdm(total=len(tasks), initial=len(finished), unit="task", disable=not progress) as bar:
+        with progress_bar(total=len(tasks), initial=len(finished), unit="task", disable=not progress) as bar:
             return _Queue(tasks, out, jobs, lock.fileno(), bar, finished).run(after_each)
 
 
@@ -224,7 +223,7 @@ class _Queue:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, "OMP_NUM_THREADS": str(threads_per_job(self._jobs))},
+                env=environment(self._jobs),
                 start_new_session=True,  # Ctrl-C reaches this process, which ends the others
                 pass_fds=[self._lock],  # should this process be killed, those that it started keep others out
             )

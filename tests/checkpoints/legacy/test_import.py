@@ -81,12 +81,13 @@ def test_nothing_is_replaced_unasked(imported, capsys):
     ("new", "problem"),
     [
         ("si.pth", "must end in .ckpt"),
-        ("none/si.ckpt", "there is no folder"),
+        ("si.pth/si.ckpt", "si.pth is a file, not a folder"),
         ("folder.ckpt", "it is a folder; name a file"),
     ],
 )
 def test_places_that_cannot_be_written(tmp_path, capsys, new, problem):
     (tmp_path / "folder.ckpt").mkdir()
+    (tmp_path / "si.pth").touch()
     assert main(["import", str(OLD), str(tmp_path / new)]) == 2
     assert problem in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == [tmp_path / "folder.ckpt"]

@@ -1,0 +1,1 @@
+"""What a training left: errors along it, and what its model was trained on."""
