@@ -7,6 +7,7 @@ on few structures: an epoch is a step or two, so that what counts epochs counts 
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from lightning import LightningModule, Trainer
@@ -95,7 +96,7 @@ def advice(setting: Setting) -> list[str]:
 
 def setting_of(trainer: Trainer, module: LightningModule, data: NequIPDataModule) -> Setting:
     """What a config sets up; the data are set up for training."""
-    batches = _share(len(data.train_dataloader()), trainer.limit_train_batches)
+    batches = _share(_length(data.train_dataloader()), trainer.limit_train_batches)
     epoch = max(1.0, batches / trainer.accumulate_grad_batches)
     between = _between_validations(trainer, batches) / trainer.accumulate_grad_batches
     stops = [callback for callback in trainer.callbacks if isinstance(callback, EarlyStopping)]
@@ -191,7 +192,15 @@ def _decay(steps: float) -> float:
     return round(1 - 1 / min(100.0, max(2.0, steps / 20)), 3)
 
 
-def _share(whole: int, part: float | int) -> float:
+def _length(loader: Any) -> float:
+    """Batches of an epoch; infinite where a loader does not know, as one of a stream."""
+    try:
+        return len(loader)
+    except (TypeError, NotImplementedError):
+        return math.inf
+
+
+def _share(whole: float, part: float | int) -> float:
     """Lightning's limits are numbers of batches, or as floats shares of them."""
     return max(1.0, float(min(whole, part)) if isinstance(part, int) else whole * part)
 
@@ -260,4 +269,4 @@ def _step_seconds(trainer: Trainer, module: LightningModule, data: NequIPDataMod
     """Of an eager step on the processor; on a GPU it is not known before the model is there."""
     if not isinstance(trainer.accelerator, CPUAccelerator):
         return None
-    return step_seconds(module, data.train_dataset[0][0], data.train_dataloader().batch_size or 1)
+    return step_seconds(module, data.train_dataset[0][0], getattr(data.train_dataloader(), "batch_size", None) or 1)

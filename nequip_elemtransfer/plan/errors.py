@@ -43,9 +43,12 @@ def milli_text(estimate: Estimate | None) -> str:
 
 
 def milli_lines(estimate: Estimate | None) -> tuple[str, ...]:
-    """The same as two lines of a cell, the interval below the number."""
-    value, _, interval = milli_text(estimate).partition(" ")
-    return (value, interval) if interval else (value,)
+    """The same as two lines of a cell, the interval below the number and in whole numbers from a hundred on."""
+    if estimate is None:
+        return ("–",)
+    places = 0 if 1000 * estimate.high >= 100 else 1
+    interval = f"[{1000 * estimate.low:.{places}f}, {1000 * estimate.high:.{places}f}]"
+    return f"{1000 * estimate.value:.1f}", interval
 
 
 def label_error(

@@ -9,6 +9,7 @@ from nequip_elemtransfer.architecture.duration import step_seconds
 from nequip_elemtransfer.checkpoints.record import known_errors
 from nequip_elemtransfer.config import LABEL_KINDS
 from nequip_elemtransfer.energies.kept import another_method
+from nequip_elemtransfer.energies.populations import energy_gap
 from nequip_elemtransfer.energies.units import check_units, unit_of_scale
 from nequip_elemtransfer.materials.crystal import parse_crystal
 from nequip_elemtransfer.plan.likeness.source_structures import AdversarialStep, compare_structures, source_structures
@@ -78,7 +79,7 @@ def planned(source: str, data: str | Path, options: PlanOptions = _DEFAULTS) -> 
     scan = length_scan(start, options.lattice_ratio) if start.searchable else None
     scan_warnings, disagreement = (scan.warnings, scan.disagreement) if scan else ([], "")
     energies = trial.energies(start.scales, np.arange(len(chosen.places)))
-    other_method = _other_method(trial, energies)
+    doubts = _doubts(trial, energies, chosen.places)
 
     labels, types = trial.labels, trial.type_names
     species = start.config.species(model.type_names)
@@ -92,7 +93,7 @@ def planned(source: str, data: str | Path, options: PlanOptions = _DEFAULTS) -> 
     compiled, example = model.architecture.get("compile_mode") == "compile", start.structures.frames[0]
     seconds = step_seconds(target_model, with_neighbors(example, r_max), 1) if compiled else None
     radii = [disagreement] if disagreement else []
-    verdict = _verdict(trial, likeness, [*other_method, *scan_warnings, *kept_faults])
+    verdict = _verdict(trial, likeness, [*doubts, *scan_warnings, *kept_faults])
     comparison = compare_calculators(calculated, chosen.picked, trial, ladder, start) if calculated else None
     notes = label_notes(labels, trial.counts, start.structures.isolated, chosen.places, model.predicts_forces)
     notes += _nothing_held_out(trial) + (comparison.notes(chosen.places) if comparison else [])
@@ -125,7 +126,7 @@ def planned(source: str, data: str | Path, options: PlanOptions = _DEFAULTS) -> 
         loss=loss_of(labels, trial.counts, labels.kinds),
         data_options=options.data,
         reading=reading_of(read, labels.kinds, [field["field"] for field in model.embedded_fields]),
-        warnings=[*other_method, *scan_warnings, *([] if verdict.word == GO else radii), *kept_faults],
+        warnings=[*doubts, *scan_warnings, *([] if verdict.word == GO else radii), *kept_faults],
         notes=[
             *read.said,
             *(line for each in source_data for line in each.said),
@@ -196,11 +197,12 @@ def _check_units(start: Start) -> None:
     check_units(labels, parts.predicted(np.ones(len(start.frozen)), start.target.start_shifts), parts.counts)
 
 
-def _other_method(trial: CrossValidation, energies: FittedEnergies) -> list[str]:
-    """What speaks for another unit, or for another method of kept types, on all structures at the λ proposed."""
+def _doubts(trial: CrossValidation, energies: FittedEnergies, places: Sequence[int]) -> list[str]:
+    """What speaks for a second zero of energy, another unit, or another method of kept types, on all structures."""
     start, parts = trial.start, trial.start.search.parts(trial.start.scales)
     found, weights = (energies.scales, energies.shifts), start.config.fit_weights
     return [
+        *energy_gap(parts, trial.labels, *found, places),
         *unit_of_scale(trial.type_names, energies.scales, ~start.frozen),
         *another_method(parts, trial.labels, found, start.frozen, trial.type_names, weights),
     ]

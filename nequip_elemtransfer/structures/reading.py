@@ -41,7 +41,7 @@ from nequip_elemtransfer.structures.options import (
 )
 from nequip_elemtransfer.structures.placeholders import without_placeholders
 from nequip_elemtransfer.structures.specs import require_there, split_spec
-from nequip_elemtransfer.structures.units import check_sizes, in_nequip_units
+from nequip_elemtransfer.structures.units import check_sizes, check_totals, in_nequip_units
 
 # What ASE's readers raise on a file that is not what its name says
 _READER_ERRORS = (
@@ -141,6 +141,7 @@ def _read(spec: str, structures: list[Atoms], options: DataOptions, labels: bool
     if said := in_nequip_units(structures, options, spec):
         read = replace(read, said=(*read.said, *said), converted=True)
     check_sizes(structures, spec)
+    check_totals(structures, spec)
     if said := without_placeholders(structures, spec):
         read = replace(read, said=(*read.said, *said), converted=True)
     return read

@@ -30,13 +30,17 @@ def require_structures(*paths: str | Path | None) -> None:
             require_there(split_spec(path)[0])
 
 
-def require_there(path: Path) -> None:
+def require_there(path: Path, what: str = "") -> None:
     """Refuse a file of structures, or a folder that is one to ASE, that is not there.
+
+    Args:
+        what: names it, for a message
 
     Raises:
         FileNotFoundError: with the path
     """
     if not path.exists():
+        named = f"{what} {str(path)!r}".strip()
         raise FileNotFoundError(
-            f"{str(path)!r} does not exist (relative paths start from {Path.cwd()}): give a file that ASE reads."
+            f"{named} does not exist (relative paths start from {Path.cwd()}): give a file that ASE reads."
         )

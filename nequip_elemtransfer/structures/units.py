@@ -26,6 +26,10 @@ _KIND: dict[str, LabelKind] = {"e": "energy", "f": "forces", "s": "stress", "v":
 # 1000 GPa, the pressure within giant planets, is 6.2 eV/Å³; half of the structures of a file have no more than thrice.
 _LARGEST_STRESS = 20.0
 
+# Energies are per atom where structures of sizes that differ by this factor leave this part of the spread that energies
+# of whole structures would leave.
+_SIZES, _PER_ATOM, _LEAST_STRUCTURES = 1.5, 0.1, 4
+
 
 class WrongUnit(ValueError):
     """Labels in another unit or of the other sign than NequIP's."""
@@ -142,6 +146,39 @@ def check_sizes(structures: Sequence[Atoms], spec: str, entry: str = "stress") -
     )
 
 
+def check_totals(structures: Sequence[Atoms], spec: str, entry: str = "energy") -> None:
+    """Refuse energies that do not grow with the number of atoms: they are per atom.
+
+    Args:
+        entry: that holds them
+
+    Raises:
+        WrongUnit: with the way to read them
+    """
+    held = [
+        (atoms, float(np.ravel(energy)[0])) for atoms in structures if (energy := entries(atoms).get(entry)) is not None
+    ]
+    known = [(atoms, energy) for atoms, energy in held if np.isfinite(energy) and energy != 0]
+    n_atoms = np.array([len(atoms) for atoms, _ in known])
+    if len(known) < _LEAST_STRUCTURES or n_atoms.max() < _SIZES * n_atoms.min():
+        return
+    energies = np.array([energy for _, energy in known])
+    elements = np.unique(np.concatenate([atoms.numbers for atoms, _ in known]))
+    fractions = np.array([[np.mean(atoms.numbers == z) for z in elements] for atoms, _ in known])
+    if _left(energies, fractions) < _PER_ATOM * _left(energies / n_atoms, fractions):
+        raise WrongUnit(
+            f"the energies of {spec!r} do not grow with the number of atoms, {n_atoms.min()} to {n_atoms.max()}: they "
+            f"look like energies per atom, where NequIP takes those of the whole structure: `--key "
+            f"{entry}=energy_per_atom` reads them."
+        )
+
+
+def _left(values: np.ndarray, fractions: np.ndarray) -> float:
+    """What composition does not explain, r.m.s."""
+    rest = values - fractions @ np.linalg.lstsq(fractions, values, rcond=1e-8)[0]
+    return float(np.sqrt(np.mean(rest**2)))
+
+
 def require_nequip_units(structures: Sequence[Atoms], labels: Mapping[str, str], spec: str) -> None:
     """Refuse structures of which a label is said to be in another unit, or must be, for NequIP converts nothing.
 
@@ -164,3 +201,5 @@ def require_nequip_units(structures: Sequence[Atoms], labels: Mapping[str, str],
     for entry, kind in labels.items():
         if kind == "stress":
             check_sizes(structures, spec, entry)
+        elif kind == "energy":
+            check_totals(structures, spec, entry)

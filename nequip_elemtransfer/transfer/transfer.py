@@ -15,6 +15,7 @@ from nequip_elemtransfer.checkpoints.record import Cutoffs, TransferRecord
 from nequip_elemtransfer.config import TransferConfig
 from nequip_elemtransfer.energies.contributions import Frames
 from nequip_elemtransfer.energies.kept import another_method
+from nequip_elemtransfer.energies.populations import energy_gap
 from nequip_elemtransfer.energies.units import check_units, unit_of_scale
 from nequip_elemtransfer.energies.zero_shot import zero_shot_ladder
 from nequip_elemtransfer.lengths import scaling
@@ -106,7 +107,8 @@ class Transfer:
         found = (scale_fit.scales, mu)
         warnings = another_method(parts, labels, found, start.frozen, types, config.fit_weights)
         fitted = ~start.frozen & (config.energy_scale == "fit")
-        for sentence in [*unit_of_scale(types, scale_fit.scales, fitted), *warnings]:
+        gap = energy_gap(parts, labels, *found) if config.energy_shifts == "fit" else []
+        for sentence in [*gap, *unit_of_scale(types, scale_fit.scales, fitted), *warnings]:
             logger.warning(sentence)
         potential, count = source.architecture.get("pair_potential"), start.structures.label_count()
         record = TransferRecord(

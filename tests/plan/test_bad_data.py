@@ -73,7 +73,7 @@ def run(source, monkeypatch):
     """The command on a file of structures; gives the exit code."""
     monkeypatch.setattr(making, "load_source", lambda path: source)
     monkeypatch.setattr(making, "source_structures", lambda *args: ([], "there are none"))
-    return lambda path, *options: main(["plan", "a source", str(path), *options])
+    return lambda path, *options: main(["plan", "nequip.net:a/source:1", str(path), *options])
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ def made(source, monkeypatch):
     """The plan for a file of structures."""
     monkeypatch.setattr(making, "load_source", lambda path: source)
     monkeypatch.setattr(making, "source_structures", lambda *args: ([], "there are none"))
-    return lambda path, **options: making.plan("a source", path, PlanOptions(**options))
+    return lambda path, **options: making.plan("nequip.net:a/source:1", path, PlanOptions(**options))
 
 
 REFUSED = {
@@ -133,6 +133,7 @@ REFUSED = {
     "virials": (as_virials, "no stresses where NequIP looks, and 'virial' .*--key virial=virial"),
     "forces of another name": (called("forces", "dft_forces"), "'dft_forces' .*--key dft_forces=forces"),
     "two forces": (beside("forces", "REF_forces"), "two answers: forces and REF_forces .*--key REF_forces="),
+    "stresses in bar": (times("stress", 1.60218e6), "1000 GPa .* look like bar"),
     "no labels": (drop("energy", "forces", "stress"), "no structure has energies, forces or stresses"),
     "isolated atoms alone": (lambda s: [isolated(-1.0), isolated(-1.0)], "isolated atoms do not count"),
     "labelled elements": (lambda s: "".join(as_text(s)).replace("\nGe ", "\nGe1 "), "it does not know 'Ge1'"),
@@ -182,11 +183,11 @@ ANSWERED: dict[str, tuple[Callable, Answer]] = {
     "no energies": (drop("energy"), Answer("No structure has energies", exact=False, verdict="go")),
     "NaN energies": (set_label("energy", NAN), Answer("No structure has energies", exact=False, verdict="go")),
     "no forces": (drop("forces"), Answer("No structure has forces", False, RACE)),
-    "NaN forces": (set_label("forces", NAN), Answer("No structure has forces", False, "go with care")),
+    "NaN forces": (set_label("forces", NAN), Answer("No structure has forces", False, RACE)),
     "no stresses": (drop("stress"), Answer("No structure has stresses", verdict="go")),
-    "energies alone": (drop("forces", "stress"), Answer("No structure has forces", False, "go with care")),
+    "energies alone": (drop("forces", "stress"), Answer("No structure has forces", False, RACE)),
     "forces alone": (drop("energy", "stress"), Answer("No structure has energies", exact=False, verdict="go")),
-    "stresses alone": (drop("energy", "forces"), Answer("No structure has energies", False, "go with care")),
+    "stresses alone": (drop("energy", "forces"), Answer("No structure has energies", False, RACE)),
     "one without energy": (drop("energy", frames=[2]), Answer("energies in 1", verdict="go")),
     "one without forces": (drop("forces", frames=[2]), Answer("forces in 1", verdict="go")),
     "half without stress": (drop("stress", frames=[0, 2, 4]), Answer("stresses in 3", verdict="go")),
@@ -223,6 +224,25 @@ ANSWERED: dict[str, tuple[Callable, Answer]] = {
     "line ends of Windows": (lambda s: "".join(as_text(s)).replace("\n", "\r\n"), Answer(verdict="go")),
     "a type that is nowhere": (
         lambda s: None, Answer("no energy changes with", verdict="go", options={"elements": {"Ge": "Si", "Pb": "Si"}})
+    ),
+    "stresses of zero": (set_label("stress", 0.0, range(4)), Answer(f"4 of {N} structures", verdict="go")),
+    "forces of zero": (set_label("forces", 0.0, [0, 3]), Answer("no symmetry asks for it", verdict="go")),
+    "energies of zero": (set_label("energy", 0.0, [1, 2]), Answer("energy of exactly 0", verdict="go")),
+    "two zeros of energy": (
+        lambda s: [set_label("energy", a.calc.results["energy"] + 30, [i])(s) for i, a in enumerate(s[:2])] and None,
+        Answer("or another zero of energy in the same file", False, RACE),
+    ),
+    "all in kcal/mol": (
+        lambda s: [times(name, 23.0605)(s) for name in ("energy", "forces", "stress")] and None,
+        Answer("FILE --energy-unit kcal/mol --out", False, RACE),
+    ),
+    "all in Hartree and Bohr": (
+        lambda s: [times("energy", 1 / 27.2114)(s), times("forces", 1 / 51.4221)(s), times("stress", 0.0)(s)] and None,
+        Answer("--energy-unit Hartree --force-unit Hartree/Bohr", False, RACE),
+    ),
+    "all in kcal/mol, and said so": (
+        lambda s: [times(name, 23.060548)(s) for name in ("energy", "forces", "stress")] and None,
+        Answer("energies from kcal/mol", verdict="go", options={"data": DataOptions(energy_unit="kcal/mol")}),
     ),
     "random start": (lambda s: None, Answer(exact=False, options={"elements": {"Ge": "random"}})),
 }  # fmt: skip

@@ -4,7 +4,7 @@ import ase.io
 import numpy as np
 import pytest
 import yaml
-from damages import as_virials, beside, called, copied
+from damages import as_virials, beside, called, copied, set_label, times
 
 from nequip_elemtransfer.cli import main
 from nequip_elemtransfer.key.asked_labels import asked_labels
@@ -27,7 +27,7 @@ def planned(source, crystals, tmp_path, monkeypatch):
         for one in change if isinstance(change, list) else [change]:
             one(frames)
         ase.io.write("structures.xyz", frames)
-        assert main(["plan", "a source", spec, "--out", "out", "--max-structures", "4", *options]) == 0
+        assert main(["plan", "nequip.net:a/source:1", spec, "--out", "out", "--max-structures", "4", *options]) == 0
         return yaml.safe_load((tmp_path / "out" / "train.yaml").read_text())
 
     return run, good
@@ -36,6 +36,8 @@ def planned(source, crystals, tmp_path, monkeypatch):
 def frames_of(config):
     """What NequIP trains on, by energy; the key's checks are made on the way."""
     data = config["data"]
+    if data.get("val_file_path") == "${data.train_file_path}":
+        data["val_file_path"] = data["train_file_path"]
     data["transforms"][0]["model_type_names"], data["transforms"][1]["r_max"] = ["Ge"], 4.0
     asked = asked_labels({name: config["training_module"][name] for name in ("loss", "val_metrics")}, ["Ge"])
     return {
@@ -91,3 +93,28 @@ def test_a_selection_of_ase(planned, tmp_path):
     config = run(lambda frames: None, spec="structures.xyz@1:5")
     assert config["data"]["split_dataset"]["file_path"] == f"{tmp_path}/structures.xyz@1:5"
     assert_trains_on(config, good[1:5])
+
+
+KCAL = [times(name, 1 / 0.04336410390059322) for name in ("energy", "forces", "stress")]
+
+
+@pytest.mark.parametrize("named_in_file", [False, True])
+def test_other_units_become_eV_in_copies(named_in_file, planned):
+    run, good = planned
+
+    def name_units(structures):
+        for atoms in structures:
+            atoms.info |= {"energy-unit": "kcal/mol", "forces-unit": "kcal/mol/Å", "stress-unit": "kcal/mol/Å^3"}
+
+    options = [] if named_in_file else ["--energy-unit", "kcal/mol"]
+    config = run([*KCAL, name_units] if named_in_file else KCAL, *options)
+    assert "train.xyz" in config["data"]["train_file_path"]
+    assert_trains_on(config, good)
+
+
+def test_placeholders_are_missing_in_copies(planned):
+    run, good = planned
+    frames = frames_of(run(set_label("stress", 0.0, range(4))))
+    expected = {round(atoms.calc.results["energy"], 6): i for i, atoms in enumerate(good)}
+    for energy, frame in frames.items():
+        assert bool(np.isnan(frame["stress"]).all()) == (expected[energy] < 4)

@@ -8,6 +8,7 @@ from nequip_elemtransfer.cli import main
 from nequip_elemtransfer.config import TransferConfig
 from nequip_elemtransfer.plan import PlanOptions, making
 from nequip_elemtransfer.plan.training.train_config import train_config
+from nequip_elemtransfer.plan.verdict import RACE
 
 
 @pytest.fixture
@@ -32,7 +33,7 @@ def test_the_method_of_the_source(planned):
 
 def test_another_zero_is_said_and_not_called_go(planned):
     plan = planned(shift=-3.7)
-    assert plan.verdict.word == "go with care"
+    assert plan.verdict.word == RACE
     assert "Si is kept" in plan.verdict.sentence and " on Si" not in plan.verdict.sentence
     assert "μ = -3.7000 eV, where the source has 0.0000" in plan.warnings[0]
     assert plan.ladder[-1].energy_mae.value == pytest.approx(3.7, abs=1e-3)

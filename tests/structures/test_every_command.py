@@ -60,13 +60,13 @@ def function(call):
     return run
 
 
-SELECT = ("--model", "a source", "--elements", "Ge=Si", "--number", "1", "--out", "OUT")
+SELECT = ("--model", "nequip.net:a/source:1", "--elements", "Ge=Si", "--number", "1", "--out", "OUT")
 # command -> how it is run, and whether it uses labels
 COMMANDS = {
-    "plan": (command("plan", "a source", "FILE"), True),
-    "plan --source-data": (command("plan", "a source", "GOOD", "--source-data", "FILE"), True),
-    "race": (command("race", "a source", "FILE", "--out", "OUT"), True),
-    "inspect": (command("inspect", "a source", "--data", "FILE"), True),
+    "plan": (command("plan", "nequip.net:a/source:1", "FILE"), True),
+    "plan --source-data": (command("plan", "nequip.net:a/source:1", "GOOD", "--source-data", "FILE"), True),
+    "race": (command("race", "nequip.net:a/source:1", "FILE", "--out", "OUT"), True),
+    "inspect": (command("inspect", "nequip.net:a/source:1", "--data", "FILE"), True),
     "select": (command("select", "FILE", *SELECT), False),
     "select --have": (command("select", "GOOD", "--have", "FILE", *SELECT), False),
     "label": (command("label", "FILE", "--calculator", "EMT", "--out", "OUT"), False),

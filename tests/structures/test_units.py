@@ -188,3 +188,36 @@ def test_options_of_a_command():
         ValueError, match="--stress-unit is 'psi', which is no known unit of stress; choose from Pa, bar"
     ):
         data_options(parser.parse_args(["--stress-unit", "psi"]))
+
+
+def sizes(per_atom, elements=("Ge",)):
+    """Crystals of 2 to 16 atoms with energies about -4 eV/atom, total or per atom."""
+    random, found = np.random.default_rng(0), []
+    for i in range(8):
+        atoms = bulk("Ge", "diamond", a=5.7) * (1, 1, i + 1)
+        atoms.symbols[:] = [elements[k] for k in random.integers(len(elements), size=len(atoms))]
+        atoms.rattle(0.05)
+        energy = float(sum({"Ge": -4.0, "Si": -5.0}[symbol] for symbol in atoms.symbols)) / len(atoms)
+        energy += 0.05 * random.normal()
+        atoms.calc = SinglePointCalculator(atoms, energy=energy * (1 if per_atom else len(atoms)))
+        found.append(atoms)
+    return found
+
+
+@pytest.mark.parametrize("elements", [("Ge",), ("Ge", "Si")])
+def test_energies_per_atom_are_named(elements, read):
+    assert read(sizes(False, elements)).said == ()
+    with pytest.raises(
+        WrongUnit, match="do not grow with the number of atoms, 2 to 16: .*--key energy=energy_per_atom"
+    ):
+        read(sizes(True, elements))
+    found = read(sizes(True, elements), key_mapping={"energy": "energy_per_atom"})
+    for atoms, total in zip(found.structures, sizes(False, elements)):
+        assert atoms.get_potential_energy() == pytest.approx(total.get_potential_energy(), rel=1e-9)
+
+
+def test_energies_about_zero_are_not_taken_for_energies_per_atom(read):
+    structures = sizes(False)
+    for atoms in structures:
+        atoms.calc.results["energy"] += 4.0 * len(atoms)
+    assert read(structures).said == ()
