@@ -95,6 +95,8 @@ mutants: $(READY)
 docs: $(READY)
 	$(BIN)/python evidence/update_reports.py --check
 	$(BIN)/python evidence/write_tables.py --check
+	$(BIN)/python evidence/write_pages.py --check
 	$(BIN)/python evidence/recompute_claims.py
+	$(BIN)/python evidence/check_prose.py
 	$(BIN)/python evidence/draw_figures.py --check
 	$(BIN)/python -m sphinx -W --keep-going -c docs -b html . docs/_build/html

@@ -1,7 +1,7 @@
 """Tables of what ``plan`` said of the transfers of studies before training, and of what training showed.
 
-A transfer helps if its force error is lower than from scratch. The verdicts in the reports are those of a rule that
-went by adversarial validation too; today's is made anew of the same numbers.
+A transfer helps if its error is lower than from scratch, in forces if nothing else is said. The verdicts in the reports
+are those of a rule that went by adversarial validation too; today's is made anew of the same numbers.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,6 +12,11 @@ from scipy.stats import binomtest
 
 from nequip_elemtransfer.plan.verdict import GO as GO_TODAY
 from nequip_elemtransfer.plan.verdict import RACE, judge
+from nequip_elemtransfer.study.config.study_file import SCRATCH
+from nequip_elemtransfer.study.report.curves import TEST_ERRORS
+from nequip_elemtransfer.study.run.results import FORCE_MAE
+
+_NAMES = ("forces", "energies", "stresses")  # of TEST_ERRORS
 
 # words of the former rule
 GO, STOP = "go", "do not"
@@ -25,7 +30,7 @@ class Transfer:
         target, source: what is to be learned, and the model that it starts from
         unexplained, auc: of the plan
         verdict: of the former rule
-        error, scratch: test force MAE, eV/Å
+        errors, of_scratch: kind -> test MAE
     """
 
     target: str
@@ -33,12 +38,21 @@ class Transfer:
     unexplained: float
     auc: float
     verdict: str
-    error: float
-    scratch: float
+    errors: Mapping[str, float]
+    of_scratch: Mapping[str, float]
 
     @property
-    def helps(self) -> bool:
-        return self.error < self.scratch
+    def error(self) -> float:
+        """Of forces, eV/Å."""
+        return self.errors[FORCE_MAE]
+
+    @property
+    def scratch(self) -> float:
+        """The same from scratch."""
+        return self.of_scratch[FORCE_MAE]
+
+    def helps(self, kind: str = FORCE_MAE) -> bool:
+        return self.errors[kind] < self.of_scratch[kind]
 
     @property
     def today(self) -> str:
@@ -57,7 +71,7 @@ def forecasts(reports: Mapping[str, Any]) -> tuple[Sequence[str], list[list[str]
             t.verdict,
             f"{1000 * t.error:.1f}",
             f"{1000 * t.scratch:.1f}",
-            "yes" if t.helps else "no",
+            "yes" if t.helps() else "no",
         ]
         for t in planned_transfers(reports)
     ]
@@ -66,18 +80,18 @@ def forecasts(reports: Mapping[str, Any]) -> tuple[Sequence[str], list[list[str]
 
 
 def forecast_score(reports: Mapping[str, Any]) -> tuple[Sequence[str], list[list[str]]]:
-    """How many transfers helped of those with each verdict, by today's rule and by the former."""
+    """How many transfers helped of those with each verdict, by today's rule and by the former, by each error."""
     transfers = planned_transfers(reports)
     rows = [
-        [rule, word, _share(sum(t.helps for t in said), len(said))]
+        [rule, word, *(_share(sum(t.helps(kind) for t in said), len(said)) for kind in TEST_ERRORS)]
         for rule, word, said in (
-            ("today's", "go", [t for t in transfers if t.today == GO_TODAY]),
+            ("today's", GO_TODAY, [t for t in transfers if t.today == GO_TODAY]),
             ("today's", RACE, [t for t in transfers if t.today == RACE]),
             ("former", GO, [t for t in transfers if t.verdict == GO]),
             ("former", STOP, [t for t in transfers if t.verdict == STOP]),
         )
     ]
-    return ["rule", "verdict", "helps"], rows
+    return ["rule", "verdict", *(f"helps in {name}" for name in _NAMES)], rows
 
 
 def forecast_ranking(reports: Mapping[str, Any]) -> tuple[Sequence[str], list[list[str]]]:
@@ -92,10 +106,16 @@ def forecast_ranking(reports: Mapping[str, Any]) -> tuple[Sequence[str], list[li
 def planned_transfers(reports: Mapping[str, Any]) -> list[Transfer]:
     """The transfers of studies, each named after its target."""
     return [
-        Transfer(_target(study), f["start"], f["unexplained"], f["auc"], f["verdict"], f["after"], f["scratch"])
+        Transfer(_target(study), f["start"], f["unexplained"], f["auc"], f["verdict"], *_errors(report, f["start"]))
         for study, report in reports.items()
         for f in report["forecasts"]
     ]
+
+
+def _errors(report: Mapping[str, Any], start: str) -> tuple[Mapping[str, float], Mapping[str, float]]:
+    """Of the one training of a start, and of that from scratch."""
+    tests = {run["settings"]["start"]: run["tests"]["all"] for run in report["runs"]}
+    return tests[start], tests[SCRATCH]
 
 
 def _target(study: str) -> str:
@@ -111,7 +131,5 @@ def _by_target(transfers: Iterable[Transfer]) -> dict[str, list[Transfer]]:
 
 def _share(right: int, said: int) -> str:
     """With Wilson's interval of 95 %."""
-    if not said:
-        return "–"
     low, high = binomtest(right, said).proportion_ci(method="wilson")
     return f"{right} of {said} ({low:.0%} to {high:.0%})"

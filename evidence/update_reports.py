@@ -74,7 +74,15 @@ def derived(report: Mapping[str, Any]) -> dict[str, Any]:
 def _result(run: Mapping[str, Any]) -> RunResult:
     validations = tuple(Validation(**validation) for validation in run["validations"])
     described = Run(run["name"], run["settings"], config="", overrides=())
-    return RunResult(described, Path(), State(run["state"]), run["reason"], validations, run["tests"])
+    return RunResult(
+        described,
+        Path(),
+        State(run["state"]),
+        run["reason"],
+        validations,
+        run["tests"],
+        validated_on=run.get("validated_on"),
+    )
 
 
 def _baseline(curves: Sequence[Mapping[str, Any]]) -> str:

@@ -20,6 +20,7 @@ from typing import Any
 from baselines_table import baselines
 from claims_table import claims, commands, failed
 from efficiency_table import efficiency, ten_against_scratch
+from few_labels_table import none_held_back, ten_in_all
 from forecast_tables import forecast_ranking, forecast_score, forecasts
 from sources_table import of_sources, over_sources
 from surfaces_table import other_structures, surfaces
@@ -302,6 +303,8 @@ VIEWS: dict[str, Callable[[Mapping[str, Any]], tuple[Sequence[str], list[list[st
     "selection": selection,
     "efficiency": efficiency,
     "ten_against_scratch": ten_against_scratch,
+    "ten_in_all": ten_in_all,
+    "none_held_back": none_held_back,
     "forecasts": forecasts,
     "forecast_ranking": forecast_ranking,
     "forecast_score": forecast_score,

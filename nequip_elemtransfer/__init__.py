@@ -22,6 +22,7 @@ EXPORTS = {
     "Stages": "train.stages",
     "TrainingClock": "study.run.callbacks",
     "TransferredModel": "model",
+    "UncertaintyCalculator": "deploy.ase_calculator",
     "ValidateLastStep": "train.last_step",
     "gfn2_calculator": "data.xtb",
     "stillinger_weber_calculator": "data.stillinger_weber",

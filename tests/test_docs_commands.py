@@ -131,9 +131,9 @@ def check_nequip_train(argv):
             options[word] = next(words)
         elif word != "--multirun":
             overrides.append(word)
-    assert options.get("-cp") in ("$PWD/example_configs", "$PWD/DIR/grid", "$PWD/plan")
+    assert options.get("-cp") in ("$PWD/example_configs", "$PWD/DIR/grid", "$PWD/plan", "$PWD/races/ge")
     if options["-cp"] != "$PWD/example_configs":
-        return  # the grid of a prepared study and the folder of a plan, which tests/training run so
+        return  # written by a study, a plan or a race, which tests/training run so
     parsed = OverridesParser.create().parse_overrides(overrides)
     single = [
         f"{change.get_key_element()}={next(change.sweep_string_iterator())}"

@@ -75,6 +75,15 @@ def test_quantiles_of_students_t_in_closed_form():
     assert quantile(2) == pytest.approx(0.95 * math.sqrt(2 / (1 - 0.95**2)), rel=1e-5)
 
 
+def test_prose_has_no_number_that_tables_do_not_have():
+    """An interval of today is found, another is not; a strict page answers for every number, with what it links."""
+    unfounded = import_module("check_prose").unfounded
+    assert unfounded("converged_dft.md", "lower by 20 % (11 to 29), stresses by 19 % in the mean") == []
+    assert unfounded("converged_dft.md", "lower by 20 % (12 to 34), 3.14 GPa") == ["20 % (12 to 34)"]
+    assert unfounded("results.md", "[58.2 meV/Å](../../evidence/converged_dft.md)") == []
+    assert unfounded("results.md", "[58.2 meV/Å](../../evidence/molecules_kept.md) of `3 %`") == ["58.2 meV/Å"]
+
+
 def test_the_same_structures_are_compared_in_pairs_and_other_sizes_as_samples(claims_table):
     """Seeds differ tenfold and the starts by a half: pairs tell them apart, samples do not."""
     transfer, scratch = [1.0, 10.0, 100.1], [2.0, 20.0, 200.0]

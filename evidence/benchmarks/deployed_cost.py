@@ -1,10 +1,12 @@
 """What a deployed transferred model costs per step, relative to the same architecture built by NequIP.
 
     python evidence/benchmarks/deployed_cost.py runs/ge/best.ckpt --repeats 200
+    python evidence/benchmarks/deployed_cost.py runs/ge/best.ckpt --uncertainty
 
 Both are deployed as TorchScript and as AOTInductor by the same code and timed in turn on the same structure, so that
 whatever else the machine does meets both alike. Printed: the median time of a force call of each, and the median of the
-ratios of neighbouring calls, which should be 1. Invariant 7 of the design: no cost afterwards.
+ratios of neighbouring calls, which should be 1. Invariant 7 of the design: no cost afterwards. With `--uncertainty`, a
+file that says how unsure it is against the plain file of the same model.
 """
 
 import argparse
@@ -22,6 +24,7 @@ from nequip_elemtransfer.architecture import builders as architecture
 from nequip_elemtransfer.deploy import export
 from nequip_elemtransfer.deploy.deployed import DeployedModel, neighbor_list
 from nequip_elemtransfer.deploy.trained import TrainedModel, example_data, load_trained
+from nequip_elemtransfer.deploy.write import Recipe, write_and_verify
 from nequip_elemtransfer.source import load_source
 
 
@@ -31,27 +34,45 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=200, help="calls of each model (default: 200)")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--kinds", nargs="+", choices=("pth", "pt2"), default=["pth", "pt2"])
+    parser.add_argument("--uncertainty", action="store_true", help="compare files with and without uncertainties")
     args = parser.parse_args()
     set_global_state()
-    frame = example_data(args.checkpoint)
+    frame = example_data(load_trained(args.checkpoint))
     for kind in args.kinds:
-        transferred = load_trained(args.checkpoint)  # anew, since an export changes the model in place
-        if transferred.provenance is None:
-            parser.error(f"{args.checkpoint} holds no transferred model")
-        stock = replace(transferred, model=stock_model(args.checkpoint), provenance=None)
         with tempfile.TemporaryDirectory() as folder:
-            models = [
-                deploy(trained, Path(folder) / f"{name}.nequip.{kind}", frame, args.device)
-                for name, trained in [("transferred", transferred), ("stock", stock)]
-            ]
-        times = interleaved(models, models[0].graph(frame), args.repeats, args.device)
+            make = with_and_without if args.uncertainty else transferred_and_stock
+            models = make(args.checkpoint, Path(folder), f".nequip.{kind}", frame, args.device)
+        times = interleaved(list(models.values()), next(iter(models.values())).graph(frame), args.repeats, args.device)
         ratio = times[0] / times[1]
         low, high = bootstrap_interval(ratio)
+        medians = ", ".join(f"{name} {1e3 * np.median(of):.3f} ms" for name, of in zip(models, times))
         print(
-            f"{kind}: transferred {1e3 * np.median(times[0]):.3f} ms, stock {1e3 * np.median(times[1]):.3f} ms, "
-            f"ratio {np.median(ratio):.4f} (95 % interval {low:.4f} to {high:.4f}), "
+            f"{kind}: {medians}, ratio {np.median(ratio):.4f} (95 % interval {low:.4f} to {high:.4f}), "
             f"{len(frame['pos'])} atoms, {args.device}"
         )
+
+
+def transferred_and_stock(
+    checkpoint: Path, folder: Path, ending: str, frame: dict, device: str
+) -> dict[str, DeployedModel]:
+    transferred = load_trained(checkpoint)  # anew, since an export changes the model in place
+    if transferred.provenance is None:
+        raise SystemExit(f"{checkpoint} holds no transferred model")
+    stock = replace(transferred, model=stock_model(checkpoint), provenance=None)
+    return {
+        name: deploy(trained, folder / f"{name}{ending}", frame, device)
+        for name, trained in (("transferred", transferred), ("stock", stock))
+    }
+
+
+def with_and_without(checkpoint: Path, folder: Path, ending: str, frame: dict, device: str) -> dict[str, DeployedModel]:
+    found = {}
+    for name, wanted in (("with uncertainty", True), ("without", False)):
+        out = folder / f"{wanted}{ending}"
+        verdict = write_and_verify(Recipe(checkpoint, device=device, uncertainty=wanted), out)
+        print(verdict.report)
+        found[name] = DeployedModel(out, device)
+    return found
 
 
 def stock_model(checkpoint: Path) -> torch.nn.Module:

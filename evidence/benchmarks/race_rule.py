@@ -9,6 +9,7 @@ the budget a race goes by the interval of the ratio of validation errors, which 
 there are three seeds, which stand for the folds.
 """
 
+import argparse
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -110,6 +111,7 @@ def line_of(points: list[tuple[float, float]]) -> Line:
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     found = list(transfers())
     alone = [t for t in found if t.name.startswith("forecast")]
     print(f"{len(found)} transfers to {len({t.target for t in found})} targets")

@@ -57,7 +57,8 @@ LENNARD_JONES = Kind("nequip.nn.pair_potential.LennardJones", ("epsilon", "sigma
 ALLEGRO = Kind("allegro.nn.Allegro_Module")
 CONVOLUTION = Kind("nequip.nn.interaction_block.InteractionBlock", ("sc", "is_first_layer"))
 NEIGHBOR_NORM = Kind("nequip.nn.AvgNumNeighborsNorm")
-MODULE_KINDS = (ENERGIES, LENGTHS, FACTOR, DERIVATIVES, LENNARD_JONES, ALLEGRO, CONVOLUTION, NEIGHBOR_NORM)
+READOUT = Kind("nequip.nn.ScalarMLP", ("field", "out_field"))  # those that make energies, among others
+MODULE_KINDS = (ENERGIES, LENGTHS, FACTOR, DERIVATIVES, LENNARD_JONES, ALLEGRO, CONVOLUTION, NEIGHBOR_NORM, READOUT)
 
 # Attribute of the module that holds a pair potential, and option of the builder that asks for one.
 PAIR_POTENTIAL = "pair_potential"

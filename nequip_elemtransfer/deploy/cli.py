@@ -20,6 +20,7 @@ from nequip_elemtransfer.output.paths import (
     require_training_folder,
 )
 from nequip_elemtransfer.output.refusal import first_line
+from nequip_elemtransfer.structures.options import add_data_options
 from nequip_elemtransfer.structures.specs import split_spec
 
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
@@ -90,6 +91,22 @@ def _add_build(commands: Any) -> None:
         help="name one cutoff for all pairs of types instead of one for each, so that several LAMMPS types may be one "
         "type of the model; slower",
     )
+    build.add_argument(
+        "--uncertainty",
+        action="store_true",
+        help="let the file say of each atom how unsure its force is and how far it is from the training; needs the "
+        "training's data",
+    )
+    build.add_argument(
+        "--calibrate",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="for --uncertainty, labelled structures that the training did not see, or .ckpt files of trainings on "
+        "parts of the data (default: what the training validated on)",
+    )
+    add_data_options(build)
     build.add_argument("--verbose", action="store_true", help="show NequIP's messages, and errors in full")
     _add_lammps_input(build, "replace OUT and the LAMMPS input if they exist")
     build.set_defaults(run=_run_build)
@@ -122,7 +139,9 @@ def _run_build(args: argparse.Namespace) -> None:
     from nequip_elemtransfer.deploy.info import kind_of, read_info
     from nequip_elemtransfer.deploy.lammps_input import usage
     from nequip_elemtransfer.deploy.train_dir import best_checkpoint
+    from nequip_elemtransfer.deploy.uncertainty_info import uncertainty_rows
     from nequip_elemtransfer.deploy.write import Recipe
+    from nequip_elemtransfer.structures.options import data_options
 
     if args.checkpoint and not args.train_dir:
         raise ValueError("--checkpoint names a file in --train-dir; --model takes the path itself.")
@@ -130,9 +149,8 @@ def _run_build(args: argparse.Namespace) -> None:
         raise ValueError(f"--lammps-input: {args.out} will not be a file for LAMMPS; build .nequip.pth or .nequip.pt2.")
     _check_lammps_input(args)
     model = args.model or best_checkpoint(args.train_dir, args.checkpoint)
-    recipe = Recipe(
-        model, args.target, args.device, args.tf32, tuple(args.modifiers), args.common_cutoff, args.train_dir
-    )
+    options = (args.target, args.device, args.tf32, tuple(args.modifiers), args.common_cutoff, args.train_dir)
+    recipe = Recipe(model, *options, args.uncertainty, tuple(args.calibrate), data_options(args))
     print(f"Writing {args.out} ({kind_of(args.out)}) from {model} ...", flush=True)
     verdict = deploy(recipe, args.out, args.force, args.verbose)
     print("Largest differences from the eager model:", verdict.report, sep="\n", flush=True)
@@ -141,6 +159,8 @@ def _run_build(args: argparse.Namespace) -> None:
     if not verdict.passed:
         raise RuntimeError(f"the file differs from its model by more than the tolerance; {args.out} was not written.")
     info = read_info(args.out)
+    for name, value in uncertainty_rows(info):
+        print(f"{name}: {value}")
     print("", usage(info), sep="\n")
     for file in _write_lammps_input(args, info):
         print(f"Wrote {file}.")
@@ -238,8 +258,20 @@ def _add_md(commands: Any) -> None:
         help="largest drift of the conserved energy over the run, in meV/atom (default: 1)",
     )
     md.add_argument("--seed", type=_at_least_one, default=1, metavar="N", help="of the initial velocities (default: 1)")
+    md.add_argument(
+        "--stop-above",
+        type=_positive,
+        metavar="G",
+        help="end the run where an atom's extrapolation grade exceeds G; for files built with --uncertainty",
+    )
+    md.add_argument(
+        "--flagged",
+        type=Path,
+        metavar="FILE.xyz",
+        help="write structures whose largest grade is above 1, the worst between two outputs, to be labelled",
+    )
     md.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    md.add_argument("--force", action="store_true", help="replace the trajectory if it exists")
+    md.add_argument("--force", action="store_true", help="replace the trajectory and FILE.xyz if they exist")
     md.set_defaults(run=_run_md)
 
 
@@ -251,8 +283,10 @@ def _run_md(args: argparse.Namespace) -> None:
     from nequip_elemtransfer.deploy.deployed import DeployedModel
     from nequip_elemtransfer.deploy.md import Settings, require_trajectory, run_md
     from nequip_elemtransfer.deploy.structures import elements_of, structure
+    from nequip_elemtransfer.deploy.watch import Watch
 
     require_trajectory(args.trajectory, args.force, [args.file, Path(args.structure)])
+    _check_grades(args)
     model = DeployedModel(args.file, args.device)
     atoms = structure(args.structure, elements_of(model.type_names, model.info), model.r_max)
     settings = Settings(
@@ -266,7 +300,16 @@ def _run_md(args: argparse.Namespace) -> None:
         args.trajectory,
     )
     print(f"{len(atoms)} atoms, {args.steps} steps of {args.timestep:g} fs, {args.ensemble.upper()}", flush=True)
-    outcome = run_md(model, atoms, settings)
+    watch = Watch(args.stop_above) if model.info["uncertainty"] else None
+    try:
+        outcome = run_md(model, atoms, settings, watch=watch)
+    finally:  # what a run that failed has met is what should be labelled
+        if watch is not None and args.flagged and (number := watch.write(args.flagged, args.force)):
+            print(f"{args.flagged}: {number} structures with a grade above 1, without labels", flush=True)
+    if watch is not None:
+        print(_grades_of_run(watch, args))
+        if watch.stopped is not None:
+            return
     print(
         f"mean temperature {outcome.temperature:.1f} K; drift of the conserved energy {outcome.drift:+.4f} meV/atom, "
         f"fluctuation {outcome.fluctuation:.4f} meV/atom; trajectory in {args.trajectory}"
@@ -276,6 +319,33 @@ def _run_md(args: argparse.Namespace) -> None:
             f"the energy drifted by {outcome.drift:+.3f} meV/atom, more than --max-drift {args.max_drift:g}: the time "
             "step is too long, the structure starts far from rest (--equilibrate), or the model is not smooth."
         )
+
+
+def _check_grades(args: argparse.Namespace) -> None:
+    """Refuse options of grades for a file that gives none, and a place where nothing can be written."""
+    from nequip_elemtransfer.deploy.info import read_info
+
+    if args.flagged is not None:
+        if args.flagged.suffix not in (".xyz", ".extxyz"):
+            raise ValueError(f"--flagged {args.flagged} will be an extended XYZ file: name it .xyz.")
+        for other in (args.file, Path(args.structure), args.trajectory):
+            if args.flagged.resolve() == other.resolve():
+                raise ValueError(f"--flagged {args.flagged} is another file of this run: name another.")
+        require_writable(args.flagged, args.force)
+    asked = [name for name, value in (("--stop-above", args.stop_above), ("--flagged", args.flagged)) if value]
+    if asked and read_info(args.file)["uncertainty"] is None:
+        raise ValueError(
+            f"{asked[0]}: {args.file} gives no grades; build it with `nequip-deploy build --uncertainty` from the "
+            "training's checkpoint."
+        )
+
+
+def _grades_of_run(watch: Any, args: argparse.Namespace) -> str:
+    if watch.stopped is not None:
+        said = f"stopped at step {watch.stopped}: an atom has the grade {watch.largest:.2f}, above {args.stop_above:g}"
+        return f"{said}; trajectory in {args.trajectory}"
+    above = "all atoms are within what the training knows" if watch.largest <= 1 else "above 1 forces may be wrong"
+    return f"largest extrapolation grade {watch.largest:.2f}: {above}"
 
 
 def _positive(text: str) -> float:

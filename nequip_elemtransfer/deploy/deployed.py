@@ -17,6 +17,7 @@ from nequip_elemtransfer.architecture.nequip_names import imported
 from nequip_elemtransfer.deploy.executable_stack import GLIBC_ADVICE
 from nequip_elemtransfer.deploy.info import read_info
 from nequip_elemtransfer.deploy.mliap import MliapModel, one_rank
+from nequip_elemtransfer.uncertainty.module import GRADE_KEY, UNCERTAINTY_KEY
 
 _SOLE_MODEL_KEY = imported("nequip.train.lightning._SOLE_MODEL_KEY")
 
@@ -39,11 +40,15 @@ class Prediction:
         energy: total energy in eV
         forces: in eV/Å, shape (n_atoms, 3)
         virial: −stress × volume in eV, shape (3, 3)
+        uncertainty: σ of a force component in eV/Å for each atom, shape (n_atoms,); None if the model does not say
+        grades: extrapolation grade of each atom, shape (n_atoms,); None if the model does not say
     """
 
     energy: float
     forces: np.ndarray
     virial: np.ndarray
+    uncertainty: np.ndarray | None = None
+    grades: np.ndarray | None = None
 
 
 class DeployedModel:
@@ -192,4 +197,10 @@ def _prediction(out: AtomicDataDict.Type, graph: AtomicDataDict.Type, owners: to
         energy=float(energies[:n_atoms].double().sum()),
         forces=forces.double().cpu().numpy(),
         virial=virial.double().view(3, 3).cpu().numpy(),
+        uncertainty=_of_atoms(out, UNCERTAINTY_KEY, n_atoms),
+        grades=_of_atoms(out, GRADE_KEY, n_atoms),
     )
+
+
+def _of_atoms(out: AtomicDataDict.Type, name: str, n_atoms: int) -> np.ndarray | None:
+    return out[name].detach()[:n_atoms, 0].double().cpu().numpy() if name in out else None

@@ -1,8 +1,9 @@
 """Write a model as TorchScript, AOTInductor or package file, each with NequIP's own code."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Dict  # noqa: UP035  TorchScript knows this one
+from typing import Any, Dict  # noqa: UP035  TorchScript knows this one
 
 import torch
 from hydra.errors import InstantiationException
@@ -22,6 +23,7 @@ from nequip.utils.aoti_metadata import (
 )
 from nequip.utils.global_state import TF32_KEY
 
+from nequip_elemtransfer import __version__
 from nequip_elemtransfer.architecture.nequip_names import imported
 from nequip_elemtransfer.checkpoints.nequip_loader import OlderFile, require_loadable, require_loadable_data
 from nequip_elemtransfer.deploy.info import CARD_KEY, DEPLOY_KEY, PROVENANCE_KEY
@@ -43,7 +45,7 @@ class NeedsCell(torch.nn.Module):
     Their features would be those of atoms without neighbours. The check takes no time, and all else is NequIP's.
     """
 
-    def __init__(self, model: GraphModel) -> None:
+    def __init__(self, model: torch.nn.Module) -> None:
         super().__init__()
         self.model = model
 
@@ -54,18 +56,27 @@ class NeedsCell(torch.nn.Module):
         return self.model(data)
 
 
-def metadata_of(trained: TrainedModel, model: GraphModel, allow_tf32: bool, common_cutoff: bool) -> dict[str, str]:
+def metadata_of(
+    trained: TrainedModel,
+    model: GraphModel,
+    allow_tf32: bool,
+    common_cutoff: bool,
+    uncertainty: dict[str, Any] | None = None,
+) -> dict[str, str]:
     """What the LAMMPS pair styles and ASE read, and where the model came from.
 
     Args:
         model: the one written, with its modifiers
         common_cutoff: leave out the cutoffs of pairs, so that the model is given all pairs within the largest of them,
             and its envelope makes zero of those beyond their own; where all are the largest, they are left out anyway
+        uncertainty: what :class:`.calibration.Measured` says of itself, for a file that has it
     """
-    deploy = {
+    deploy: dict[str, Any] = {
         "source": {"file": trained.path.name, "sha256": trained.sha256},
         "versions": {k: v for k, v in get_current_code_versions(verbose=False).items() if v is not None},
     }
+    if uncertainty is not None:
+        deploy["uncertainty"] = uncertainty | {"module": f"nequip-elemtransfer {__version__}"}
     metadata = model.metadata | {TF32_KEY: str(int(allow_tf32)), DEPLOY_KEY: json.dumps(deploy)}
     cutoffs = {float(cutoff) for cutoff in metadata.get(PER_EDGE_TYPE_CUTOFF_KEY, "").split()}
     if common_cutoff or cutoffs == {float(metadata[R_MAX_KEY])}:
@@ -83,7 +94,7 @@ def card_of(trained: TrainedModel, run: Path | None) -> dict[str, str]:
 
 
 def write_torchscript(
-    model: GraphModel, metadata: dict[str, str], out: Path, device: str, strictly_local: bool
+    model: torch.nn.Module, metadata: dict[str, str], out: Path, device: str, strictly_local: bool
 ) -> None:
     """Write a ``.nequip.pth`` file.
 
@@ -96,13 +107,20 @@ def write_torchscript(
 
 
 def write_aotinductor(
-    model: GraphModel, metadata: dict[str, str], out: Path, device: str, target: str, example: AtomicDataDict.Type
+    model: torch.nn.Module,
+    metadata: dict[str, str],
+    out: Path,
+    device: str,
+    target: str,
+    example: AtomicDataDict.Type,
+    more: Sequence[str] = (),
 ) -> None:
     """Write a ``.nequip.pt2`` file, as ``nequip-compile --mode aotinductor`` does.
 
     Args:
         target: key of NequIP's ``COMPILE_TARGET_DICT``
         example: a structure with neighbour list and realistic shapes
+        more: outputs besides those of the target
 
     Raises:
         ValueError: if a compiler is missing
@@ -110,6 +128,7 @@ def write_aotinductor(
     """
     require_compiler(device)
     settings = imported("nequip.scripts._compile_utils.COMPILE_TARGET_DICT")[target]
+    outputs = [*settings["output"], *more]
     data = settings["data_settings"](AtomicDataDict.to_(example.copy(), torch.device(device)))
     at_least_two = {
         field: torch.export.dynamic_shapes.Dim(name, min=2)
@@ -117,13 +136,13 @@ def write_aotinductor(
     }
     metadata = metadata | {
         NEQUIP_AOTI_INPUTS_KEY: serialize_aoti_keys(settings["input"]),
-        NEQUIP_AOTI_OUTPUTS_KEY: serialize_aoti_keys(settings["output"]),
+        NEQUIP_AOTI_OUTPUTS_KEY: serialize_aoti_keys(outputs),
     }
     aot_export_model(
         model=model,
         device=device,
         input_fields=settings["input"],
-        output_fields=settings["output"],
+        output_fields=outputs,
         data=data,
         batch_map=settings["batch_map_settings"](at_least_two),
         output_path=str(out),

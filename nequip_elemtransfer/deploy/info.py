@@ -11,6 +11,7 @@ from nequip_elemtransfer.checkpoints.legacy.reading import is_old_model
 from nequip_elemtransfer.checkpoints.record import TransferRecord
 from nequip_elemtransfer.checkpoints.stored_model import is_transferred, read_package, type_names
 from nequip_elemtransfer.deploy.executable_stack import asks_for_executable_stack
+from nequip_elemtransfer.deploy.uncertainty_info import check_uncertainty, uncertainty_rows
 from nequip_elemtransfer.outcome.model_card import ModelCard, card_of_sections
 from nequip_elemtransfer.output.paths import require_deployed
 from nequip_elemtransfer.output.refusal import RefusedFile, first_line, shortened
@@ -56,6 +57,7 @@ def read_info(path: Path) -> dict[str, Any]:
         ``file``, ``kind``, ``type_names``, ``r_max`` (Å), ``per_edge_type_cutoff`` (Å, center by neighbour),
         ``model_dtype``, ``allow_tf32``, ``device``, ``inputs``, ``outputs``, ``pair_style`` (LAMMPS's; None for a file
         that LAMMPS cannot run), ``executable_stack`` (whether loading it needs one), ``versions``, ``source``,
+        ``uncertainty`` (what :class:`.calibration.Measured` says of itself, and ``module``, whose code is in the file),
         ``element_transfer`` and ``model_card``; None for what the file does not say
 
     Raises:
@@ -101,6 +103,7 @@ def describe(info: Mapping[str, Any]) -> str:
         ["inputs", info["inputs"]],
         ["outputs", info["outputs"]],
         ["LAMMPS pair style", info["pair_style"]],
+        *uncertainty_rows(info),
         ["executable stack", info["executable_stack"] and "needed"],
         ["made from", info["source"] and f"{info['source']['file']} (sha256 {info['source']['sha256'][:12]}...)"],
         ["versions", ", ".join(f"{name} {version}" for name, version in info["versions"].items()) or "unknown"],
@@ -188,6 +191,7 @@ def _compiled(metadata: Mapping[str, str]) -> dict[str, Any]:
         "pair_style": None,
         "versions": deploy.get("versions", {}),
         "source": deploy.get("source"),
+        "uncertainty": deploy.get("uncertainty"),
         "element_transfer": json.loads(metadata.get(PROVENANCE_KEY, "null")),
         "model_card": json.loads(metadata.get(CARD_KEY, "null")),
     }
@@ -209,6 +213,7 @@ def _read_package(path: Path) -> dict[str, Any]:
         "pair_style": None,
         "versions": {name: version for name, version in metadata["versions"].items() if version is not None},
         "source": None,
+        "uncertainty": None,
         "element_transfer": find_provenance(model),
         "model_card": None,  # read once the record of the transfer is known to be one
     }
@@ -220,6 +225,7 @@ def _check(info: Mapping[str, Any]) -> None:
     check_model_options({name: info[name] for name in options if info[name] is not None})
     if info["element_transfer"] is not None:
         TransferRecord.from_dict(info["element_transfer"])
+    check_uncertainty(info["uncertainty"])
     if info["model_card"] is not None:
         ModelCard.from_dict(info["model_card"])
     source, versions = info["source"], info["versions"]

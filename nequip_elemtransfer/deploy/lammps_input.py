@@ -17,6 +17,7 @@ from ase.data import atomic_masses, atomic_numbers
 from nequip_elemtransfer.config import suggest
 from nequip_elemtransfer.deploy.executable_stack import GLIBC_ADVICE
 from nequip_elemtransfer.deploy.structures import element_of, elements_of
+from nequip_elemtransfer.deploy.uncertainty_info import grade_lines, thermo_columns, watch_lines
 from nequip_elemtransfer.output.atomic import folder_beside, put_in_place, require_writable
 from nequip_elemtransfer.output.table import printable
 
@@ -86,9 +87,8 @@ def usage(info: Mapping[str, Any], types: Sequence[str] | None = None) -> str:
             "ASE: NequIPCalculator._from_saved_model, training: nequip.model.ModelFromPackage."
         )
     stack = f"The file {GLIBC_ADVICE}." if info["executable_stack"] else ""
-    ase_line = f"NequIPCalculator.from_compiled_model({_text(file)}, device={_text(info['device'] or 'cpu')})"
     if info["pair_style"] is None:
-        lines = ["In ASE:", "  from nequip.integrations.ase import NequIPCalculator", f"  atoms.calc = {ase_line}"]
+        lines = ["In ASE:", *_indented(_ase_lines(info))]
         return "\n".join([stack, *lines] if stack else lines)
     try:
         settings, potential = _settings_lines(info), _potential_lines(info, types, file)
@@ -96,7 +96,8 @@ def usage(info: Mapping[str, Any], types: Sequence[str] | None = None) -> str:
         return f"No lines for LAMMPS: {error}"
     lines = [
         "In LAMMPS (LAMMPS type i is the i-th name on the pair_coeff line):",
-        *(f"  {line}" for line in (*settings, *_read_lines(info), *potential, *_mass_lines(types, info))),
+        *_indented([*settings, *_read_lines(info), *potential, *_mass_lines(types, info)]),
+        *_uncertainty_usage(info),
         _RANKS[info["pair_style"]],
         f"Run it by: {_MLIAP_COMMAND} INPUT (N: the GPUs of a node)" if info["pair_style"] == "mliap" else "",
         _names_once(info),
@@ -206,6 +207,27 @@ def _mass_lines(types: Sequence[str], info: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+def _uncertainty_usage(info: Mapping[str, Any]) -> list[str]:
+    """How the uncertainty of a file is read, if it has one."""
+    if info["uncertainty"] is None:
+        return []
+    thermo = " ".join(["thermo_style  custom step temp pe press", *thermo_columns(info)])
+    lines = [*grade_lines(info), thermo, *watch_lines(info, "unknown.lammpstrj")]
+    return ["How far its atoms are from the training (1: the farthest of it), after the pair style:", *_indented(lines)]
+
+
+def _ase_lines(info: Mapping[str, Any]) -> list[str]:
+    package, name = "nequip.integrations.ase", "NequIPCalculator"
+    if info["uncertainty"] is not None:
+        package, name = "nequip_elemtransfer", "UncertaintyCalculator"
+    options = f"{_text(info['file'])}, device={_text(info['device'] or 'cpu')}"
+    return [f"from {package} import {name}", f"atoms.calc = {name}.from_compiled_model({options})"]
+
+
+def _indented(lines: Sequence[str]) -> list[str]:
+    return [f"  {line}" for line in lines]
+
+
 def _names_once(info: Mapping[str, Any]) -> str:
     if not info["per_edge_type_cutoff"] or info["pair_style"] == "mliap":
         return ""
@@ -230,11 +252,14 @@ def _input(info: Mapping[str, Any], types: Sequence[str], atoms: Atoms, file: Pa
             f"read_data     {_word(name + '.data')}",
             "",
             *_potential_lines(info, types, model),
+            *grade_lines(info),
             "",
             *_SETTINGS,
+            " ".join(["thermo_style  custom step temp pe ke etotal press vol", *thermo_columns(info)]),
             "",
             *_minimisation(atoms),
             "",
+            *([*watched, ""] if (watched := watch_lines(info, dump_file(f"{name}.unknown.lammpstrj"))) else []),
             _DYNAMICS.format(
                 temperature=temperature,
                 dump=dump_file(f"{name}.lammpstrj"),
@@ -310,7 +335,6 @@ _SETTINGS = (
     "neighbor      1.0 bin",
     "neigh_modify  delay 0 every 1 check yes",
     "thermo        50",
-    "thermo_style  custom step temp pe ke etotal press vol",
 )
 _DYNAMICS = """\
 # heat in 5 ps

@@ -21,6 +21,7 @@ from nequip.data import AtomicDataDict
 from nequip_elemtransfer.deploy.deployed import DeployedModel
 from nequip_elemtransfer.deploy.lammps_input import UnreadableName, dump_file, write_data
 from nequip_elemtransfer.deploy.structures import elements_of
+from nequip_elemtransfer.deploy.watch import Watch
 from nequip_elemtransfer.output.atomic import require_writable
 from nequip_elemtransfer.output.progress import progress_bar, say
 from nequip_elemtransfer.output.refusal import first_line
@@ -29,6 +30,8 @@ from nequip_elemtransfer.output.refusal import first_line
 COLUMNS = ("step", "temp", "pe", "ke", "econserve", "press")
 _HEADER = "    step      T (K)   potential (eV)   kinetic (eV)  conserved (eV)   pressure (bar)"
 _LINE = "{:8.0f} {:10.2f} {:16.6f} {:14.6f} {:15.6f} {:16.1f}"
+# of a file that gives grades, the largest since the line before
+_GRADE_HEADER, _GRADE = "   grade", " {:7.2f}"
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,8 @@ class Outcome:
     """What came of a run.
 
     Args:
-        thermo: a row for each line of output, columns ``COLUMNS``
+        thermo: a row for each line of output, columns ``COLUMNS``, and the largest grade since the row before if the
+            file gives grades
         drift: of the conserved energy over the run, by a straight line through it, in meV per atom
         fluctuation: root mean square about that line in meV per atom
         temperature: mean in K
@@ -73,13 +77,20 @@ class Outcome:
     temperature: float
 
 
-def run_md(model: DeployedModel, atoms: Atoms, settings: Settings, echo: Callable[[str], None] = say) -> Outcome:
+def run_md(
+    model: DeployedModel,
+    atoms: Atoms,
+    settings: Settings,
+    echo: Callable[[str], None] = say,
+    watch: Watch | None = None,
+) -> Outcome:
     """Run molecular dynamics.
 
     Args:
         model: the deployed file
         atoms: all of the model's types, with vacuum along directions that are not periodic
         echo: gets the lines of thermodynamic output
+        watch: takes note of grades, and may end the run; for a file that gives them, which is watched anyway
 
     Raises:
         ImportError: if LAMMPS is not installed
@@ -89,17 +100,23 @@ def run_md(model: DeployedModel, atoms: Atoms, settings: Settings, echo: Callabl
     total = settings.equilibration + settings.steps
     with silent_lammps() as lmp, progress_bar(total=total, unit="step", leave=False, disable=None) as bar:
         _set_up(lmp, atoms, elements, settings)
-        forces = _Forces(lmp, model, lambda step: bar.update(step - bar.n))
-        echo(_HEADER)
-        for row in _stage(lmp, forces, "nvt", settings.equilibration, settings):
-            echo(_LINE.format(*row))
-        if settings.trajectory is not None:
-            settings.trajectory.parent.mkdir(parents=True, exist_ok=True)
-            _write_trajectory(lmp, elements, settings)
+        if model.info["uncertainty"] is not None:
+            watch = watch or Watch()
+        forces = _Forces(lmp, model, lambda step: bar.update(step - bar.n), _Watched(watch, elements, atoms.pbc))
+        line = _LINE + (_GRADE if watch else "")
+        echo(_HEADER + (_GRADE_HEADER if watch else ""))
         rows = []
-        for row in _stage(lmp, forces, settings.ensemble, settings.steps, settings):
-            echo(_LINE.format(*row))
-            rows.append(row)
+        for row in _stage(lmp, forces, "nvt", settings.equilibration, settings):
+            echo(line.format(*row))
+            rows = [row]
+        if not forces.stopped:
+            if settings.trajectory is not None:
+                settings.trajectory.parent.mkdir(parents=True, exist_ok=True)
+                _write_trajectory(lmp, elements, settings)
+            rows = []
+            for row in _stage(lmp, forces, settings.ensemble, settings.steps, settings):
+                echo(line.format(*row))
+                rows.append(row)
     return _outcome(np.array(rows), len(atoms))
 
 
@@ -123,18 +140,38 @@ def require_trajectory(path: Path, force: bool, others: Sequence[Path]) -> None:
             raise ValueError(f"--trajectory {path} is what the run reads: name another file.")
 
 
+@dataclass(frozen=True)
+class _Watched:
+    """Who takes note of grades, if anybody does, and what turns LAMMPS's atoms into a structure for him."""
+
+    watch: Watch | None
+    elements: Sequence[str]
+    pbc: np.ndarray
+
+    def see(self, step: int, grades: np.ndarray | None, frame: AtomicDataDict.Type, tags: np.ndarray) -> bool:
+        """Whether the run shall end."""
+        if self.watch is None or grades is None:
+            return False
+        order = np.argsort(tags[: len(grades)])
+        symbols = np.array(self.elements)[frame[AtomicDataDict.ATOM_TYPE_KEY].numpy()]
+        positions, cell = frame[AtomicDataDict.POSITIONS_KEY].numpy(), frame[AtomicDataDict.CELL_KEY].view(3, 3).numpy()
+        atoms = Atoms(symbols[order], positions[order], cell=cell, pbc=self.pbc)
+        return self.watch.see(step, grades[order], atoms)
+
+
 class _Forces:
     """Answers LAMMPS's question for forces, and keeps an error until Python can raise it."""
 
-    def __init__(self, lmp: Any, model: DeployedModel, on_step: Callable[[int], Any]) -> None:
-        self._lmp, self._model, self._on_step = lmp, model, on_step
+    def __init__(self, lmp: Any, model: DeployedModel, on_step: Callable[[int], Any], watched: _Watched) -> None:
+        self._lmp, self._model, self._on_step, self._watched = lmp, model, on_step, watched
         self.error: BaseException | None = None
         _commands(lmp, "fix model all external pf/callback 1 1\nfix_modify model energy yes virial yes")
         lmp.set_fix_external_callback("model", self._answer)
 
     def _answer(self, caller: Any, step: int, n_atoms: int, tags: np.ndarray, x: np.ndarray, f: np.ndarray) -> None:
         try:
-            prediction = self._model.predict(self._model.graph(self._frame(x)))
+            frame = self._frame(x)
+            prediction = self._model.predict(self._model.graph(frame))
             if not np.isfinite(prediction.forces).all():
                 raise RuntimeError(f"the model's forces at step {step} are not finite: the run has blown up.")
             f[:] = prediction.forces
@@ -142,10 +179,22 @@ class _Forces:
             self._lmp.fix_external_set_energy_global("model", prediction.energy)
             self._lmp.fix_external_set_virial_global("model", [v[0, 0], v[1, 1], v[2, 2], v[0, 1], v[0, 2], v[1, 2]])
             self._on_step(step)
+            if self._watched.see(step, prediction.grades, frame, tags):
+                self._lmp.force_timeout()  # LAMMPS ends the run before its next step
         except BaseException as error:  # it would be lost on its way through LAMMPS, Ctrl-C too
             f[:] = 0.0
             self.error = self.error or error
             self._lmp.force_timeout()
+
+    @property
+    def stopped(self) -> bool:
+        """Whether a grade has ended the run."""
+        return self._watched.watch is not None and self._watched.watch.stopped is not None
+
+    def row(self) -> list[float]:
+        """What is printed of the step that was computed last."""
+        row = [self._lmp.get_thermo(name) for name in COLUMNS]
+        return row if self._watched.watch is None else [*row, self._watched.watch.end_stretch()]
 
     def _frame(self, x: np.ndarray) -> AtomicDataDict.Type:
         low, high, xy, yz, xz, *_ = self._lmp.extract_box()
@@ -229,8 +278,10 @@ def _stage(lmp: Any, forces: _Forces, ensemble: str, steps: int, settings: Setti
         _commands(lmp, run)
         if forces.error is not None:
             raise forces.error
-        yield [lmp.get_thermo(name) for name in COLUMNS]
-        if done == steps:
+        if forces.stopped:
+            _commands(lmp, "timer timeout off\nrun 0 post no")  # energies of this step, which were not asked for
+        yield forces.row()
+        if done == steps or forces.stopped:
             break
         chunk = min(settings.thermo_every, steps - done)
         run = f"run {chunk} pre no post no"

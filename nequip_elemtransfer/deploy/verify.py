@@ -1,17 +1,18 @@
 """Is a deployed file the model it was made from? Compare the two where deployed files go wrong."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from nequip.data import AtomicDataDict, get_field_type
 from nequip.nn import GraphModel
-from nequip.nn.embedding.utils import cutoff_str_to_fulldict
-from nequip.nn.graph_model import PER_EDGE_TYPE_CUTOFF_KEY
 
-from nequip_elemtransfer.deploy.deployed import DeployedModel, Prediction, neighbor_list, predict_graph
+from nequip_elemtransfer.deploy.calibration import graphs_of
+from nequip_elemtransfer.deploy.deployed import DeployedModel, Prediction, predict_graph
 from nequip_elemtransfer.output.table import table
+from nequip_elemtransfer.uncertainty.mahalanobis import Uncertainty
+from nequip_elemtransfer.uncertainty.readout import take_readings
 
 TrialFrames = dict[str, AtomicDataDict.Type]
 
@@ -31,6 +32,7 @@ class Difference:
         energy: in eV per atom
         forces: of any component in eV/Å
         virial: of any component in eV per atom
+        uncertainty: of any atom's, as a part of it; None if the file gives none
     """
 
     structure: str
@@ -38,10 +40,17 @@ class Difference:
     energy: float
     forces: float
     virial: float
+    uncertainty: float | None = None
+
+    @property
+    def values(self) -> list[float]:
+        """All that there are."""
+        found = (self.energy, self.forces, self.virial, self.uncertainty)
+        return [value for value in found if value is not None]
 
     def within(self, tolerance: float) -> bool:
-        """Whether all three are, and are numbers."""
-        return all(value <= tolerance for value in (self.energy, self.forces, self.virial))
+        """Whether all are, and are numbers."""
+        return all(value <= tolerance for value in self.values)
 
 
 def tolerance(model_dtype: str, tf32: bool) -> float:
@@ -124,14 +133,23 @@ def beyond_cutoffs(cutoffs: np.ndarray) -> AtomicDataDict.Type:
     return _frame(torch.as_tensor(np.array(positions)), cell, torch.tensor(types), torch.ones(3, dtype=torch.bool))
 
 
-def expected(model: GraphModel, frames: TrialFrames, device: str) -> dict[str, Prediction]:
-    """What the eager model says of each structure; ask before an export, which scripts the model in place."""
-    metadata, types = model.metadata, model.type_names
-    cutoffs = metadata.get(PER_EDGE_TYPE_CUTOFF_KEY)
-    neighbors = neighbor_list(float(metadata["r_max"]), cutoffs and cutoff_str_to_fulldict(cutoffs, types), types)
-    model = model.to(device)
-    graphs = {name: AtomicDataDict.to_(neighbors(frame.copy()), torch.device(device)) for name, frame in frames.items()}
-    return {name: predict_graph(model, graph) for name, graph in graphs.items()}
+def expected(
+    model: GraphModel, frames: TrialFrames, device: str, uncertainty: Uncertainty | None = None
+) -> dict[str, Prediction]:
+    """What the eager model says of each structure; ask before an export, which scripts the model in place.
+
+    Args:
+        uncertainty: of the model, if the file shall give it; computed from what the readout is given, without the
+            module that is exported
+    """
+    model, found = model.to(device), {}
+    for name, graph in zip(frames, graphs_of(model, list(frames.values()))):
+        found[name] = predict_graph(model, AtomicDataDict.to_(graph, torch.device(device)))
+        if uncertainty is not None:
+            features = take_readings(model, [graph]).features
+            sigma, grades = uncertainty.forces_uncertainty(features), uncertainty.grades(features)
+            found[name] = replace(found[name], uncertainty=sigma, grades=grades)
+    return found
 
 
 def compare_predictions(
@@ -146,10 +164,11 @@ def compare_predictions(
 
 def report(differences: Sequence[Difference], tolerance: float) -> str:
     """The differences as a table."""
-    rows = [[d.structure, str(d.n_atoms), f"{d.energy:.1e}", f"{d.forces:.1e}", f"{d.virial:.1e}"] for d in differences]
-    rows.append(["tolerance", "", *[f"{tolerance:.0e}"] * 3])
-    header = ["structure", "atoms", "energy (eV/atom)", "forces (eV/Å)", "virial (eV/atom)"]
-    return table(header, rows, [False] + [True] * 4)
+    rows = [[d.structure, str(d.n_atoms), *(f"{value:.1e}" for value in d.values)] for d in differences]
+    header = ["structure", "atoms", "energy (eV/atom)", "forces (eV/Å)", "virial (eV/atom)", "σ (relative)"]
+    header = header[: len(rows[0])]
+    rows.append(["tolerance", "", *[f"{tolerance:.0e}"] * (len(header) - 2)])
+    return table(header, rows, [False] + [True] * (len(header) - 1))
 
 
 def _difference(name: str, found: Sequence[Prediction], expected: Prediction) -> Difference:
@@ -159,7 +178,19 @@ def _difference(name: str, found: Sequence[Prediction], expected: Prediction) ->
         # a NaN stays a NaN
         return float(np.max([np.abs(getattr(f, quantity) - getattr(expected, quantity)) for f in found]))
 
-    return Difference(name, n_atoms, largest("energy") / n_atoms, largest("forces"), largest("virial") / n_atoms)
+    parts = [_relative(found, expected, name) for name in ("uncertainty", "grades")]
+    given = [part for part in parts if part is not None]
+    energy, forces, virial = largest("energy") / n_atoms, largest("forces"), largest("virial") / n_atoms
+    return Difference(name, n_atoms, energy, forces, virial, float(np.max(given)) if given else None)
+
+
+def _relative(found: Sequence[Prediction], expected: Prediction, quantity: str) -> float | None:
+    """Largest difference of an atom as a part of what is expected; infinite if the file does not give it."""
+    values = getattr(expected, quantity)
+    if values is None:
+        return None
+    given = [getattr(f, quantity) for f in found]
+    return float(np.max([np.inf if g is None else np.max(np.abs(g - values) / values) for g in given]))
 
 
 def _strained(frame: AtomicDataDict.Type) -> AtomicDataDict.Type:

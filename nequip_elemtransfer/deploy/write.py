@@ -1,6 +1,6 @@
 """Write a file and prove it: load it afresh and compare it with the model it was made from."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -12,12 +12,15 @@ from nequip.utils.global_state import set_global_state
 
 from nequip_elemtransfer.checkpoints.stored_model import is_package
 from nequip_elemtransfer.deploy import export, verify
+from nequip_elemtransfer.deploy.calibration import Measured, measure
 from nequip_elemtransfer.deploy.deployed import DeployedModel, neighbor_list, require_device
 from nequip_elemtransfer.deploy.info import kind_of
 from nequip_elemtransfer.deploy.mliap import require_runnable, write_mliap
 from nequip_elemtransfer.deploy.trained import NoTrainingData, TrainedModel, example_data, load_trained, modified
 from nequip_elemtransfer.output.paths import require_model
 from nequip_elemtransfer.output.refusal import first_line
+from nequip_elemtransfer.structures.options import AS_THEY_ARE, DataOptions
+from nequip_elemtransfer.uncertainty.module import GRADE_KEY, UNCERTAINTY_KEY, WithUncertainty
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,8 @@ class Recipe:
         modifiers: names of NequIP's model modifiers
         common_cutoff: whether the file names one cutoff for all pairs of types, as :func:`.export.metadata_of` has it
         run: folder of the training, which may hold the errors of a test; for the model card
+        uncertainty: whether the file says how unsure it is of each force
+        calibrate, reading: files to calibrate that on, and how to read them, as of :func:`.calibration.measure`
     """
 
     model: Path
@@ -41,6 +46,9 @@ class Recipe:
     modifiers: tuple[str, ...] = ()
     common_cutoff: bool = False
     run: Path | None = None
+    uncertainty: bool = False
+    calibrate: tuple[Path, ...] = ()
+    reading: DataOptions = AS_THEY_ARE
 
 
 @dataclass(frozen=True)
@@ -51,11 +59,13 @@ class Verdict:
         report: the differences as a table
         passed: whether all are within the tolerance
         note: what the user should know besides, or nothing
+        measured: the uncertainty that the file gives, if it does
     """
 
     report: str
     passed: bool
     note: str = ""
+    measured: Measured | None = None
 
 
 def check_options(recipe: Recipe, kind: str) -> None:
@@ -76,8 +86,26 @@ def check_options(recipe: Recipe, kind: str) -> None:
         raise ValueError(
             f"--common-cutoff is for the pair styles nequip and allegro; {kind} files need none: leave it out."
         )
+    _check_uncertainty(recipe, kind)
     if kind == "package" and is_package(recipe.model):
         raise ValueError(f"{recipe.model} is a package already: copy it.")
+
+
+def _check_uncertainty(recipe: Recipe, kind: str) -> None:
+    if recipe.calibrate and not recipe.uncertainty:
+        raise ValueError("--calibrate names files for --uncertainty: give both, or neither.")
+    if not recipe.uncertainty:
+        return
+    if kind not in ("TorchScript", "AOTInductor"):
+        reason = {
+            "package": "a package holds the model alone, without a module of this project",
+            "ML-IAP": "LAMMPS's ML-IAP takes energies and forces from a file and nothing else",
+        }[kind]
+        raise ValueError(f"--uncertainty: {reason}; write a .nequip.pth or .nequip.pt2.")
+    if recipe.reading != AS_THEY_ARE and not any(path.suffix != ".ckpt" for path in recipe.calibrate):
+        raise ValueError("--key is for files of structures that --calibrate names.")
+    if missing := [path for path in recipe.calibrate if not path.is_file()]:
+        raise FileNotFoundError(f"--calibrate: {missing[0]} does not exist.")
 
 
 def write_and_verify(recipe: Recipe, out: Path) -> Verdict:
@@ -92,10 +120,11 @@ def write_and_verify(recipe: Recipe, out: Path) -> Verdict:
     set_global_state(allow_tf32=recipe.allow_tf32)
     trained = load_trained(recipe.model)
     frames, note = _check_structures(trained, recipe.common_cutoff)
-    expected = verify.expected(trained.model, frames, recipe.device)
+    measured = measure(trained, recipe.calibrate, recipe.reading) if recipe.uncertainty else None
+    expected = verify.expected(trained.model, frames, recipe.device, measured.uncertainty if measured else None)
     model = modified(trained, recipe.modifiers) if recipe.modifiers else trained.model
     try:
-        _write(recipe, trained, model, next(iter(frames.values())), out)
+        _write(recipe, replace(trained, model=model), measured, next(iter(frames.values())), out)
     except (ValueError, OSError):
         raise
     except Exception as error:  # PyTorch's exporters have many
@@ -105,20 +134,25 @@ def write_and_verify(recipe: Recipe, out: Path) -> Verdict:
     differences = verify.compare_predictions(DeployedModel(out, recipe.device), frames, expected)
     tolerance = verify.tolerance(trained.model.metadata["model_dtype"], recipe.allow_tf32 and recipe.device == "cuda")
     passed = all(difference.within(tolerance) for difference in differences)
-    return Verdict(verify.report(differences, tolerance), passed, note)
+    notes = [note, *(measured.notes if measured else ())]
+    return Verdict(verify.report(differences, tolerance), passed, " ".join(filter(None, notes)), measured)
 
 
-def _write(recipe: Recipe, trained: TrainedModel, model: GraphModel, frame: AtomicDataDict.Type, out: Path) -> None:
-    kind = kind_of(out)
-    metadata = export.metadata_of(trained, model, recipe.allow_tf32, recipe.common_cutoff)
+def _write(
+    recipe: Recipe, trained: TrainedModel, measured: Measured | None, frame: AtomicDataDict.Type, out: Path
+) -> None:
+    kind, model = kind_of(out), trained.model
+    described = measured.as_dict() if measured else None
+    metadata = export.metadata_of(trained, model, recipe.allow_tf32, recipe.common_cutoff, described)
     metadata |= export.card_of(trained, recipe.run)
+    exported = WithUncertainty(model, measured.uncertainty) if measured else model
     extra = verify.extra_inputs(model)
     if kind == "package":
         export.write_package(recipe.model, out)
     elif extra:
         raise ValueError(f"the model takes {', '.join(extra)}, which LAMMPS and compiled files do not: use a package.")
     elif kind == "TorchScript":
-        export.write_torchscript(model, metadata, out, recipe.device, trained.pair_style == "allegro")
+        export.write_torchscript(exported, metadata, out, recipe.device, trained.pair_style == "allegro")
     elif kind == "ML-IAP":
         require_runnable(model)
         with TemporaryDirectory() as folder:
@@ -134,7 +168,8 @@ def _write(recipe: Recipe, trained: TrainedModel, model: GraphModel, frame: Atom
                 "use --target pair_nequip."
             )
         graph = neighbor_list(float(metadata["r_max"]), None, model.type_names)(frame.copy())
-        export.write_aotinductor(model, metadata, out, recipe.device, target, graph)
+        more = (UNCERTAINTY_KEY, GRADE_KEY) if measured else ()
+        export.write_aotinductor(exported, metadata, out, recipe.device, target, graph, more)
 
 
 def _check_structures(trained: TrainedModel, common_cutoff: bool) -> tuple[verify.TrialFrames, str]:

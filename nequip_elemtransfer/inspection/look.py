@@ -130,7 +130,6 @@ def look(path: str, asked: Asked) -> Look:
     file = path if run is None else str(best_checkpoint(run))
     model = load_source(file)
     record = None if model.provenance is None else TransferRecord.from_dict(model.provenance)
-    card, log = _card(Path(file), run)
     structures = [] if read is None else read.structures
 
     def measure(measured: SourceModel, task: str) -> Measured:
@@ -147,6 +146,7 @@ def look(path: str, asked: Asked) -> Look:
             start = measure(rebuilt_start(record, asked.source), "start")
         except NoStart as error:
             no_start = str(error)
+    card, log = _card(Path(file), run)
     return Look(
         file=file,
         model=model,

@@ -42,24 +42,7 @@ def add_plan(commands: Any) -> None:
         "beside the data and each other only",
     )
     plan.add_argument("data", help="labelled structures of the target, in any format that ASE reads")
-    plan.add_argument(
-        "--elements",
-        nargs="+",
-        default=[],
-        metavar="TARGET=START",
-        help="where target types start, as in Ge=Si, Ge=Si:0.5,Sn:0.5 or Ge=auto; a start is proposed for the rest",
-    )
-    plan.add_argument(
-        "--chemical-species", nargs="+", default=[], metavar="TYPE=ELEMENT", help="types not named after their element"
-    )
-    plan.add_argument(
-        "--kept-types",
-        choices=KEPT_TYPES,
-        help="types that keep their name stay as they are in the source (frozen, the default), or are fitted as any "
-        "other, for the same element by another method or code",
-    )
-    plan.add_argument("--source-data", metavar="FILE", help="structures the source was trained on")
-    add_data_options(plan)
+    add_transfer_options(plan)
     add_crystal_options(plan)
     plan.add_argument(
         "--lattice-ratio",
@@ -92,6 +75,43 @@ def add_plan(commands: Any) -> None:
     )
     plan.add_argument("--seed", type=int, default=0, help="of the parts that are held out (default: 0)")
     plan.set_defaults(run=_run_plan)
+
+
+def add_transfer_options(parser: argparse.ArgumentParser) -> None:
+    """Declare what is asked of a transfer to labelled structures, by ``plan`` and ``race``."""
+    parser.add_argument(
+        "--elements",
+        nargs="+",
+        default=[],
+        metavar="TARGET=START",
+        help="where target types start, as in Ge=Si, Ge=Si:0.5,Sn:0.5 or Ge=auto; a start is proposed for the rest",
+    )
+    parser.add_argument(
+        "--chemical-species", nargs="+", default=[], metavar="TYPE=ELEMENT", help="types not named after their element"
+    )
+    parser.add_argument(
+        "--kept-types",
+        choices=KEPT_TYPES,
+        help="types that keep their name stay as they are in the source (frozen, the default), or are fitted as any "
+        "other, for the same element by another method or code",
+    )
+    parser.add_argument("--source-data", metavar="FILE", help="structures the source was trained on")
+    add_data_options(parser)
+
+
+def transfer_options(args: argparse.Namespace) -> dict[str, Any]:
+    """The arguments of :class:`.options.PlanOptions` that :func:`add_transfer_options` declared.
+
+    Raises:
+        ValueError: one is written otherwise, or contradicts another
+    """
+    return {
+        "elements": pairs("--elements", args.elements, parse_start),
+        "chemical_species": pairs("--chemical-species", args.chemical_species, str),
+        "kept_types": args.kept_types or KEPT_TYPES[0],
+        "source_data": args.source_data,
+        "data": data_options(args),
+    }
 
 
 def _run_plan(args: argparse.Namespace) -> None:
@@ -129,10 +149,7 @@ def _make(args: argparse.Namespace) -> None:
     from nequip_elemtransfer.plan.report.write import write_calculators, write_plan
 
     options = PlanOptions(
-        elements=pairs("--elements", args.elements, parse_start),
-        chemical_species=pairs("--chemical-species", args.chemical_species, str),
-        kept_types=args.kept_types or KEPT_TYPES[0],
-        source_data=args.source_data,
+        **transfer_options(args),
         crystal=args.crystal,
         references=pairs("--reference", args.reference, parse_number),
         lattice_ratio=args.lattice_ratio,
@@ -140,7 +157,6 @@ def _make(args: argparse.Namespace) -> None:
         max_structures=args.max_structures,
         held_back=args.hold_back,
         seed=args.seed,
-        data=data_options(args),
         progress=True,
     )
     if args.source == NO_SOURCE:

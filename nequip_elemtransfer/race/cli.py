@@ -5,9 +5,9 @@ import os
 from pathlib import Path
 
 from nequip_elemtransfer.optional_packages import require_plan
-from nequip_elemtransfer.output.arguments import Commands, pairs, parse_start, require_seed
+from nequip_elemtransfer.output.arguments import Commands, pairs, require_seed
 from nequip_elemtransfer.output.paths import require_source
-from nequip_elemtransfer.structures.options import add_data_options, data_options
+from nequip_elemtransfer.plan.cli import add_transfer_options, transfer_options
 from nequip_elemtransfer.structures.specs import require_structures
 
 
@@ -21,7 +21,7 @@ def add_race(commands: Commands) -> None:
         "continues a race that was interrupted.",
     )
     race.add_argument("source", help=".ckpt or .nequip.zip file, or nequip.net:group/model:version")
-    race.add_argument("data", type=Path, help="labelled structures of the target, in any format that ASE reads")
+    race.add_argument("data", help="labelled structures of the target, in any format that ASE reads")
     race.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the race")
     race.add_argument(
         "--budget",
@@ -38,18 +38,7 @@ def add_race(commands: Commands) -> None:
     )
     race.add_argument("--folds", type=int, default=5, metavar="K", help="parts to hold out in turn (default: 5)")
     race.add_argument("--group-by", metavar="NAME", help="label of structures that belong together, as a trajectory's")
-    race.add_argument(
-        "--elements",
-        nargs="+",
-        default=[],
-        metavar="TARGET=START",
-        help="where target types start, as for `plan`",
-    )
-    race.add_argument(
-        "--chemical-species", nargs="+", default=[], metavar="TYPE=ELEMENT", help="types not named after their element"
-    )
-    race.add_argument("--source-data", metavar="FILE", help="structures the source was trained on")
-    add_data_options(race)
+    add_transfer_options(race)
     race.add_argument("--device", default="cpu", help="cpu (default) or cuda")
     race.add_argument("--jobs", type=int, metavar="N", help="trainings at a time (default: one for each core, or GPU)")
     race.add_argument("--seed", type=int, default=0, help="of the folds (default: 0)")
@@ -80,14 +69,7 @@ def _run_race(args: argparse.Namespace) -> None:
         folds=args.folds,
         group_by=args.group_by,
         device=args.device,
-        plan=PlanOptions(
-            elements=pairs("--elements", args.elements, parse_start),
-            chemical_species=pairs("--chemical-species", args.chemical_species, str),
-            source_data=args.source_data,
-            seed=args.seed,
-            data=data_options(args),
-            progress=True,
-        ),
+        plan=PlanOptions(**transfer_options(args), seed=args.seed, progress=True),
     )
     jobs = _jobs(args.device) if args.jobs is None else args.jobs
     if jobs < 1:

@@ -35,7 +35,7 @@ class Lap(Training):
 
     def is_finished(self) -> bool:
         noted = self.noted()
-        if noted is None and self._ran_elsewhere():
+        if noted is None and self._has_been_there():
             self.mark_finished()
             return True
         return noted is not None and noted["steps"] >= self._until
@@ -48,11 +48,15 @@ class Lap(Training):
             (self.folder / name).unlink(missing_ok=True)
         super().make_ready()
 
-    def _ran_elsewhere(self) -> bool:
-        """Whether one of Hydra's launchers has run the training to the step and tested it."""
+    def _has_been_there(self) -> bool:
+        """Whether the training was interrupted beyond the step, or one of Hydra's launchers has run and tested it."""
         seen = validations(self.folder)
-        done = bool(seen) and seen[-1].steps >= self._until
-        return done and len(predictions(self.folder.parents[1], self.name)) == self._n_held_out
+        if not seen or seen[-1].steps < self._until:
+            return False
+        return seen[-1].steps > self._until or len(self._predicted()) == self._n_held_out
+
+    def _predicted(self) -> Sequence[Atoms]:
+        return predictions(self.folder.parents[1], self.name)
 
 
 def predictions(out: Path, run: str) -> Sequence[Atoms]:

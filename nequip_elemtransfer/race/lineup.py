@@ -28,6 +28,7 @@ class Lineup:
         plan: what the plan says of the transfer, in a word
         species: chemical symbol of each type
         kinds: of labels that are trained on
+        judge: the kind by whose errors starts are judged, which every fold has
         starts: names, in the order in which they were asked for
         groups: number of each structure's group, of which one is held out whole
         folds: indices of the structures that are held out in turn
@@ -40,6 +41,7 @@ class Lineup:
     plan: str
     species: Sequence[str]
     kinds: Sequence[LabelKind]
+    judge: LabelKind
     starts: Sequence[str]
     groups: Sequence[int]
     folds: Sequence[Sequence[int]]

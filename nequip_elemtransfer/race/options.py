@@ -83,6 +83,7 @@ class RaceOptions:
             "device": self.device,
             "elements": dict(self.plan.elements),
             "chemical_species": dict(self.plan.chemical_species),
+            "kept_types": self.plan.kept_types,
             "seed": self.plan.seed,
             "data_options": asdict(self.plan.data),
         }

@@ -5,7 +5,10 @@ structures, the trainings as in a study's folder, and in the end ``train.yaml``.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -14,6 +17,8 @@ import numpy as np
 from ase import Atoms
 
 from nequip_elemtransfer.checkpoints.gate import existing_file, sha256_of
+from nequip_elemtransfer.config import LabelKind
+from nequip_elemtransfer.intervals import Replicate
 from nequip_elemtransfer.output.atomic import write_text
 from nequip_elemtransfer.plan.making import fitted_start, planned
 from nequip_elemtransfer.plan.report.write import COPIES, write_plan
@@ -37,6 +42,7 @@ from nequip_elemtransfer.race.lineup import FILE, Lineup
 from nequip_elemtransfer.race.options import RaceOptions
 from nequip_elemtransfer.race.pace import affordable_steps
 from nequip_elemtransfer.race.result import RaceResult, read_race
+from nequip_elemtransfer.race.standings import JUDGES
 from nequip_elemtransfer.source import load_source
 from nequip_elemtransfer.structures.reading import read_structures
 from nequip_elemtransfer.structures.specs import absolute_spec, split_spec
@@ -45,13 +51,14 @@ from nequip_elemtransfer.study.run.tasks import only_one_study, run_tasks
 from nequip_elemtransfer.study.run.training_configs import write_configs
 
 CONFIG = "train.yaml"
+_FOLDERS = ("plan", "starts", "structures", "grid", "runs")
 
 
 class TrainingsFailed(ValueError):
     """Trainings of a race that ended with an error."""
 
 
-def prepare_race(source: str, data: Path, out: Path, options: RaceOptions, *, jobs: int) -> Lineup:
+def prepare_race(source: str, data: str | Path, out: Path, options: RaceOptions, *, jobs: int) -> Lineup:
     """Plan the transfer, and write the folds and the config of every training; nothing of them is run.
 
     A folder that holds the same race already is left as it is.
@@ -66,8 +73,7 @@ def prepare_race(source: str, data: Path, out: Path, options: RaceOptions, *, jo
         ValueError: the folder holds another race, or there are too few structures; see :func:`.making.plan` besides
     """
     file, selection = split_spec(data)
-    files = {"sha256": _digest(source), "data": _digest(str(file)), "selection": selection}
-    asked = {"source": source, **files, **options.asked()}
+    asked = {"source": source, "sha256": _digest(source), "data": [_digest(str(file)), selection], **options.asked()}
     if (out / FILE).exists():
         lineup = Lineup.read(out)
         _refuse_another(lineup.asked, asked, out)
@@ -81,27 +87,30 @@ def prepare_race(source: str, data: Path, out: Path, options: RaceOptions, *, jo
     plan, trial = planned(source, data, options.plan)
     alone = [chosen.places[i] for i in trial.start.structures.isolated]
     folds = held_out(groups, alone, options.folds, options.plan.seed)
-    copies = None if plan.reading.as_they_are else (out / "plan" / COPIES[0], out / "plan" / COPIES[1])
-    write_plan(plan, out / "plan")
     entrants = _entrants(options, Planned(plan, trial, chosen.places), chosen)
     labelled = completed(structures, plan.labels, plan.reading.graph_fields, 0)[0]
-    if options.minutes is None:
-        steps = options.steps or max_steps(plan.n_structures)
-    else:
-        steps = affordable_steps(options.minutes, len(entrants), len(folds), jobs, out)
-    lineup = Lineup(
-        asked=asked,
-        source=plan.source,
-        data=absolute_spec(data),
-        plan=plan.verdict.word,
-        species=trial.start.config.species(trial.type_names),
-        kinds=list(plan.labels),
-        starts=[entrant.name for entrant in entrants],
-        groups=groups.tolist(),
-        folds=[fold.tolist() for fold in folds],
-        budget=Budget(steps, batch_size(plan), options.device),
-    )
-    _write(lineup, entrants, labelled, copies, out)
+    judge = _judge(plan.labels, labelled, folds)
+    with _all_or_nothing(out):
+        write_plan(plan, out / "plan")
+        if options.minutes is None:
+            steps = options.steps or max_steps(plan.n_structures)
+        else:
+            steps = affordable_steps(options.minutes, len(entrants), len(folds), jobs, out)
+        lineup = Lineup(
+            asked=asked,
+            source=plan.source,
+            data=absolute_spec(data),
+            plan=plan.verdict.word,
+            species=trial.start.config.species(trial.type_names),
+            kinds=list(plan.labels),
+            judge=judge,
+            starts=[entrant.name for entrant in entrants],
+            groups=groups.tolist(),
+            folds=[fold.tolist() for fold in folds],
+            budget=Budget(steps, batch_size(plan), options.device),
+        )
+        copies = None if plan.reading.as_they_are else (out / "plan" / COPIES[0], out / "plan" / COPIES[1])
+        _write(lineup, entrants, labelled, copies, out)
     return lineup
 
 
@@ -140,6 +149,7 @@ def run_race(
                 "the same command goes on once that is mended."
             )
         result = read_race(out)
+        _require_errors(result, legs, mark)
         write(result)
         show(result)
         return result
@@ -164,8 +174,9 @@ def _entrants(options: RaceOptions, own: Planned, chosen: ChosenStructures) -> l
         MAP: MapAlone,
     }
     found = [known[name](name, own) for name in options.starts]
+    proposed = replace(options.plan, elements={})  # what is asked names types of the one source
     for name, source in options.sources.items():
-        _, trial = fitted_start(load_source(source), chosen, options.plan)
+        _, trial = fitted_start(load_source(source), chosen, proposed)
         found.append(Transferred(name, Planned(other_source(own.plan, trial), trial, chosen.places)))
     return found
 
@@ -196,6 +207,29 @@ def _write(
     lineup.write(out)
 
 
+def _require_errors(result: RaceResult, legs: Sequence[Leg], mark: int) -> None:
+    """Refuse trainings that have diverged."""
+    for leg in legs:
+        reached = result.curves[result.judge][leg.start].get(mark) if leg.schedule == FULL else None
+        if leg.schedule == FULL and (reached is None or Replicate(leg.fold) not in reached.folds):
+            raise TrainingsFailed(
+                f"{leg.name} has no finite errors after {mark * leg.every} steps: it has diverged. Race without "
+                "this start, with another --out."
+            )
+
+
+def _judge(kinds: Sequence[LabelKind], structures: Sequence[Atoms], folds: Sequence[np.ndarray]) -> LabelKind:
+    """The first of :data:`.standings.JUDGES` that is labelled in every fold."""
+    for kind in JUDGES:
+        labelled = [np.isfinite(atoms.calc.results[kind]).any() for atoms in structures] if kind in kinds else []
+        if kind in kinds and all(any(labelled[i] for i in fold) for fold in folds):
+            return kind
+    raise ValueError(
+        f"no kind of label ({', '.join(kinds)}) is in every fold, to compare starts by: label more, or give another "
+        "--seed."
+    )
+
+
 def _config_name(start: str, schedule: str) -> str:
     return f"{start}.yaml" if schedule == FULL else f"{start}_{schedule}.yaml"
 
@@ -205,8 +239,21 @@ def _digest(path: str) -> str | None:
     return None if path.startswith("nequip.net:") else sha256_of(existing_file(path))
 
 
+@contextmanager
+def _all_or_nothing(out: Path) -> Iterator[None]:
+    """Remove what the block has written if it fails; nothing of it was there before."""
+    try:
+        yield
+    except BaseException:
+        for name in _FOLDERS:
+            shutil.rmtree(out / name, ignore_errors=True)
+        with suppress(OSError):  # it was not empty
+            out.rmdir()
+        raise
+
+
 def _refuse_other_files(out: Path) -> None:
-    found = [name for name in ("plan", "starts", "structures", "grid", "runs", CONFIG) if (out / name).exists()]
+    found = [name for name in (*_FOLDERS, CONFIG) if (out / name).exists()]
     if found:
         raise ValueError(f"{out} holds {', '.join(found)} but no race: give another --out, or remove what is there.")
 

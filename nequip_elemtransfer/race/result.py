@@ -16,7 +16,7 @@ from nequip_elemtransfer.race.course import FULL, HALF, MARKS, SHORT, STOP_MARK,
 from nequip_elemtransfer.race.errors import HeldOutErrors, at_size, exponent, held_out_errors
 from nequip_elemtransfer.race.laps import predictions
 from nequip_elemtransfer.race.lineup import Lineup
-from nequip_elemtransfer.race.standings import JUDGES, Curve, Duel, Mark, curve, duel, leader
+from nequip_elemtransfer.race.standings import Curve, Duel, Mark, curve, duel, leader
 from nequip_elemtransfer.structures.labels import Labels
 from nequip_elemtransfer.structures.reading import read_structures
 
@@ -45,7 +45,6 @@ class RaceResult:
     Args:
         lineup: the race
         curves: by kind of label and start
-        judge: the kind of error that decides
         stopped: the duels that ended a start before its time
         duels: at the end of the budget, of each start that got there with the first
         winner: name of the start; None before the end
@@ -57,13 +56,17 @@ class RaceResult:
 
     lineup: Lineup
     curves: Mapping[LabelKind, Mapping[str, Curve]]
-    judge: LabelKind
     stopped: Mapping[str, Duel]
     duels: Sequence[Duel]
     winner: str | None
     longer: Ratio | None
     exponents: Mapping[LabelKind, Interval]
     expected: Mapping[LabelKind, Expected]
+
+    @property
+    def judge(self) -> LabelKind:
+        """The kind of error that decides."""
+        return self.lineup.judge
 
     @property
     def told_apart(self) -> bool:
@@ -93,7 +96,6 @@ class RaceResult:
         return plain(
             {
                 **lineup,
-                "judge": self.judge,
                 "curves": curves,
                 "stopped": {start: _duel(found) for start, found in self.stopped.items()},
                 "duels": [_duel(found) for found in self.duels],
@@ -118,7 +120,7 @@ def read_race(out: Path) -> RaceResult:
     """
     lineup = Lineup.read(out)
     curves = {kind: {start: curve(lineup.of(start), out, kind) for start in lineup.starts} for kind in lineup.kinds}
-    judge = next(kind for kind in JUDGES if kind in curves)
+    judge = lineup.judge
     stopped = _stopped(lineup, curves, judge)
     racing = [start for start in lineup.starts if start not in stopped]
     winner, duels, longer = None, list[Duel](), None
@@ -133,7 +135,7 @@ def read_race(out: Path) -> RaceResult:
             exponents = _exponents(lineup, out, winner, short)
         schedule = SHORT if longer is not None and longer.ratio > 1 else FULL
         expected = _expected(lineup, out, winner, schedule, exponents)
-    return RaceResult(lineup, curves, judge, stopped, duels, winner, longer, exponents, expected)
+    return RaceResult(lineup, curves, stopped, duels, winner, longer, exponents, expected)
 
 
 def _stopped(lineup: Lineup, curves: Mapping[LabelKind, Mapping[str, Curve]], judge: LabelKind) -> dict[str, Duel]:

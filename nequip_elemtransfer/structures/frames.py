@@ -52,13 +52,17 @@ def require_edges(frames: Sequence[AtomicDataDict.Type], cutoffs: np.ndarray) ->
 
 def with_neighbors(frame: AtomicDataDict.Type, r_max: float) -> AtomicDataDict.Type:
     """The frame with a neighbour list of cutoff ``r_max`` in Å in place of its own."""
-    bare = {
+    return compute_neighborlist_(without_edges(frame), float(r_max))
+
+
+def without_edges(frame: AtomicDataDict.Type) -> AtomicDataDict.Type:
+    """The frame without its neighbour list, and all that is of its edges."""
+    return {
         name: value
         for name, value in frame.items()
         if name not in (AtomicDataDict.EDGE_INDEX_KEY, AtomicDataDict.EDGE_TRANSPOSE_PERM_KEY)
         and get_field_type(name, error_on_unregistered=False) != "edge"
     }
-    return compute_neighborlist_(bare, float(r_max))
 
 
 def _types(frame: AtomicDataDict.Type) -> np.ndarray:

@@ -85,25 +85,9 @@ def training_frames(data: dict, type_names: Sequence[str], asked: Asked | None =
         UnclearLabels: if labels that are asked for are not where NequIP looks, or there twice
         ValueError: if there are none, a species is not mapped, or a label that is asked for is nowhere
     """
-    require_named_files(data)
-    datamodule = instantiate(data, _recursive_=False)
-    if not isinstance(datamodule, NequIPDataModule):
-        raise ValueError(f"`data._target_` is {data.get('_target_')!r}, which is no NequIP datamodule.")
-    datamodule.prepare_data()
-    try:
-        with checked_reading(datamodule, asked or {}):
-            datamodule.setup(stage="fit")
-            if datamodule.test_dataset_config:
-                datamodule.setup(stage="test")
-        for role in ("train", "val", "test"):
-            for i, dataset in enumerate(getattr(datamodule, f"{role}_dataset", ())):
-                section = getattr(datamodule, f"{role}_dataset_config")[i]
-                _check_dataset(_Part(role, dataset, _file_of(section), _batched(data, role)), type_names, asked or {})
+    with _set_up(data, type_names, asked or {}) as datamodule:
         dataset = datamodule.train_dataset[0]
-        frames = [_frame(dataset, int(i), type_names) for i in evenly_spaced(len(dataset), MAX_FRAMES)]
-    finally:
-        datamodule.teardown(stage="fit")
-        datamodule.teardown(stage="test")
+        frames = _frames(dataset, type_names, MAX_FRAMES)
     if not frames:
         raise ValueError("the training set of `data` is empty: the start of a transfer is fitted to its structures.")
     if len(dataset) > MAX_FRAMES:
@@ -115,6 +99,51 @@ def training_frames(data: dict, type_names: Sequence[str], asked: Asked | None =
             "writes copies without them, and a train.yaml that reads those."
         )
     return frames
+
+
+def trained_and_validated(
+    data: dict, type_names: Sequence[str], limit: int
+) -> tuple[list[AtomicDataDict.Type], list[AtomicDataDict.Type]]:
+    """The training frames of a NequIP ``data:`` section, and the frames of all its validation sets.
+
+    Args:
+        data, type_names: as for :func:`training_frames`
+        limit: at most so many of each set, evenly spaced
+
+    Raises:
+        FileNotFoundError, ValueError: as of :func:`training_frames`
+    """
+    with _set_up(data, type_names, {}) as datamodule:
+        trained = _frames(datamodule.train_dataset[0], type_names, limit)
+        sets = [_frames(dataset, type_names, limit) for dataset in datamodule.val_dataset]
+    return trained, [frame for frames in sets for frame in frames]
+
+
+@contextmanager
+def _set_up(data: dict, type_names: Sequence[str], asked: Asked) -> Iterator[NequIPDataModule]:
+    """The datamodule of a section with its sets, all of which were checked."""
+    require_named_files(data)
+    datamodule = instantiate(data, _recursive_=False)
+    if not isinstance(datamodule, NequIPDataModule):
+        raise ValueError(f"`data._target_` is {data.get('_target_')!r}, which is no NequIP datamodule.")
+    datamodule.prepare_data()
+    try:
+        with checked_reading(datamodule, asked):
+            datamodule.setup(stage="fit")
+            if datamodule.test_dataset_config:
+                datamodule.setup(stage="test")
+        for role in ("train", "val", "test"):
+            for i, dataset in enumerate(getattr(datamodule, f"{role}_dataset", ())):
+                section = getattr(datamodule, f"{role}_dataset_config")[i]
+                _check_dataset(_Part(role, dataset, _file_of(section), _batched(data, role)), type_names, asked)
+        yield datamodule
+    finally:
+        datamodule.teardown(stage="fit")
+        datamodule.teardown(stage="test")
+
+
+def _frames(dataset: Any, type_names: Sequence[str], limit: int) -> list[AtomicDataDict.Type]:
+    return [_frame(dataset, int(i), type_names) for i in evenly_spaced(len(dataset), limit)]
 
 
 @contextmanager

@@ -73,7 +73,7 @@ def test_self_connections(nequip_architecture, build, learnable_shift):
 
 def test_all_kinds_are_tried():
     used = {names.ENERGIES, names.LENGTHS, names.FACTOR, names.DERIVATIVES, names.LENNARD_JONES, names.ALLEGRO}
-    assert set(names.MODULE_KINDS) == used | {names.CONVOLUTION, names.NEIGHBOR_NORM}
+    assert set(names.MODULE_KINDS) == used | {names.CONVOLUTION, names.NEIGHBOR_NORM, names.READOUT}
 
 
 def test_a_function_is_a_model_builder_by_its_code():

@@ -81,12 +81,13 @@ def allegro_run(data, made_once):
 def deployed(request, made_once):
     """Writes a file of a run's best checkpoint, once; gives its path."""
 
-    def make(run, ending, common_cutoff=False):
+    def make(run, ending, common_cutoff=False, uncertainty=False):
         checkpoint = request.getfixturevalue(f"{run}_run") / "best.ckpt"
-        name = f"{run}{'_common_cutoff' if common_cutoff else ''}{ending}"
+        options = {"common_cutoff": common_cutoff, "uncertainty": uncertainty}
+        name = "_".join([run, *(option for option, chosen in options.items() if chosen)]) + ending
 
         def write(folder):
-            verdict = write_and_verify(Recipe(checkpoint, common_cutoff=common_cutoff), folder / name)
+            verdict = write_and_verify(Recipe(checkpoint, **options), folder / name)
             assert verdict.passed, verdict.report
 
         return made_once(f"deployed_{name}", write) / name

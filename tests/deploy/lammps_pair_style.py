@@ -70,6 +70,19 @@ class PairStyle:
                 cutoffs[last[s], last[t]] = cutoff
         return cutoffs
 
+    def compute_atom(self, quantity, atoms):
+        """What ``compute ID all STYLE/atom QUANTITY 1 0`` has for each atom of the rank, shape (n_atoms,).
+
+        It looks a name up in what the model gives, and reads doubles in rows of one, of ghosts too under allegro.
+        """
+        self.compute(atoms)
+        if quantity not in self.output:
+            raise RuntimeError(f"missing {quantity}")
+        values = self.output[quantity].detach().contiguous().reshape(-1, 1)
+        assert values.dtype == torch.float64
+        assert len(values) == self.n_given if self.style == "allegro" else len(atoms)
+        return values[: len(atoms), 0].numpy()
+
     def compute(self, atoms):
         """Energy in eV, forces in eV/Å and the six components of LAMMPS's virial in eV (xx yy zz xy xz yz).
 
@@ -129,6 +142,7 @@ class PairStyle:
             out = dict(zip(self.outputs, self.model([data[name] for name in self.inputs])))
         else:
             out = self.model(data)
+        self.output, self.n_given = out, len(data["pos"])
         # the pair styles read doubles of these shapes
         n_atoms = len(data["pos"])
         shapes = {"atomic_energy": (n_atoms, 1), "forces": (n_atoms, 3), "virial": (1, 3, 3)}

@@ -217,7 +217,7 @@ ANSWERED: dict[str, tuple[Callable, Answer]] = {
     ),
     "perfect crystals": (crystal_without_forces, Answer(exact=False, verdict=RACE)),
     "equal energies": (set_label("energy", -30.0), Answer(exact=False)),
-    "one enormous force": (set_label("forces", 1e4, [2], (0, 0)), Answer("robust standard", False, "do not")),
+    "one enormous force": (set_label("forces", 1e4, [2], (0, 0)), Answer("robust standard", False, RACE)),
     "Bohr for Å": (in_unit_of_length(1.8897), Answer(exact=False, verdict=RACE)),
     "another element as well": (renamed("C"), Answer(exact=False)),
     "empty lines at the end": (lambda s: "".join(as_text(s)) + "\n \n", Answer(verdict="go")),

@@ -8,8 +8,8 @@ from ase.build import bulk
 
 from nequip_elemtransfer.cli import main
 from nequip_elemtransfer.data.stillinger_weber import stillinger_weber_calculator
+from nequip_elemtransfer.inspection import look
 from nequip_elemtransfer.materials.crystal import Crystal
-from nequip_elemtransfer.plan.source_check import check
 from nequip_elemtransfer.plan.source_check import crystal as crystal_check
 from nequip_elemtransfer.plan.source_check.check import faults_of, inherited
 from nequip_elemtransfer.plan.source_check.crystal import (
@@ -168,8 +168,9 @@ def test_stresses_mend_volumes_and_nothing_else_does():
         (["--data", "nowhere.xyz"], "'nowhere.xyz' does not exist"),
     ],
 )
-def test_bad_input_is_one_sentence(source, monkeypatch, capsys, options, sentence):
-    monkeypatch.setattr(check, "load_source", lambda path: source)
-    assert main(["inspect", "a source", *options]) == 2
+def test_bad_input_is_one_sentence(source, monkeypatch, capsys, tmp_path, options, sentence):
+    (tmp_path / "source.ckpt").touch()
+    monkeypatch.setattr(look, "load_source", lambda path: source)
+    assert main(["inspect", str(tmp_path / "source.ckpt"), *options]) == 2
     error = capsys.readouterr().err
     assert error.startswith("nequip-elemtransfer: ") and error.count("\n") == 1 and sentence in error

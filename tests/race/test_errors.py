@@ -17,16 +17,21 @@ def _errors(values, folds):
     return HeldOutErrors(values, values**2, np.ones(n), np.arange(n), np.array(folds))
 
 
-def test_pooled_errors_and_their_jackknife():
+def test_pooled_errors_and_their_intervals():
     values, folds = [1.0, 2.0, 4.0, 5.0], [0, 1, 0, 1]
     mae, rmse = _errors(values, folds).mae(), _errors(values, folds).rmse()
     assert mae.middle == 3.0 and rmse.middle == pytest.approx(sqrt(46 / 4)) and mae.count == 4
-    without = np.log([11 / 3, 10 / 3, 8 / 3, 7 / 3])
-    of_groups = 3 * without.var()
-    of_trainings = max(0.0, np.log([2.5, 3.5]).var(ddof=1) - 2 * of_groups)
-    half = student_t.ppf(0.975, 3) * sqrt(of_groups + of_trainings)
+    of_groups = np.var(values, ddof=1) / 4 / 3.0**2  # of equally many labels it is that of a mean
+    of_folds = np.var([2.5, 3.5], ddof=1) / 3.0**2
+    half = student_t.ppf(0.975, 3) * sqrt(of_groups + max(0.0, of_folds - 2 * of_groups))
     assert (mae.low, mae.high) == (pytest.approx(3 * exp(-half)), pytest.approx(3 * exp(half)))
     assert rmse.low > 0
+
+
+def test_a_structure_without_errors_widens_no_interval_without_bounds():
+    """A perfect crystal has no forces, and a model no errors of them."""
+    found = _errors([0.0, 3.0, 4.0, 5.0, 4.0], range(5)).mae()
+    assert 0 < found.low < found.middle < found.high < 3 * found.middle
 
 
 def test_folds_that_differ_more_than_their_structures_widen_the_interval():

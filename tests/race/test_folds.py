@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk
+from ase.calculators.singlepoint import SinglePointCalculator
 
 from nequip_elemtransfer.race.folds import groups_of, half_of, held_out
+from nequip_elemtransfer.race.racing import _judge
 
 REACH = 4.0
 
@@ -68,3 +70,17 @@ def test_isolated_atoms_are_no_copies_of_each_other_by_chance():
     """Two atoms of different elements are two groups."""
     atoms = [Atoms(symbol, cell=[20] * 3, pbc=True) for symbol in ("Si", "Ge")]
     assert len(set(groups_of(atoms, REACH))) == 2
+
+
+def test_starts_are_judged_by_labels_that_every_fold_has():
+    def crystal(force):
+        atoms = bulk("Ge")
+        atoms.calc = SinglePointCalculator(atoms, energy=1.0, forces=np.full((2, 3), force))
+        return atoms
+
+    structures = [crystal(0.1), crystal(np.nan), crystal(1.0)]
+    kinds, parts = ["energy", "forces"], [np.array([part]) for part in range(3)]
+    assert _judge(kinds, structures, parts) == "energy"
+    assert _judge(kinds, structures, [np.array([0, 1]), np.array([2])]) == "forces"
+    with pytest.raises(ValueError, match="is in every fold"):
+        _judge(["forces"], structures, parts)

@@ -11,6 +11,7 @@ from nequip_elemtransfer.race import pace
 from nequip_elemtransfer.race.course import HALF, MARKS, SHORT, STOP_MARK, Budget, leg
 from nequip_elemtransfer.race.lineup import Lineup
 from nequip_elemtransfer.race.options import RaceOptions, parse_budget
+from nequip_elemtransfer.race.racing import _all_or_nothing
 from nequip_elemtransfer.race.report.summary import launcher_text
 
 
@@ -57,10 +58,31 @@ def test_minutes_pay_for_all_trainings(monkeypatch):
 
 def test_launchers_run_the_starts_to_the_end_and_nothing_else(tmp_path):
     lineup = Lineup(
-        {}, "", "", "go", ["Ge"], ["forces"], ["transfer", "scratch"], range(6), [[0], [1], [2]], Budget(60, 2)
+        {},
+        "",
+        "",
+        "go",
+        ["Ge"],
+        ["forces"],
+        "forces",
+        ["transfer", "scratch"],
+        range(6),
+        [[0], [1], [2]],
+        Budget(60, 2),
     )
     command = shlex.split(launcher_text(lineup, tmp_path).splitlines()[1])
     (override,) = [OverridesParser.create().parse_override(part) for part in command if part.startswith("+training")]
     chosen = override.value().filter([one.name for one in lineup.legs])
     assert sorted(chosen) == sorted(one.name for start in lineup.starts for one in lineup.of(start))
     assert len(lineup.legs) == 3 * len(chosen) and {one.schedule for one in lineup.legs} > {SHORT, HALF}
+
+
+def test_nothing_stays_of_a_race_that_cannot_be_prepared(tmp_path):
+    for name, others in (("new", ()), ("old", ("notes.txt",))):
+        out = tmp_path / name
+        with pytest.raises(ValueError, match="too few minutes"), _all_or_nothing(out):
+            (out / "plan").mkdir(parents=True)
+            for other in others:
+                (out / other).touch()
+            raise ValueError("too few minutes")
+        assert [path.name for path in out.glob("*")] == list(others) and out.exists() == bool(others)

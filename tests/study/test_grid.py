@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 from nequip_elemtransfer.study.config.study_file import StudyConfig
 from nequip_elemtransfer.study.grid import Grid, structures_in
 from nequip_elemtransfer.study.measure.evaluation import evaluation_tasks
+from nequip_elemtransfer.study.run.training_configs import validation_size
 from nequip_elemtransfer.study.study import prepare_study
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "example_configs"
@@ -287,6 +288,7 @@ def test_without_validation_the_last_state_is_the_best(workplace):
         assert [entry["filename"] for entry in saving] == ["best", "restart"] and saving[0]["every_n_epochs"] == 1
         # Lightning refuses two that save alike
         assert not [entry for entry in saving if "monitor" in entry] and saving[1]["every_n_epochs"] == 25
+        assert validation_size(config) == 0
     assert Grid.read(workplace / "out").validation == "none"
 
 
@@ -295,6 +297,12 @@ def test_a_validation_file_takes_the_place_of_the_configs(workplace):
     study(workplace, starts=["scratch"], sizes=[4], structures=structures)
     config = config_of(Path("out"), "scratch-n4-seed0")
     assert config["data"]["val_file_path"] == "data/mlearn/Ge_train.xyz" and config["run"] == ["val", "train", "test"]
+    assert validation_size(config) == len(ase.io.read("data/mlearn/Ge_train.xyz", ":"))
+    # what the config names, by other entries of it, and what is no longer there
+    study(workplace, starts=["element_map"], sizes=[4])
+    of_config = config_of(Path("out"), "element_map-n4-seed0")
+    assert of_config["data"]["val_file_path"] == "${data_dir}/Ge_val.xyz" and validation_size(of_config) == 30
+    assert validation_size(of_config | {"data_dir": "elsewhere"}) is None
     structures["validation"] = "nowhere.xyz"
     with pytest.raises(FileNotFoundError, match="`structures.validation` names 'nowhere.xyz'"):
         study(workplace, starts=["scratch"], sizes=[4], structures=structures)

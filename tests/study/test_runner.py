@@ -8,8 +8,9 @@ import time
 
 import pytest
 
+from nequip_elemtransfer.output.processes import threads_per_job
 from nequip_elemtransfer.study.grid import Run
-from nequip_elemtransfer.study.run.tasks import Training, _reason, only_one_study, threads_per_job
+from nequip_elemtransfer.study.run.tasks import Training, _reason, only_one_study
 
 
 def test_interrupted_folders_lose_nothing(tmp_path):

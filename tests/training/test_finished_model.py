@@ -1,8 +1,10 @@
 """The end of a real transfer: its summary, the log in its checkpoint, `inspect`, and its start made again."""
 
 import json
+import os
 import re
 import shutil
+from pathlib import Path
 
 import ase.io
 import numpy as np
@@ -139,7 +141,8 @@ def test_a_start_whose_source_is_gone_is_said_and_found_again(
 ):
     moved = tmp_path / "elsewhere.ckpt"
     shutil.copy(small_source, moved)
-    monkeypatch.setattr("nequip_elemtransfer.inspection.start.Path.exists", lambda path: False)
+    there = os.path.exists
+    monkeypatch.setattr(Path, "exists", lambda path: path != small_source and there(path))
     inspect = ["inspect", str(run_folder / "best.ckpt"), "--data", str(grouped)]
     assert main(inspect) == 0
     printed = " ".join(capsys.readouterr().out.split())

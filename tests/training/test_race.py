@@ -18,9 +18,10 @@ from nequip_elemtransfer.cli import main
 from nequip_elemtransfer.race import result as results
 from nequip_elemtransfer.race.course import HALF, MARKS, SHORT, STOP_MARK
 from nequip_elemtransfer.race.lineup import Lineup
-from nequip_elemtransfer.study.grid import checkpoint_of, run_folder
+from nequip_elemtransfer.study.grid import checkpoint_of, read_json, run_folder
 from nequip_elemtransfer.study.run import tasks
 from nequip_elemtransfer.study.run.results import validations
+from nequip_elemtransfer.study.run.training_configs import compose_config
 
 FOLDS = 3
 
@@ -154,3 +155,23 @@ def test_what_cannot_be_raced_is_refused(data, source, tmp_path):
     ):
         code, _, errors = race(source, file, tmp_path / "out", *options)
         assert code == 2 and sentence in errors and not (tmp_path / "out").exists()
+
+
+def test_other_starts_are_made_ready(data, source, tmp_path):
+    """The map alone, and a transfer from another model: their configs on folds and on all, which Hydra composes."""
+    out = tmp_path / "out"
+    starts = ["--starts", "map", f"same={source}", "scratch", "--prepare", "--elements", "Ge=Si"]
+    code, printed, errors = race(source, data / "Ge_train.xyz", out, *starts)
+    assert code == 0, errors
+    assert printed.startswith("9 trainings are ready") and "--multirun" in printed
+    keys = {}
+    for name in ("map", "same"):
+        for path in (out / "starts" / f"{name}.yaml", out / "grid" / "training" / f"{name}-fold0.yaml"):
+            keys[name, path.stem] = compose_config(path, ()).element_transfer
+    assert keys["map", "map"].length_scale == keys["map", "map"].energy_scale == {"Ge": 1.0}
+    assert keys["map", "map-fold0"].length_scale == {"Ge": 1.0}
+    assert keys["map", "map"].energy_shifts != keys["map", "map-fold0"].energy_shifts
+    assert keys["same", "same"].source == str(source) and keys["same", "same"].length_scale.Ge != 1.0
+    said = read_json(out / "plan" / "report.json")
+    assert keys["same", "same"].length_scale.Ge == pytest.approx(said["length_scale"]["Ge"], abs=1e-6)
+    assert "element_transfer" not in compose_config(out / "starts" / "scratch.yaml", ())

@@ -17,13 +17,22 @@ RECIPES = sorted(path.stem for path in (CONFIGS / "recipe").glob("*.yaml"))
 @pytest.mark.parametrize("recipe", RECIPES)
 @pytest.mark.parametrize("name", sorted(path.stem for path in CONFIGS.glob("*_transfer.yaml")))
 def test_recipes_go_with_every_transfer(name, recipe):
-    """The best checkpoint is kept as without, and nothing else is changed than what the recipe says."""
+    """The best checkpoint is kept as without, and nothing else is changed than what the recipe says.
+
+    Without validation it is the last state, and the validation data are those of the training.
+    """
     with initialize_config_dir(config_dir=str(CONFIGS), version_base=None):
         plain, config = (
             OmegaConf.to_container(compose(name, overrides=overrides), resolve=False)
             for overrides in ([], [f"+recipe={recipe}"])
         )
-    assert config["trainer"]["callbacks"][0] == plain["trainer"]["callbacks"][0]
+    best = plain["trainer"]["callbacks"][0]
+    if recipe == "none_held_back":
+        del best["monitor"]
+        best["save_last"] = "link"
+        plain["data"]["val_file_path"] = "${data.train_file_path}"
+        assert config["trainer"]["limit_val_batches"] == 0 and len(config["trainer"]["callbacks"]) == 1
+    assert config["trainer"]["callbacks"][0] == best
     for section in ("data", "element_transfer"):
         assert config[section] == plain[section]
     model, loss = (config["training_module"][key] for key in ("model", "loss"))

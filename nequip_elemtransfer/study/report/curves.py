@@ -72,7 +72,8 @@ class Point:
         size: number of training structures; None if the configs bring their own
         errors: quantity -> error over seeds and sources, eV/Å, eV/atom or eV/Å³; a quantity that no run has is left out
         ratios: quantity -> to the baseline's errors, seed by seed; left out where no seed has both
-        steps: of the training until its weighted validation error was lowest, over seeds; None if not logged
+        steps: of the training until its weighted validation error was lowest, over seeds; all where there is no
+            validation; None if not logged
         missing: names of runs without a result
     """
 
@@ -195,6 +196,8 @@ def _point(name: str, size: int | None, members: Sequence[RunResult], baseline: 
         sums = result.history(WEIGHTED_SUM)
         if result.state is State.FINISHED and sums:
             steps[result.run.replicate] = min(sums, key=lambda entry: entry[2])[0]
+        elif result.state is State.FINISHED and result.validated_on == 0 and result.validations:
+            steps[result.run.replicate] = result.validations[-1].steps
     return Point(size, errors, ratios, spread_if_any(steps), missing)
 
 

@@ -15,7 +15,7 @@ from nequip_elemtransfer.study import quantities
 from nequip_elemtransfer.study.grid import SOURCE, Grid, State, failure_reason, state_of
 from nequip_elemtransfer.study.measure.evaluation import evaluation_tasks
 from nequip_elemtransfer.study.report import figures
-from nequip_elemtransfer.study.report.comparison import Section, Spread, picture_file
+from nequip_elemtransfer.study.report.comparison import Section, Spread, cell_name, picture_file
 from nequip_elemtransfer.study.report.curves import (
     TEST_ERRORS,
     Curve,
@@ -117,6 +117,7 @@ def _as_json(results: Sequence[RunResult], curves: Sequence[Curve], evaluated: M
                 "state": result.state.value,
                 "reason": result.reason,
                 "tests": result.tests,
+                "validated_on": result.validated_on,
                 "validations": [asdict(validation) for validation in result.validations],
             }
             for result in results
@@ -135,6 +136,17 @@ def _machines(results: Sequence[RunResult]) -> list[Mapping[str, str]]:
         if result.machine and result.machine not in found:
             found.append(result.machine)
     return found
+
+
+def labels_used(results: Sequence[RunResult]) -> dict[tuple[str, str, int | None], int]:
+    """Cell, start and size -> labelled structures, those of the validation set counted; where all runs have as many."""
+    found: dict[tuple[str, str, int | None], set[int | None]] = {}
+    for result in results:
+        settings, others = result.run.settings, result.validated_on
+        size = settings.get("size")
+        used = None if size is None or others is None else size + others
+        found.setdefault((cell_name(settings), settings["start"], size), set()).add(used)
+    return {key: used for key, (used, *more) in found.items() if used is not None and not more}
 
 
 def _html(
@@ -159,6 +171,7 @@ def _html(
         evaluated=evaluated,
         quantities={name: _SHORT[name] for name in figures.measured([c for cell in cells for c in cell.models])},
         labels=figures.LABELS,
+        labels_used=labels_used(results),
         test_sets=list(grid.test_sets)[1:],
         baseline=grid.baseline,
     )

@@ -8,6 +8,7 @@ from nequip_elemtransfer.outcome.errors import WEIGHTED_SUM
 from nequip_elemtransfer.outcome.metrics import STEPS, number, rows, test_errors
 from nequip_elemtransfer.study.grid import Grid, Run, State, failure_reason, finished, run_folder, state_of
 from nequip_elemtransfer.study.run.callbacks import SECONDS
+from nequip_elemtransfer.study.run.training_configs import config_of, validation_size, written_config
 
 FORCE_MAE, ENERGY_MAE, STRESS_MAE = "forces_mae", "per_atom_energy_mae", "stress_mae"
 _FIELDS = {FORCE_MAE: "force_mae", ENERGY_MAE: "energy_mae", STRESS_MAE: "stress_mae", WEIGHTED_SUM: "weighted_sum"}
@@ -46,6 +47,7 @@ class RunResult:
         validations: in the order of steps, the first before the training
         tests: name of the test set -> metric -> value, of the best checkpoint; empty unless finished
         machine: see :func:`.tasks.machine`; empty unless finished
+        validated_on: labelled structures besides those it is trained on; None if not known
     """
 
     run: Run
@@ -55,6 +57,7 @@ class RunResult:
     validations: tuple[Validation, ...]
     tests: Mapping[str, Mapping[str, float]]
     machine: Mapping[str, str] = field(default_factory=dict)
+    validated_on: int | None = None
 
     @property
     def checkpoint(self) -> Path:
@@ -79,9 +82,9 @@ def read_results(grid: Grid, out: Path) -> list[RunResult]:
         noted = finished(folder)
         tests = {} if noted is None else test_errors(folder)
         named = {names[index] if index < len(names) else f"test{index}": values for index, values in tests.items()}
-        found.append(
-            RunResult(run, folder, state, reason, validations(folder), named, (noted or {}).get("machine", {}))
-        )
+        held_back = validation_size(written_config(out, run.name)) if config_of(out, run.name).exists() else None
+        machine = (noted or {}).get("machine", {})
+        found.append(RunResult(run, folder, state, reason, validations(folder), named, machine, held_back))
     return found
 
 

@@ -20,7 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from nequip_elemtransfer.output.atomic import write_text
 from nequip_elemtransfer.study.config.study_file import NONE
-from nequip_elemtransfer.study.grid import SOURCE, Grid, Run, run_folder
+from nequip_elemtransfer.study.grid import SOURCE, Grid, Run, run_folder, structures_in
 
 _HERE = "${hydra:runtime.output_dir}"
 RESTART = "restart.ckpt"
@@ -89,6 +89,17 @@ def written_config(out: Path, run: str) -> dict[str, Any]:
     """
     config: dict[str, Any] = yaml.safe_load(config_of(out, run).read_text(encoding="utf-8"))
     return config
+
+
+def validation_size(config: Mapping[str, Any]) -> int | None:
+    """Labelled structures that a training validates on; None if the config does not tell, or its file is not there."""
+    if config["trainer"].get("limit_val_batches") == 0:
+        return 0
+    data: Any = OmegaConf.create(dict(config)).data
+    path, split = (OmegaConf.select(data, key) for key in ("val_file_path", "split_dataset.val"))
+    if isinstance(split, int):
+        return split
+    return len(structures_in(path)) if isinstance(path, str) and Path(path).is_file() else None
 
 
 def training_config(run: Run, grid: Grid, composed: DictConfig) -> dict[str, Any]:
