@@ -21,6 +21,7 @@ from nequip_elemtransfer.output.paths import (
 )
 from nequip_elemtransfer.output.refusal import first_line
 from nequip_elemtransfer.structures.options import add_data_options
+from nequip_elemtransfer.structures.specs import split_spec
 
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 
@@ -167,7 +168,7 @@ def _run_build(args: argparse.Namespace) -> None:
 
 def _require_lammps_paths(args: argparse.Namespace) -> None:
     if args.structure not in (None, "diamond"):
-        require_structure(args.structure)
+        require_structure(str(split_spec(args.structure)[0]))
     if args.lammps_input:
         require_writable(args.lammps_input, args.force)
 
@@ -277,7 +278,7 @@ def _add_md(commands: Any) -> None:
 def _run_md(args: argparse.Namespace) -> None:
     require_deployed(args.file)
     if args.structure != "diamond":
-        require_structure(args.structure)
+        require_structure(str(split_spec(args.structure)[0]))
     require_writable(args.trajectory, args.force)
     from nequip_elemtransfer.deploy.deployed import DeployedModel
     from nequip_elemtransfer.deploy.md import Settings, require_trajectory, run_md

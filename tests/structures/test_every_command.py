@@ -7,8 +7,8 @@ from made_files import ATOMS, CELL, ENERGIES, as_text, forces, labelled, stress,
 
 from nequip_elemtransfer.cli import main
 from nequip_elemtransfer.deploy.structures import read_structure
+from nequip_elemtransfer.inspection import look
 from nequip_elemtransfer.plan import making
-from nequip_elemtransfer.plan.source_check import check
 from nequip_elemtransfer.race import racing
 from nequip_elemtransfer.selection import selecting
 from nequip_elemtransfer.source import SourceModel
@@ -24,7 +24,7 @@ def source(nequip_architecture, build, monkeypatch):
     architecture = nequip_architecture("Si", per_type_energy_shifts=0.0)
     found = SourceModel("random", "0" * 64, architecture, build(architecture).state_dict())
     monkeypatch.setattr(racing, "_digest", lambda path: None)
-    for module in (making, check, selecting, racing):
+    for module in (making, look, selecting, racing):
         monkeypatch.setattr(module, "load_source", lambda *args: found)
     structures_in.cache_clear()
     return found
