@@ -290,7 +290,10 @@ def test_configs_name_what_there_is(text, tmp_path, monkeypatch):
     check_part("", config)
 
 
-@pytest.mark.parametrize("path", sorted(STUDIES.glob("*/study.yaml")), ids=lambda path: path.parent.name)
+WRITTEN = sorted([*STUDIES.glob("*/study.yaml"), *STUDIES.parent.glob("not_run/*/study.yaml")])
+
+
+@pytest.mark.parametrize("path", WRITTEN, ids=lambda path: path.parent.name)
 def test_studies_of_results_are_what_a_study_takes(path, tmp_path, monkeypatch):
     """In a folder where the data that it names were made, with nothing in them."""
     for file in re.findall(r"\bdata/\w+/\w+\.xyz", path.read_text(encoding="utf-8")):
@@ -298,7 +301,7 @@ def test_studies_of_results_are_what_a_study_takes(path, tmp_path, monkeypatch):
         (tmp_path / file).touch()
     monkeypatch.chdir(tmp_path)
     assert StudyConfig.from_file(path).arms
-    assert (path.parent / "report.json").is_file()
+    assert (path.parent / "report.json").is_file() == (path.parents[1] == STUDIES)
 
 
 @pytest.mark.parametrize("code", blocks("python"))

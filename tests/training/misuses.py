@@ -127,7 +127,7 @@ MISUSES = {
         "gives no lattice constant of Si, which λ of Ge needs", length_scale={"lattice": {"Ge": 5.763}}
     ),
     "lattice constants in two units": key(
-        "gives 10.5375 for .Ge., which cannot be meant: λ.*in one unit",
+        "gives 10.5376 for .Ge., which cannot be meant: λ.*in one unit",
         length_scale={"lattice": {"Si": 0.5469, "Ge": 5.763}},
     ),
     "lattice constant of another element": key(
