@@ -192,8 +192,9 @@ def test_types_that_are_no_elements():
     assert elements_of(["Ge", "Si", "Ge"], nothing_known) == ["Ge", "Si", "Ge"]  # LAMMPS types of one name
 
 
-def test_options_without_the_input_they_are_of(deployed, capsys):
-    for option in (["--structure", "slab.cif"], ["--temperature", "600"]):
+def test_options_without_the_input_they_are_of(deployed, tmp_path, capsys):
+    (tmp_path / "slab.cif").touch()
+    for option in (["--structure", str(tmp_path / "slab.cif")], ["--temperature", "600"]):
         assert main(["info", str(deployed("ge", ".nequip.pth")), *option]) == 2
         assert "--lammps-input" in capsys.readouterr().err
 

@@ -105,7 +105,7 @@ def test_no_checkpoint(tmp_path):
 
 
 def test_no_folder(tmp_path):
-    with pytest.raises(FileNotFoundError, match="not a folder"):
+    with pytest.raises(FileNotFoundError, match="does not exist: give the output folder of a nequip-train run"):
         best_checkpoint(tmp_path / "nowhere")
 
 

@@ -100,7 +100,7 @@ def test_scale_that_is_not_positive(random, alpha, shown, n_types):
 def test_refusal_names_the_kinds_of_label(random):
     part = random.normal(size=(1, 60))
     opposite = term(-part[0], part)
-    with pytest.raises(fit.NoResemblance, match="the source's energy and forces do not resemble"):
+    with pytest.raises(fit.NoResemblance, match="the source's energies and forces do not resemble"):
         fit.fit_energy_scales({"energy": opposite, "forces": opposite}, ONE, FREE[:1])
 
 

@@ -144,7 +144,10 @@ def test_bad_input(files, capsys, monkeypatch, argument, sentence):
     monkeypatch.chdir(folder)
     (folder / "emt.yaml").write_text("_target_: ase.calculators.emt.EMT\n")
     (folder / "none.yaml").write_text("_target_: no_such_package.Model\n")
-    assert main(["plan", "si.ckpt", "ge.xyz", "--elements", "Ge=Si", "--compare", argument, "--out", "made"]) == 2
+    assert (
+        main(["plan", "nequip.net:group/si:1", "ge.xyz", "--elements", "Ge=Si", "--compare", argument, "--out", "made"])
+        == 2
+    )
     assert sentence in capsys.readouterr().err and not (folder / "made").exists()
 
 

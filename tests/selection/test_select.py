@@ -138,7 +138,18 @@ def test_too_few(source, pool, tmp_path):
 
 def test_the_command_writes_structures_inputs_and_a_page(source, pool, tmp_path, capsys):
     out, folder = tmp_path / "chosen.xyz", tmp_path / "inputs"
-    command = ["select", str(pool), "--model", "si.ckpt", "--elements", "Ge=Si", "--number", "3", "--out", str(out)]
+    command = [
+        "select",
+        str(pool),
+        "--model",
+        "nequip.net:group/si:1",
+        "--elements",
+        "Ge=Si",
+        "--number",
+        "3",
+        "--out",
+        str(out),
+    ]
     assert main([*command, "--write", *CODES, "--folder", str(folder)]) == 0
     assert "3 of 8 candidates, 2 of them copies" in capsys.readouterr().out
     chosen, frames = ase.io.read(out, ":"), ase.io.read(pool, ":")
@@ -182,7 +193,7 @@ def test_the_command_writes_structures_inputs_and_a_page(source, pool, tmp_path,
 )
 def test_bad_input(source, pool, tmp_path, capsys, options, sentence):
     out = tmp_path / "chosen.xyz"
-    command = ["select", str(pool), "--model", "si.ckpt", "--elements", "Ge=Si", "--out", str(out)]
+    command = ["select", str(pool), "--model", "nequip.net:group/si:1", "--elements", "Ge=Si", "--out", str(out)]
     assert main([*command, *options]) == 2
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith("nequip-elemtransfer: ") and sentence in error

@@ -117,7 +117,7 @@ def test_a_transferred_model_is_a_source_again(data, source, tmp_path):
         transfer_config(data, tmp_path / "out" / "last.ckpt", energy_scale=1.25, energy_shifts={"Si": -4.3})
     )
     back.element_transfer.elements = {"Si": "Ge"}
-    back.data.train_file_path = back.data.val_file_path = str(data / "Si_train.xyz")
+    back.data.train_file_path = back.data.val_file_path = back.data.test_file_path = str(data / "Si_train.xyz")
     result = look_up("model", back)
     assert result["architecture"]["r_max"] == pytest.approx(first.r_max)
     assert result["architecture"]["per_type_energy_scales"]["Si"] == pytest.approx(1.5)

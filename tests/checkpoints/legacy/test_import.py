@@ -90,7 +90,8 @@ def test_places_that_cannot_be_written(tmp_path, capsys, new, problem):
     (tmp_path / "si.pth").touch()
     assert main(["import", str(OLD), str(tmp_path / new)]) == 2
     assert problem in capsys.readouterr().err
-    assert list(tmp_path.iterdir()) == [tmp_path / "folder.ckpt"]
+    assert sorted(tmp_path.rglob("*")) == [tmp_path / "folder.ckpt", tmp_path / "si.pth"]
+    assert (tmp_path / "si.pth").stat().st_size == 0
 
 
 def test_todays_models_need_no_import(imported, tmp_path, capsys):
