@@ -52,7 +52,7 @@ _TRANSFERS = {
 # transfers of the forest plot: trained until the validation error has stopped falling or for 8000 steps, and for
 # at most 1000 or 2000
 _CONVERGED = (
-    ("Si → Ge, DFT, ten in all", against_scratch("mlearn_ten_in_all", scratch="mlearn_converged")),
+    ("Si → Ge, DFT, ten in all, 1000 steps", against_scratch("mlearn_ten_in_all", scratch="mlearn_converged")),
     ("Si → Ge, DFT", against_scratch("mlearn_five_structures", 5)),
     ("Si → Ge, DFT", against_scratch("mlearn_converged")),
     ("Si → Ge, DFT, three sources", against_scratch("mlearn_sources")),

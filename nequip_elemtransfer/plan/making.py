@@ -11,6 +11,7 @@ from nequip_elemtransfer.config import LABEL_KINDS
 from nequip_elemtransfer.energies.kept import another_method
 from nequip_elemtransfer.energies.populations import energy_gap
 from nequip_elemtransfer.energies.units import check_units, unit_of_scale
+from nequip_elemtransfer.energies.zeros import doubtful_zero_stresses
 from nequip_elemtransfer.materials.crystal import parse_crystal
 from nequip_elemtransfer.plan.likeness.source_structures import AdversarialStep, compare_structures, source_structures
 from nequip_elemtransfer.plan.likeness.sufficiency import assess
@@ -198,11 +199,12 @@ def _check_units(start: Start) -> None:
 
 
 def _doubts(trial: CrossValidation, energies: FittedEnergies, places: Sequence[int]) -> list[str]:
-    """What speaks for a second zero of energy, another unit, or another method of kept types, on all structures."""
+    """What speaks for a second zero of energy, placeholders, another unit, or another method of kept types."""
     start, parts = trial.start, trial.start.search.parts(trial.start.scales)
     found, weights = (energies.scales, energies.shifts), start.config.fit_weights
     return [
         *energy_gap(parts, trial.labels, *found, places),
+        *doubtful_zero_stresses(parts, trial.labels, *found, places),
         *unit_of_scale(trial.type_names, energies.scales, ~start.frozen),
         *another_method(parts, trial.labels, found, start.frozen, trial.type_names, weights),
     ]

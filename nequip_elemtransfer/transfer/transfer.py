@@ -18,6 +18,7 @@ from nequip_elemtransfer.energies.kept import another_method
 from nequip_elemtransfer.energies.populations import energy_gap
 from nequip_elemtransfer.energies.units import check_units, unit_of_scale
 from nequip_elemtransfer.energies.zero_shot import zero_shot_ladder
+from nequip_elemtransfer.energies.zeros import doubtful_zero_stresses
 from nequip_elemtransfer.lengths import scaling
 from nequip_elemtransfer.source import SourceModel
 from nequip_elemtransfer.structures.frames import require_edges
@@ -108,7 +109,8 @@ class Transfer:
         warnings = another_method(parts, labels, found, start.frozen, types, config.fit_weights)
         fitted = ~start.frozen & (config.energy_scale == "fit")
         gap = energy_gap(parts, labels, *found) if config.energy_shifts == "fit" else []
-        for sentence in [*gap, *unit_of_scale(types, scale_fit.scales, fitted), *warnings]:
+        zeros = doubtful_zero_stresses(parts, labels, *found)
+        for sentence in [*gap, *zeros, *unit_of_scale(types, scale_fit.scales, fitted), *warnings]:
             logger.warning(sentence)
         potential, count = source.architecture.get("pair_potential"), start.structures.label_count()
         record = TransferRecord(
