@@ -55,7 +55,8 @@ types: $(READY)
 
 # files that are no code, one of each kind and place
 PACKED := data/smiles/tetrel.smi data/checksums/mlearn.sha256 output/page.css plan/report/report.html.jinja \
-  plan/training/train.yaml.jinja selection/report.html.jinja study/report/page.html.jinja py.typed
+  plan/training/train.yaml.jinja selection/report.html.jinja study/report/page.html.jinja race/report/race.html.jinja \
+  inspection/model.html.jinja py.typed
 
 # sdist and wheel are built, and each is installed in a new environment that has what they need and nothing else of
 # ours: the commands start, and the files that are no code were packed
