@@ -27,13 +27,13 @@ def demo(monkeypatch):
 
 
 def test_the_silicon_of_a_demo_that_failed_is_taken(demo, tmp_path, capsys):
-    """With the same settings, once it is tested; nothing is written over."""
+    """Of the same data, once it is tested; nothing is written over."""
     out = tmp_path / "demo"
     assert demo.trained_silicon(demo.set_aside(out), "sw") is None
     silicon = out / "si"
     for folder in (".hydra", "metrics"):
         (silicon / folder).mkdir(parents=True)
-    job = {"job": {"config_name": "sw_si"}, "overrides": {"task": demo.silicon_settings()}}
+    job = {"job": {"config_name": "sw_si"}}
     (silicon / ".hydra" / "hydra.yaml").write_text(json.dumps({"hydra": job}))
     (silicon / "metrics" / "metrics.csv").write_text("step,test0_epoch/forces_mae\n10,\n")
     assert demo.trained_silicon(out, "sw") is None
