@@ -17,6 +17,7 @@ _ELEMENTS_EXAMPLE = "e.g. `elements: {Ge: Si}` (target type: the source type it 
 # What a structure may be labelled with.
 LabelKind = Literal["energy", "forces", "stress"]
 LABEL_KINDS: tuple[LabelKind, ...] = ("energy", "forces", "stress")
+KIND_NAMES: dict[LabelKind, str] = {"energy": "energies", "forces": "forces", "stress": "stresses"}
 
 # `length_scale: {lattice: {Si: 5.469, Ge: 5.763}}` and `energy_shifts: {isolated_atoms: {Ge: -0.1}}`
 LATTICE, ISOLATED_ATOMS = "lattice", "isolated_atoms"

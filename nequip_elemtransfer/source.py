@@ -37,7 +37,6 @@ from nequip_elemtransfer.output.paths import existing_file
 from nequip_elemtransfer.output.refusal import RefusedFile, first_line
 from nequip_elemtransfer.output.table import printable
 from nequip_elemtransfer.structures.named_files import NamedFile, named_files
-from nequip_elemtransfer.structures.options import AS_THEY_ARE
 
 logger = RankedLogger(__name__, rank_zero_only=True)
 
@@ -204,7 +203,7 @@ def _training_files(checkpoint: Mapping[str, Any]) -> tuple[NamedFile, ...]:
 
 def _old_training_files(path: str) -> list[NamedFile]:
     named = old_training_file(path)
-    return [] if named is None else [NamedFile("dataset_file_name", named, frozenset({"train"}), True, AS_THEY_ARE)]
+    return [] if named is None else [NamedFile("dataset_file_name", named, frozenset({"train"}), True, {})]
 
 
 def _checked_digest(path: str, file: Path, expected: str | None) -> str:

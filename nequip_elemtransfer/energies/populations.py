@@ -6,11 +6,12 @@ import numpy as np
 
 from nequip_elemtransfer.energies.contributions import NetworkParts
 from nequip_elemtransfer.structures.labels import Labels
+from nequip_elemtransfer.structures.words import listed
 
 # A gap between energies is notable where it is this many times the spread within the parts, and this much in eV/atom.
 _SPREADS, _LEAST_GAP = 5.0, 0.1
 
-_LEAST_STRUCTURES, _LISTED = 5, 5
+_LEAST_STRUCTURES = 5
 
 
 def energy_gap(
@@ -38,11 +39,10 @@ def energy_gap(
         return []
     fewer, others = sorted(halves, key=len)
     numbers = sorted(int(i if places is None else places[i]) for i in fewer)
-    listed = ", ".join(f"no. {i}" for i in numbers[:_LISTED]) + (", …" if len(numbers) > _LISTED else "")
     off = float(rest[fewer].mean() - rest[others].mean())
     one = len(fewer) == 1
     return [
-        f"{len(fewer)} of {len(known)} energies ({listed}) {'lies' if one else 'lie'} {abs(off):.3g} eV/atom "
+        f"{len(fewer)} of {len(known)} energies ({listed(numbers)}) {'lies' if one else 'lie'} {abs(off):.3g} eV/atom "
         f"{'above' if off > 0 else 'below'} the others, which structure and composition do not explain: "
         f"{'an outlier' if one else 'outliers'}, or another zero of energy in the same file. Leave "
         f"{'it' if one else 'them'} out, or bring all to one zero."

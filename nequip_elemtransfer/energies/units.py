@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from nequip_elemtransfer.config import KIND_NAMES
 from nequip_elemtransfer.energies.fit import composition_residual
 from nequip_elemtransfer.structures.labels import LabelKind, Labels
 from nequip_elemtransfer.structures.unit_names import ENERGIES, LENGTHS, PRESSURES
@@ -59,14 +60,14 @@ def check_units(labels: Labels, predicted: Labels, counts: np.ndarray) -> None:
     if "stress" in asked and asked["stress"][1] < _REVERSED and scales:
         raise WrongUnit(
             f"the stresses of the structures have the opposite sign of the start's (correlation "
-            f"{asked['stress'][1]:.2f}), and their {_plural(next(iter(scales)))} do not: NequIP takes stresses "
+            f"{asked['stress'][1]:.2f}), and their {KIND_NAMES[next(iter(scales))]} do not: NequIP takes stresses "
             "positive under tension; put `nequip.data.transforms.StressSignFlipTransform` into the data's transforms, "
             "or read them with `--stress-unit=-eV/Å^3` (or `=-kbar`)."
         )
     if "forces" in asked and asked["forces"][1] < _REVERSED and scales:
         raise WrongUnit(
             f"the forces of the structures have the opposite sign of the start's (correlation "
-            f"{asked['forces'][1]:.2f}), and their {_plural(next(iter(scales)))} do not: are they gradients of the "
+            f"{asked['forces'][1]:.2f}), and their {KIND_NAMES[next(iter(scales))]} do not: are they gradients of the "
             "energy? NequIP's forces are minus the gradient: `--key NAME=gradient` turns them."
         )
     base = next((kind for kind in ("forces", "energy") if kind in scales), None)
@@ -78,13 +79,13 @@ def check_units(labels: Labels, predicted: Labels, counts: np.ndarray) -> None:
 def _sentence(kind: LabelKind, base: LabelKind, scales: Mapping[LabelKind, float]) -> str:
     ratio = scales[kind] / scales[base]
     guilty, unit = _known_unit(kind, base, ratio)
-    looks = f"; the {_plural(guilty)} look like {unit}" if unit else ""
+    looks = f"; the {KIND_NAMES[guilty]} look like {unit}" if unit else ""
     mend = _CONVERTS.format(f"{_OPTIONS[guilty]} {unit or 'UNIT'}")
     if guilty == "stress":
         mend += "; where stresses are true and of no use, as of clusters in wide boxes, `--key stress=` leaves them out"
     return (
-        f"the {_plural(kind)} of the structures ask for an energy scale {ratio:.3g} times that of their "
-        f"{_plural(base)} ({scales[kind]:.3g} against {scales[base]:.3g}), so they are not in units that go together"
+        f"the {KIND_NAMES[kind]} of the structures ask for an energy scale {ratio:.3g} times that of their "
+        f"{KIND_NAMES[base]} ({scales[kind]:.3g} against {scales[base]:.3g}), so they are not in units that go together"
         f"{looks}: NequIP's are eV, eV/Å and eV/Å³. {mend}."
     )
 
@@ -129,10 +130,6 @@ def unit_of_scale(types: Sequence[str], alpha: np.ndarray, fitted: np.ndarray) -
             f"eV/Å: {mend}. No two elements that bond alike differ so much."
         ]
     return []
-
-
-def _plural(kind: LabelKind) -> str:
-    return {"energy": "energies", "forces": "forces", "stress": "stresses"}[kind]
 
 
 def _centred(

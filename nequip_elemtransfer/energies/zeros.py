@@ -6,11 +6,12 @@ import numpy as np
 
 from nequip_elemtransfer.energies.contributions import NetworkParts
 from nequip_elemtransfer.structures.labels import Labels
+from nequip_elemtransfer.structures.words import listed
 
 # A zero is doubted where the start predicts this many times its own error on the others, and this much in eV/Å³.
 _ERRORS, _LEAST_STRESS = 5.0, 0.002
 
-_LEAST_STRUCTURES, _LISTED = 4, 5
+_LEAST_STRUCTURES = 4
 
 
 def doubtful_zero_stresses(
@@ -36,10 +37,9 @@ def doubtful_zero_stresses(
     if not len(doubtful):
         return []
     numbers = [int(i if places is None else places[i]) for i in doubtful.tolist()]
-    listed = ", ".join(f"no. {i}" for i in numbers[:_LISTED]) + (", …" if len(numbers) > _LISTED else "")
     says = 1000 * float(np.median(sizes[doubtful]))
     return [
-        f"{len(doubtful)} of {known.sum()} stresses ({listed}) are exactly 0, where the start predicts {says:.3g} "
-        f"meV/Å³ and is wrong by {1000 * error:.3g} on the others: if they stand for missing ones, write NaN in their "
-        "place, or leave all stresses out with `--key stress=`. They took part in the fits."
+        f"{len(doubtful)} of {known.sum()} stresses ({listed(numbers)}) are exactly 0, where the start predicts "
+        f"{says:.3g} meV/Å³ and is wrong by {1000 * error:.3g} on the others: if they stand for missing ones, write "
+        "NaN in their place, or leave all stresses out with `--key stress=`. They took part in the fits."
     ]

@@ -21,7 +21,7 @@ from nequip.utils.logger import RankedLogger
 from nequip_elemtransfer.architecture.builders import nested
 from nequip_elemtransfer.architecture.duration import compiling_pays, step_seconds
 from nequip_elemtransfer.checkpoints.stored_model import is_transferred
-from nequip_elemtransfer.config import LABEL_KINDS, LabelKind
+from nequip_elemtransfer.config import KIND_NAMES, LABEL_KINDS, LabelKind
 from nequip_elemtransfer.structures.labels import labels_of
 
 logger = RankedLogger(__name__, rank_zero_only=True)
@@ -32,7 +32,6 @@ _FIELDS: dict[str, LabelKind] = {
     AtomicDataDict.STRESS_KEY: "stress",
     AtomicDataDict.VIRIAL_KEY: "stress",
 }
-_NAMES = {"energy": "energies", "forces": "forces", "stress": "stresses"}
 
 # Optimizer steps without an improvement after which a training may end, and a learning rate fall.
 _PATIENCE, _PLATEAU = 300, 100
@@ -120,7 +119,7 @@ def setting_of(trainer: Trainer, module: LightningModule, data: NequIPDataModule
 def _of_labels(setting: Setting) -> Iterator[str]:
     lost = [kind for kind in setting.labels if kind not in setting.loss]
     if lost:
-        names = " and ".join(_NAMES[kind] for kind in lost)
+        names = " and ".join(KIND_NAMES[kind] for kind in lost)
         yield (
             f"the training structures have {names} and `training_module.loss` does not, so the start's are lost again"
             f"{' and stiffness and lattice constants are left to chance' if 'stress' in lost else ''}: take "
@@ -130,7 +129,7 @@ def _of_labels(setting: Setting) -> Iterator[str]:
         return
     unseen = [kind for kind in setting.labels if kind not in setting.metrics]
     if unseen:
-        names = " and ".join(_NAMES[kind] for kind in unseen)
+        names = " and ".join(KIND_NAMES[kind] for kind in unseen)
         yield (
             f"the checkpoint is chosen without {names}, which the structures have: add them with weights to "
             "`training_module.val_metrics`, as in `nequip.train.EnergyForceStressMetrics`."

@@ -32,7 +32,7 @@ def check(config: DictConfig) -> None:
     with _log(), patch.multiple(Trainer, fit=_fit, validate=_evaluate, test=_evaluate):
         try:
             nequip_train.__wrapped__(config)
-        except Exception as error:
+        except Exception as error:  # whatever NequIP, Lightning and Hydra raise
             raise ValueError(_sentence(error)) from error
     print("The config goes with its transfer. No training was done.")
 

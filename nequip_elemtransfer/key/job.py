@@ -13,10 +13,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from nequip_elemtransfer.output.paths import existing, require_source
-from nequip_elemtransfer.structures.specs import require_there, split_spec
-
-# Options of NequIP's datamodules that name a file, or several.
-_DATA_FILES = ("file_path", "train_file_path", "val_file_path", "test_file_path", "predict_file_path")
+from nequip_elemtransfer.structures.named_files import require_named_files
 
 
 @contextmanager
@@ -67,29 +64,32 @@ def require_paths(config: DictConfig) -> None:
         existing(restart, f"`ckpt_path` {restart!r}", "give the checkpoint to continue from, or leave it out")
     elif isinstance(source, str):
         require_source(source)
-    for where, path in _data_files(config.get("data"), "data"):
-        require_there(split_spec(path)[0], f"`{where}`")
+    data = _plain(_value(config, "data"))
+    if isinstance(data, dict):
+        require_named_files(data)
 
 
-def _value(config: DictConfig, key: str) -> Any:
+def _value(config: Any, key: str) -> Any:
     try:
         return OmegaConf.select(config, key)
     except OmegaConfBaseException:  # a look-up that is not registered yet, or what the training will say itself
         return None
 
 
-def _data_files(section: Any, where: str) -> Iterator[tuple[str, str]]:
-    """Place and path of each file of structures, at any depth."""
+def _plain(section: Any) -> Any:
+    """A section as plain data, in which only what names files is resolved: a look-up would make the whole start."""
     if OmegaConf.is_list(section):
-        for i in range(len(section)):
-            yield from _data_files(section[i] if not OmegaConf.is_interpolation(section, i) else None, f"{where}[{i}]")
+        return [None if _is_left(section, i) else _plain(section[i]) for i in range(len(section))]
     if not OmegaConf.is_dict(section):
-        return
-    for key in section:
-        value = _value(section, key)
-        if key in _DATA_FILES:
-            for path in value if OmegaConf.is_list(value) else [value]:
-                if isinstance(path, str):
-                    yield f"{where}.{key}", path
-        else:
-            yield from _data_files(value, f"{where}.{key}")
+        return section
+    paths = {key: _paths(section, key) for key in section if str(key).endswith("file_path")}
+    return {key: _plain(section[key]) for key in section if key not in paths and not _is_left(section, key)} | paths
+
+
+def _paths(section: DictConfig, key: Any) -> Any:
+    value = _value(section, key)
+    return [_value(value, f"[{i}]") for i in range(len(value))] if OmegaConf.is_list(value) else value
+
+
+def _is_left(section: Any, key: Any) -> bool:
+    return OmegaConf.is_interpolation(section, key) or OmegaConf.is_missing(section, key)

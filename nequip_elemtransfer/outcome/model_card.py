@@ -15,7 +15,7 @@ from nequip_elemtransfer.architecture.builders import nested
 from nequip_elemtransfer.checkpoints.migration import versions_of
 from nequip_elemtransfer.checkpoints.record import TransferRecord
 from nequip_elemtransfer.checkpoints.stored_model import is_transferred
-from nequip_elemtransfer.config import LABEL_KINDS, start_text
+from nequip_elemtransfer.config import KIND_NAMES, LABEL_KINDS, start_text
 from nequip_elemtransfer.outcome.errors import Errors, by_set, means
 from nequip_elemtransfer.outcome.metrics import test_errors
 from nequip_elemtransfer.outcome.training_log import log_in
@@ -24,7 +24,6 @@ from nequip_elemtransfer.output.table import printable
 
 # NequIP's names of what a loss is of
 _FIELDS = {"total_energy": "energy", "forces": "forces", "stress": "stress"}
-_PLURAL = {"energy": "energies", "forces": "forces", "stress": "stresses"}
 # options by which NequIP's loaders of trained models name a file
 _LOADED = ("checkpoint_path", "package_path")
 # losses of NequIP that say by their name what they are of, and nothing else where they have no `coeffs`
@@ -236,7 +235,7 @@ def _number(value: Any) -> float | None:
 
 
 def _labels(labels: Mapping[str, int | None]) -> list[str]:
-    found = [(_PLURAL[kind], labels[kind]) for kind in LABEL_KINDS if kind in labels]
+    found = [(KIND_NAMES[kind], labels[kind]) for kind in LABEL_KINDS if kind in labels]
     return [name if n is None else f"{name} of {n}" for name, n in found]
 
 

@@ -32,12 +32,12 @@ from nequip_elemtransfer.plan.structures import ChosenStructures, require_labels
 from nequip_elemtransfer.plan.training.loss import loss_of
 from nequip_elemtransfer.plan.training.training_files import label_notes, n_validation, reading_of
 from nequip_elemtransfer.plan.verdict import GO, PlanVerdict, judge
-from nequip_elemtransfer.plan.words import listed
 from nequip_elemtransfer.source import SourceModel, load_source
 from nequip_elemtransfer.structures.files import elements_in, to_frames
 from nequip_elemtransfer.structures.frames import compositions, isolated_atoms, with_neighbors
 from nequip_elemtransfer.structures.labels import labels_of
 from nequip_elemtransfer.structures.reading import read_files
+from nequip_elemtransfer.structures.words import listed
 from nequip_elemtransfer.transfer.start import Start
 
 _DEFAULTS = PlanOptions()

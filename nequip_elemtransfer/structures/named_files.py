@@ -1,12 +1,10 @@
 """The files that a NequIP ``data:`` section names."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nequip_elemtransfer.structures.names import FIELDS
-from nequip_elemtransfer.structures.options import NO_LABEL, DataOptions
 from nequip_elemtransfer.structures.specs import split_spec
 
 DATA_ROLES = ("train", "val", "test", "predict")
@@ -25,21 +23,21 @@ class NamedFile:
         spec: as it is named
         roles: of its structures, of ``DATA_ROLES``; empty where the place does not say
         by_ase: whether NequIP reads it through ASE
-        options: how its labels are named
+        section: of the data set that it is of, which says how its labels are named
     """
 
     where: str
     spec: str
     roles: frozenset[str]
     by_ase: bool
-    options: DataOptions
+    section: Mapping[str, Any]
 
 
 def named_files(data: Mapping[str, Any]) -> list[NamedFile]:
     """Every file that a ``data:`` section names, at any depth.
 
     Args:
-        data: plain, with its interpolations resolved
+        data: plain; what is no text or list of texts names no file
     """
     return list(_named_files(data, "data", frozenset(), {}))
 
@@ -58,19 +56,9 @@ def _named_files(value: Any, path: str, roles: frozenset[str], holder: Mapping[s
             for spec in [inner] if isinstance(inner, str) else inner if isinstance(inner, list) else []:
                 if isinstance(spec, str):
                     by_ase = str(holder.get("_target_")).endswith(_ASE)
-                    yield NamedFile(f"{path}.{name}", spec, own, by_ase, options_of(holder))
+                    yield NamedFile(f"{path}.{name}", spec, own, by_ase, holder)
         else:
             yield from _named_files(inner, f"{path}.{name}", own, holder)
-
-
-def options_of(section: Mapping[str, Any]) -> DataOptions:
-    """How a section of NequIP that reads through ASE takes the names of labels."""
-    kinds = {field: kind for kind, field in FIELDS.items()}
-    mapping, excluded = section.get("key_mapping"), section.get("exclude_keys")
-    pairs = mapping.items() if isinstance(mapping, Mapping) else ()
-    mapped = {str(name): kinds[str(field)] for name, field in pairs if str(field) in kinds}
-    names = excluded if isinstance(excluded, Sequence) and not isinstance(excluded, str) else ()
-    return DataOptions(mapped | {str(name): NO_LABEL for name in names})
 
 
 def require_named_files(data: Mapping[str, Any]) -> None:

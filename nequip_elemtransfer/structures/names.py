@@ -17,8 +17,8 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.stress import voigt_6_to_full_3x3_stress
 from nequip.data import AtomicDataDict
 
-from nequip_elemtransfer.config import LABEL_KINDS, LabelKind, suggest
-from nequip_elemtransfer.structures.options import ENERGY_PER_ATOM, GRADIENT, NO_LABEL, VIRIAL
+from nequip_elemtransfer.config import KIND_NAMES, LABEL_KINDS, LabelKind, suggest
+from nequip_elemtransfer.structures.options import ENERGY_PER_ATOM, GRADIENT, NO_LABEL, VIRIAL, DataOptions
 
 # NequIP's fields of the kinds, as `key_mapping` names them
 FIELDS: dict[str, str] = {
@@ -36,7 +36,6 @@ KIND_OF: dict[str, LabelKind] = {
     "stress": "stress",
     VIRIAL: "stress",
 }
-_PLURALS: dict[LabelKind, str] = {"energy": "energies", "forces": "forces", "stress": "stresses"}
 _UNITS: dict[LabelKind, str] = {"energy": "eV", "forces": "eV/Å", "stress": "eV/Å³"}
 
 # Two entries that differ by less are one label, printed twice: absolute in eV, eV/Å and eV/Å³, and relative.
@@ -63,6 +62,16 @@ _VECTORS = re.compile(
     r"|cell|latt|box|trans|rot|deform|strain|metric|kpt|recip)"
 )
 _ENERGIES = re.compile(r"energ|^(?:e|etot|e_tot|etotal|e_total|toten|u0|epot|e_pot|pe)$")
+
+
+def options_of(section: Mapping[str, Any]) -> DataOptions:
+    """How a section of NequIP that reads through ASE takes the names of labels."""
+    kinds = {field: kind for kind, field in FIELDS.items()}
+    mapping, excluded = section.get("key_mapping"), section.get("exclude_keys")
+    pairs = mapping.items() if isinstance(mapping, Mapping) else ()
+    mapped = {str(name): kinds[str(field)] for name, field in pairs if str(field) in kinds}
+    names = excluded if isinstance(excluded, Sequence) and not isinstance(excluded, str) else ()
+    return DataOptions(mapped | {str(name): NO_LABEL for name in names})
 
 
 @dataclass(frozen=True)
@@ -311,14 +320,14 @@ def _sentence_of_lacking(spec: str, lacking: Mapping[tuple[LabelKind, str], _Fou
     found = {kind: [_shown(name, where) for (k, name), where in lacking.items() if k == kind] for kind in kinds}
     looks = ", ".join(_listed(names, "or") for names in found.values())
     several = [kind for kind in kinds if len(found[kind]) > 1]
-    choice = f" (or another for {_listed([_PLURALS[kind] for kind in several], 'and')})" if several else ""
+    choice = f" (or another for {_listed([KIND_NAMES[kind] for kind in several], 'and')})" if several else ""
     first: dict[LabelKind, str] = {}
     for kind, name in lacking:
         first.setdefault(kind, name)
     some, index = next(iter(first.values())), min(where.structure for where in lacking.values())
     return (
-        f"structure {index} of {spec!r} has no {_listed([_PLURALS[kind] for kind in kinds], 'or')} where NequIP looks, "
-        f"and {looks} {'looks' if sum(map(len, found.values())) == 1 else 'look'} like that: read with "
+        f"structure {index} of {spec!r} has no {_listed([KIND_NAMES[kind] for kind in kinds], 'or')} where NequIP looks"
+        f", and {looks} {'looks' if sum(map(len, found.values())) == 1 else 'look'} like that: read with "
         f"{_options(first)}{choice}, in a config of NequIP {_yaml(first)}; what is no label is left out by "
         f"--key {some}=, or `exclude_keys: [{some}]`."
     )

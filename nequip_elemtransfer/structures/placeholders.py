@@ -24,6 +24,7 @@ from nequip.data import AtomicDataDict
 from nequip_elemtransfer.config import LABEL_KINDS, LabelKind
 from nequip_elemtransfer.structures.labels import is_periodic, labels_of
 from nequip_elemtransfer.structures.names import entries, full_tensor, without
+from nequip_elemtransfer.structures.words import listed
 
 # Å; pairs that are looked at for symmetry, and for whether an atom is alone
 _REACH = 6.0
@@ -138,8 +139,7 @@ def sentence(kind: LabelKind, members: Sequence[int], n: int, where: str) -> str
         "forces": "forces that are all exactly 0, though no symmetry asks for it",
         "stress": "a stress of exactly 0, which cannot be true beside its forces or in cells of several volumes",
     }
-    numbers = ", ".join(f"no. {i}" for i in members[:_LISTED]) + (", …" if len(members) > _LISTED else "")
-    return f"{len(members)} of {n} structures of {where} ({numbers}) have {reason[kind]}: taken for missing."
+    return f"{len(members)} of {n} structures of {where} ({listed(members)}) have {reason[kind]}: taken for missing."
 
 
 def _is_zero(values: np.ndarray | None) -> bool:

@@ -23,8 +23,8 @@ from nequip_elemtransfer.architecture.nequip_names import untransformed
 from nequip_elemtransfer.config import LABEL_KINDS, LabelKind
 from nequip_elemtransfer.structures.checks import check_atoms, check_distances, check_frame
 from nequip_elemtransfer.structures.frames import MAX_FRAMES, atom_types, edge_lengths, evenly_spaced
-from nequip_elemtransfer.structures.named_files import options_of, require_named_files
-from nequip_elemtransfer.structures.names import FIELDS, Names, UnclearLabels, entries, own_label_difference
+from nequip_elemtransfer.structures.named_files import require_named_files
+from nequip_elemtransfer.structures.names import FIELDS, Names, UnclearLabels, entries, options_of, own_label_difference
 from nequip_elemtransfer.structures.options import NO_LABEL, VIRIAL, DataOptions
 from nequip_elemtransfer.structures.placeholders import frames_without_placeholders
 from nequip_elemtransfer.structures.reading import raw_structures

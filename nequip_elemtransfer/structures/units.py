@@ -11,7 +11,7 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
-from nequip_elemtransfer.config import LABEL_KINDS, LabelKind
+from nequip_elemtransfer.config import KIND_NAMES, LABEL_KINDS, LabelKind
 from nequip_elemtransfer.structures.names import entries, without
 from nequip_elemtransfer.structures.options import DataOptions
 from nequip_elemtransfer.structures.unit_names import ALIASES, Unit, parse_unit
@@ -20,7 +20,6 @@ from nequip_elemtransfer.structures.unit_names import ALIASES, Unit, parse_unit
 _ENTRY = re.compile(
     r"^(?:\w+[-_ .])?(energy|forces?|stress(?:es)?|virials?|positions?|lengths?|cell)[-_ .]?units?$", re.IGNORECASE
 )
-_PLURALS: dict[LabelKind, str] = {"energy": "energies", "forces": "forces", "stress": "stresses"}
 _KIND: dict[str, LabelKind] = {"e": "energy", "f": "forces", "s": "stress", "v": "stress"}
 
 # 1000 GPa, the pressure within giant planets, is 6.2 eV/Å³; half of the structures of a file have no more than thrice.
@@ -93,7 +92,7 @@ def in_nequip_units(structures: Sequence[Atoms], options: DataOptions, spec: str
             done[kind, unit.name] = done.get((kind, unit.name), 0) + 1
     if not done:
         return ()
-    parts = [f"{_PLURALS[kind]} from {unit} ({number})" for (kind, unit), number in done.items()]
+    parts = [f"{KIND_NAMES[kind]} from {unit} ({number})" for (kind, unit), number in done.items()]
     return (f"Converted labels of {spec!r} to eV and Å (number of structures): {', '.join(parts)}.",)
 
 

@@ -15,6 +15,7 @@ sys.path.append(str(Path(__file__).parents[1] / "training"))  # real_runs: real 
 
 from real_runs import LATTICE, MODEL, train, training_config, transfer_config, write_structures  # noqa: E402
 
+from nequip_elemtransfer.deploy import build  # noqa: E402
 from nequip_elemtransfer.deploy.write import Recipe, write_and_verify  # noqa: E402
 
 ALLEGRO = {
@@ -135,3 +136,9 @@ def kokkos_options(command, ranks):
         pytest.skip("NequIP's ML-IAP models run on CUDA GPUs alone")
     gpus = min(ranks, torch.cuda.device_count())
     return ["-k", "on", "g", str(gpus), "-sf", "kk", "-pk", "kokkos", "newton", "on", "neigh", "half"]
+
+
+@pytest.fixture
+def in_process(monkeypatch):
+    """Spares the start of a process for each file."""
+    monkeypatch.setattr(build, "_in_own_process", lambda recipe, staged, verbose: write_and_verify(recipe, staged))

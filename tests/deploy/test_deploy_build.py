@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from commands import run
+from deploy_refusal import refused
 from nequip.integrations.ase import NequIPCalculator
 
 from nequip_elemtransfer.architecture.builders import build as build_model
@@ -22,20 +23,6 @@ from nequip_elemtransfer.deploy.info import read_info
 from nequip_elemtransfer.deploy.trained import TrainedModel
 from nequip_elemtransfer.deploy.write import Recipe, write_and_verify
 from nequip_elemtransfer.output import atomic
-
-
-@pytest.fixture
-def in_process(monkeypatch):
-    """Spares the start of a process for each file."""
-    monkeypatch.setattr(build, "_in_own_process", lambda recipe, staged, verbose: write_and_verify(recipe, staged))
-
-
-def refused(capsys, *argv):
-    """The one sentence a command ends with."""
-    assert main([str(a) for a in argv]) == 2
-    error = capsys.readouterr().err
-    assert error.startswith("nequip-deploy: ") and error.count("\n") == 1
-    return error
 
 
 def test_command(ge_run, tmp_path):

@@ -10,12 +10,13 @@ import pytest
 import torch
 from ase.build import bulk
 from commands import run as run_command
+from deploy_refusal import refused
 from lammps_pair_style import PairStyle
 from real_runs import structures
 
 from nequip_elemtransfer import UncertaintyCalculator
 from nequip_elemtransfer.data.stillinger_weber import stillinger_weber_calculator
-from nequip_elemtransfer.deploy import build, write
+from nequip_elemtransfer.deploy import write
 from nequip_elemtransfer.deploy.calibration import frames_of, graded, measure
 from nequip_elemtransfer.deploy.cli import main
 from nequip_elemtransfer.deploy.deployed import DeployedModel
@@ -25,7 +26,6 @@ from nequip_elemtransfer.deploy.md import COLUMNS, Settings, run_md, silent_lamm
 from nequip_elemtransfer.deploy.trained import load_trained
 from nequip_elemtransfer.deploy.uncertainty_info import STOP_ABOVE, check_uncertainty
 from nequip_elemtransfer.deploy.watch import Watch
-from nequip_elemtransfer.deploy.write import write_and_verify
 from nequip_elemtransfer.output.refusal import RefusedFile
 
 CASES = [
@@ -59,20 +59,6 @@ def expected(request):
         return graded(trained.model, measure(trained).uncertainty, frames_of(trained, [atoms]))[0]
 
     return calculate
-
-
-@pytest.fixture
-def in_process(monkeypatch):
-    """Spares the start of a process for each file."""
-    monkeypatch.setattr(build, "_in_own_process", lambda recipe, staged, verbose: write_and_verify(recipe, staged))
-
-
-def refused(capsys, *argv):
-    """The one sentence a command ends with."""
-    assert main([str(a) for a in argv]) == 2
-    error = capsys.readouterr().err
-    assert error.startswith("nequip-deploy: ") and error.count("\n") == 1
-    return error
 
 
 # ---- the file

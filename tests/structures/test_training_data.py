@@ -12,6 +12,7 @@ from nequip.data.dataset import ASEDataset
 
 from nequip_elemtransfer.key.asked_labels import asked_labels
 from nequip_elemtransfer.structures.named_files import named_files
+from nequip_elemtransfer.structures.names import options_of
 from nequip_elemtransfer.structures.training_data import CheckedDataset, training_frames
 
 MAPPER = {"_target_": "nequip.data.transforms.ChemicalSpeciesToAtomTypeMapper", "model_type_names": ["Ge"]}
@@ -322,5 +323,5 @@ def test_files_named_in_a_section():
         "d.xyz": "data.train_dataloader.replay.file_path",
     }
     assert found["a.xyz"].roles == {"train"} and found["c.xyz"].roles == {"train", "val"}
-    assert found["c.xyz"].options.key_mapping == {"dft_forces": "forces", "energy": ""}
-    assert found["d.xyz"].options.key_mapping == {}
+    assert options_of(found["c.xyz"].section).key_mapping == {"dft_forces": "forces", "energy": ""}
+    assert options_of(found["d.xyz"].section).key_mapping == {}

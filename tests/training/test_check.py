@@ -163,7 +163,7 @@ print(code, time.process_time(), "torch" in sys.modules)
         (["element_transfer.source=none.ckpt"], "source 'none.ckpt' does not exist: give the path"),
         (
             ["data.train_file_path=none.xyz"],
-            "`data.train_file_path` 'none.xyz' does not exist (relative paths start from",
+            "`data.train_file_path` names 'none.xyz', which is not a file (relative paths start from",
         ),
         (["+ckpt_path=none.ckpt"], "`ckpt_path` 'none.ckpt' does not exist: give the checkpoint to continue from"),
     ],

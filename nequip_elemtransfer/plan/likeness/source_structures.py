@@ -16,7 +16,7 @@ from nequip_elemtransfer.structures.copies import duplicate_families
 from nequip_elemtransfer.structures.environments import Environments, descriptor_environments, model_environments
 from nequip_elemtransfer.structures.files import to_frames, typical_volume
 from nequip_elemtransfer.structures.frames import evenly_spaced, with_neighbors
-from nequip_elemtransfer.structures.names import UnclearLabels
+from nequip_elemtransfer.structures.names import UnclearLabels, options_of
 from nequip_elemtransfer.structures.reading import ReadFile, UnreadableFile, read_structures
 from nequip_elemtransfer.structures.specs import split_spec
 from nequip_elemtransfer.transfer.start import Start
@@ -61,7 +61,7 @@ def source_structures(source: SourceModel, given: ReadFile | None = None) -> tup
         if not split_spec(file.spec)[0].is_file():
             return [], f"the source's training file {file.spec!r} is not there; give --source-data FILE"
     try:
-        read = [read_structures(file.spec, file.options, labels=False) for file in named]
+        read = [read_structures(file.spec, options_of(file.section), labels=False) for file in named]
     except (UnreadableFile, UnusableStructure, UnclearLabels) as error:  # nobody asked for it, so it stops nothing
         return [], f"{error} Give --source-data FILE"
     of = " and ".join(file.spec for file in named)

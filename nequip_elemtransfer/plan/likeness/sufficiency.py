@@ -18,10 +18,10 @@ from nequip_elemtransfer.plan.likeness.data_facts import (
     isolated_energies,
     lone_atoms,
 )
-from nequip_elemtransfer.plan.words import counted, listed
 from nequip_elemtransfer.structures.copies import copies_in, duplicate_families
 from nequip_elemtransfer.structures.environments import MAX_ENVIRONMENTS, descriptor_environments
 from nequip_elemtransfer.structures.labels import energy_of, forces_of
+from nequip_elemtransfer.structures.words import counted, listed
 
 # Below this many force components for each fitted number, the fits are guesses.
 _FEW = 30

@@ -6,7 +6,7 @@ import numpy as np
 from markupsafe import Markup, escape
 from matplotlib.axes import Axes
 
-from nequip_elemtransfer.config import LabelKind, start_text
+from nequip_elemtransfer.config import KIND_NAMES, LabelKind, start_text
 from nequip_elemtransfer.output.page import INK, drawing, page
 from nequip_elemtransfer.output.table import with_error
 from nequip_elemtransfer.plan.errors import MAE, Estimate, milli_lines
@@ -16,7 +16,6 @@ from nequip_elemtransfer.plan.source_check.check import property_cells
 from nequip_elemtransfer.plan.start.cross_validation import Step
 from nequip_elemtransfer.plan.start.length_scan import LengthScan
 from nequip_elemtransfer.plan.start.ranking import Candidate
-from nequip_elemtransfer.plan.words import KIND_NAMES
 
 
 def stacked(estimate: Estimate | None) -> Markup:

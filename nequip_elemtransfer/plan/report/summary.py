@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Sequence
 
-from nequip_elemtransfer.config import start_text
+from nequip_elemtransfer.config import KIND_NAMES, start_text
 from nequip_elemtransfer.output.table import table, with_error
 from nequip_elemtransfer.plan.errors import milli_lines
 from nequip_elemtransfer.plan.result import CalculatorPlan, Plan
@@ -11,7 +11,6 @@ from nequip_elemtransfer.plan.source_check.check import source_text
 from nequip_elemtransfer.plan.start.calculators import Comparison
 from nequip_elemtransfer.plan.start.cross_validation import Step
 from nequip_elemtransfer.plan.verdict import GO
-from nequip_elemtransfer.plan.words import KIND_NAMES
 
 
 def summary(plan: Plan) -> str:

@@ -15,11 +15,11 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from nequip.data import AtomicDataDict
 from nequip.data.ase import from_ase
 
-from nequip_elemtransfer.config import LABEL_KINDS, LabelKind
-from nequip_elemtransfer.plan.words import KIND_NAMES, listed
+from nequip_elemtransfer.config import KIND_NAMES, LABEL_KINDS, LabelKind
 from nequip_elemtransfer.structures.files import UNUSED
 from nequip_elemtransfer.structures.labels import Labels, labels_of, missing_labels
 from nequip_elemtransfer.structures.reading import ReadFile
+from nequip_elemtransfer.structures.words import listed
 
 _FIELDS: dict[LabelKind, str] = {
     "energy": AtomicDataDict.TOTAL_ENERGY_KEY,

@@ -3,10 +3,9 @@
 import numpy as np
 from matplotlib.ticker import FuncFormatter
 
-from nequip_elemtransfer.config import LabelKind
+from nequip_elemtransfer.config import KIND_NAMES, LabelKind
 from nequip_elemtransfer.output.page import drawing, page
 from nequip_elemtransfer.race.report.summary import (
-    KIND_NAMES,
     UNITS,
     milli,
     ratio_cell,

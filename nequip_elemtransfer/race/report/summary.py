@@ -5,7 +5,7 @@ import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
-from nequip_elemtransfer.config import LabelKind
+from nequip_elemtransfer.config import KIND_NAMES, LabelKind
 from nequip_elemtransfer.intervals import Interval, Ratio
 from nequip_elemtransfer.output.table import table
 from nequip_elemtransfer.race.course import MARKS, STOP_MARK
@@ -14,7 +14,6 @@ from nequip_elemtransfer.race.result import RaceResult
 from nequip_elemtransfer.race.standings import Duel
 from nequip_elemtransfer.study.run.training_configs import GROUP, PRIMARY
 
-KIND_NAMES: dict[LabelKind, str] = {"forces": "forces", "energy": "energies", "stress": "stresses"}
 UNITS: dict[LabelKind, str] = {"forces": "meV/Å", "energy": "meV/atom", "stress": "meV/Å³"}
 _SHOWN = (0, 1, 2, STOP_MARK, 6, 8, 10, MARKS)
 _WIDTH, _IN_A_ROW = 80, 3

@@ -1,10 +1,7 @@
-"""Words that several parts of a plan use."""
+"""Numbers of structures in a sentence."""
 
 from collections.abc import Sequence
 
-from nequip_elemtransfer.config import LabelKind
-
-KIND_NAMES: dict[LabelKind, str] = {"energy": "energies", "forces": "forces", "stress": "stresses"}
 _LISTED = 5
 
 
