@@ -28,7 +28,7 @@ from survival_table import survival
 from table_cells import ERROR_TITLES, shown_spread, with_ratio
 
 from nequip_elemtransfer.intervals import Ratio
-from nequip_elemtransfer.study.config.study_file import CORRESPONDING_STATES, ELEMENT_MAP, SCRATCH
+from nequip_elemtransfer.study.config.study_file import ELEMENT_MAP, SCRATCH
 from nequip_elemtransfer.study.quantities import DEVIATIONS, VALUES
 from nequip_elemtransfer.study.report.comparison import Spread
 from nequip_elemtransfer.study.report.curves import TEST_ERRORS
@@ -47,7 +47,7 @@ _TRANSFERS = {  # of the studies of ways to fine-tune
     "emt_recipe_sizes": "Cu → Ag",
     "emt_alloy_recipes": "CuAu → AgAu",
 }
-_HEADLINE = ("lattice_constant", "C11", "C12", "C44", "vacancy_formation_energy")
+_TELLING = ("lattice_constant", "C11", "C12", "C44", "vacancy_formation_energy")
 _MARKED = re.compile(r"(<!-- table: (?P<view>\w+) (?P<studies>[\w ]+) -->\n).*?(<!-- end of table -->)", re.S)
 
 
@@ -151,31 +151,6 @@ def divided(reports: Mapping[str, Any]) -> tuple[Sequence[str], list[list[str]]]
     return header, [[str(size), *row] for size, row in rows]
 
 
-def headline(reports: Mapping[str, Any]) -> tuple[Sequence[str], list[list[str]]]:
-    """Scratch and transfer of each study, at its first size: test errors, the crystal, steps."""
-    columns: dict[str, list[str]] = {}
-    for name, report in reports.items():
-        for curve in report["curves"]:
-            if curve["start"] in (SCRATCH, CORRESPONDING_STATES):
-                title = f"{_DATA[name]}, {'from scratch' if curve['start'] == SCRATCH else 'from silicon'}"
-                columns[title] = _headline_column(report, curve)
-    rows = [*ERROR_TITLES, *(PROPERTY_LABELS[name] for name in _HEADLINE), "steps to the best model"]
-    return ["", *columns], [[label, *(column[i] for column in columns.values())] for i, label in enumerate(rows)]
-
-
-def _headline_column(report: Mapping[str, Any], curve: Mapping[str, Any]) -> list[str]:
-    point = curve["test_sets"]["all"][0]
-    errors = [shown_spread(point["errors"][name], 2 if name == STRESS_MAE else 1) for name in TEST_ERRORS]
-    (model,) = (m for m in report["properties"] if (m["start"], m["size"]) == (curve["start"], point["size"]))
-    known = [report["reference"].get(name) for name in _HEADLINE]
-    crystal = [f"{x} ({value:.4g})" if value is not None else x for x, value in zip(_headline_crystal(model), known)]
-    return [*errors, *crystal, f"{point['steps']['mean']:.0f}"]
-
-
-def _headline_crystal(model: Mapping[str, Any]) -> list[str]:
-    return [number(Spread(**model["quantities"][name]["values"])) for name in _HEADLINE]
-
-
 def crystal(reports: Mapping[str, Any]) -> tuple[Sequence[str], list[list[str]]]:
     """Properties beside the reference's: a row for each, a column for each start, at the study's first size."""
     (report,) = reports.values()
@@ -191,14 +166,19 @@ def crystal(reports: Mapping[str, Any]) -> tuple[Sequence[str], list[list[str]]]
 def crystals(reports: Mapping[str, Any]) -> tuple[Sequence[str], list[list[str]]]:
     """The most telling properties: a row for the reference and for each start, or study, and size."""
     known = next(iter(reports.values()))["reference"]
-    rows = [["reference", *(_known(known.get(name)) for name in _HEADLINE)]]
+    rows = [["reference", *(_known(known.get(name)) for name in _TELLING)]]
     for name, report in reports.items():
         sizes = {model["size"] for model in report["properties"]}
         for model in report["properties"]:
             title = model["start"] if len(reports) == 1 else name
             size = f", {model['size']} structures" if len(sizes) > 1 else ""
-            rows.append([title.replace("_", " ") + size, *_headline_crystal(model)])
-    return ["start", *(PROPERTY_LABELS[name] for name in _HEADLINE)], rows
+            rows.append(
+                [
+                    title.replace("_", " ") + size,
+                    *(number(Spread(**model["quantities"][name]["values"])) for name in _TELLING),
+                ]
+            )
+    return ["start", *(PROPERTY_LABELS[name] for name in _TELLING)], rows
 
 
 def bases(reports: Mapping[str, Any]) -> tuple[Sequence[str], list[list[str]]]:
@@ -308,7 +288,6 @@ VIEWS: dict[str, Callable[[Mapping[str, Any]], tuple[Sequence[str], list[list[st
     "forecasts": forecasts,
     "forecast_ranking": forecast_ranking,
     "forecast_score": forecast_score,
-    "headline": headline,
     "survival": survival,
     "baselines": baselines,
     "claims": claims,
